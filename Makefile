@@ -1,0 +1,57 @@
+# The whole of it: `make demo` shows Centaur at work, `make test` checks everything, `make serve` starts it for use.
+# Each target installs what it needs by itself; a second run finds it done.
+
+.DEFAULT_GOAL := help
+.PHONY: help tools build release lint unit conformance test demo serve bench clean
+
+PYTEST := .venv/bin/python -m pytest
+# How many conformance tests run at once. They wait for processes more than they compute.
+CONFORMANCE_JOBS ?= 3
+
+help:
+	@echo 'make demo         a real Codex CLI drives a session on a server with a scripted model'
+	@echo 'make serve        the server, for use: OPENAI_API_KEY set, the real provider; else the scripted model'
+	@echo 'make test         lint, unit tests, conformance tests with the real clients'
+	@echo 'make build        a debug build (.build/debug/centaur)'
+	@echo 'make lint unit conformance   the parts of make test'
+	@echo 'make bench        what it costs, measured (release build)'
+	@echo 'make clean        removes what was built and installed into this folder'
+
+tools:
+	@tools/install-debian-packages
+	@tools/install-python-environment
+
+build: tools
+	@tools/swift-build
+
+release: tools
+	@tools/swift-build -c release --product centaur
+	@tools/swift-build -c release --product centaur-shim
+
+lint: tools
+	swift format lint --strict --parallel --configuration .swift-format --recursive Package.swift Sources Tests
+
+unit: tools
+	@tools/swift-build --build-tests
+	swift test --skip-build
+
+conformance: build
+	$(PYTEST) conformance -n $(CONFORMANCE_JOBS)
+
+test: tools
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory conformance
+
+demo: build
+	@.venv/bin/python tools/demo
+
+serve: build
+	@tools/serve
+
+bench: release
+	@.venv/bin/python bench/run.py
+
+clean:
+	rm -rf .build .venv .cache bench/results conformance/.pytest_cache .pytest_cache
+	find conformance tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),  // SE-0335
+  .enableUpcomingFeature("MemberImportVisibility"),  // SE-0444
+  .enableUpcomingFeature("InternalImportsByDefault"),  // SE-0409
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+/// A room of the house. Rooms are listed floor by floor: each may use those above it in this list, never below.
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], fixtures: Bool = false) -> Target {
+  .testTarget(
+    name: name, dependencies: dependencies, exclude: fixtures ? ["Fixtures"] : [], swiftSettings: settings)
+}
+
+let package = Package(
+  name: "centaur",
+  products: [
+    .executable(name: "centaur", targets: ["centaur"]),
+    .executable(name: "centaur-shim", targets: ["centaur-shim"]),
+    .executable(name: "centaur-stand-in-model", targets: ["centaur-stand-in-model"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+    .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+  ],
+  targets: [
+    // Floor 0: values.
+    room("SessionModel"),
+    // The shim, and what it shares with its client. No dependency but the C library: it must stay small.
+    .target(name: "CShimSystem"),
+    room("ShimProtocol"),
+    program("centaur-shim", ["CShimSystem", "ShimProtocol"]),
+    // The scripted model.
+    room("StandInModel", ["SessionModel", hummingbird, httpTypes, logging, nioCore]),
+    program("centaur-stand-in-model", ["StandInModel", argumentParser, logging]),
+    // Floor 1: backends.
+    room("Sandbox", ["SessionModel", "ShimProtocol", "CShimSystem", nioCore, nioPosix, logging]),
+    room("SQLiteStore", ["SessionModel", grdb]),
+    // Floor 2: harnesses, and the way out to the providers.
+    room("Harness", ["SessionModel"]),
+    room("ModelGateway", ["SessionModel", hummingbird, httpTypes, asyncHTTPClient, logging, nioCore, nioHTTP1]),
+    // Floor 3.
+    room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
+    // Floor 4: one dialect each.
+    room("ResponsesIngress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, nioCore, logging]),
+    room("SessionAPI", ["SessionModel", "ControlPlane", hummingbird, httpTypes, nioCore, logging]),
+    // Floor 5.
+    room(
+      "CentaurServer",
+      [
+        "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
+        "ResponsesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes, lifecycle, logging, metrics, nioCore,
+        unixSignals, yams,
+      ]),
+    // Floor 6.
+    program("centaur", ["CentaurServer", argumentParser, logging]),
+
+    tests("SessionModelTests", ["SessionModel"]),
+    tests("StandInModelTests", ["StandInModel", "SessionModel"]),
+    tests("SandboxTests", ["Sandbox", "ShimProtocol", "SessionModel"]),
+    tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel"]),
+    tests("HarnessTests", ["Harness", "SessionModel"], fixtures: true),
+    tests("ControlPlaneTests", ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel"]),
+    tests("ResponsesIngressTests", ["ResponsesIngress", "ControlPlane", "SessionModel"], fixtures: true),
+    tests("CentaurServerTests", ["CentaurServer", "SessionModel"]),
+  ]
+)

@@ -1,0 +1,26 @@
+#ifndef CENTAUR_SHIM_SYSTEM_H
+#define CENTAUR_SHIM_SYSTEM_H
+
+#include <sys/types.h>
+
+/* What the C library offers only with _GNU_SOURCE, which `import Glibc` does not define. */
+
+/// Starts a program that inherits the three given descriptors and nothing else: signal handlers are the default ones,
+/// no signal is blocked. With `new_session` it leads a session and a process group of its own.
+/// @return 0, or an errno.
+int centaur_spawn(const char *path, char *const argv[], char *const envp[], const char *cwd, int in_fd, int out_fd,
+                  int err_fd, int new_session, pid_t *pid);
+
+/// Orphaned descendants become children of this process instead of init's.
+/// @return 0, or an errno.
+int centaur_become_subreaper(void);
+
+/// From now on SIGCHLD, SIGTERM, SIGINT and SIGHUP arrive as bytes on the returned descriptor; SIGPIPE is ignored.
+/// @return a non-blocking descriptor, or -1.
+int centaur_signal_descriptor(void);
+
+/// Opens a file and locks it for this process alone, until the descriptor is closed.
+/// @return a descriptor, or -1 where another process holds the lock.
+int centaur_lock_file(const char *path);
+
+#endif

@@ -1,0 +1,212 @@
+import Yams
+
+/// Reads the YAML configuration file. Unknown keys are refused with their line: a typing error must not silently leave
+/// a default in force.
+struct ConfigurationFile {
+  private let name: String
+
+  /// Puts what the file says over `configuration`.
+  /// - Throws: `ConfigurationError`
+  static func read(_ text: String, name: String, into configuration: inout ServerConfiguration) throws {
+    let node: Node?
+    do {
+      node = try Yams.compose(yaml: text)
+    } catch {
+      throw ConfigurationError("\(name): not YAML: \(error)")
+    }
+    guard let node else { return }
+    try ConfigurationFile(name: name).read(node, &configuration)
+  }
+
+  private func read(_ node: Node, _ configuration: inout ServerConfiguration) throws {
+    try members(node, "the file") { key, value in
+      switch key {
+      case "listen":
+        let text = try string(value, key)
+        guard let address = ServerConfiguration.Address(text) else {
+          throw error(value, "'listen' must be HOST:PORT, not '\(text)'")
+        }
+        configuration.listen = address
+      case "data": configuration.data = try string(value, key)
+      case "store":
+        guard try string(value, key) == "sqlite" else { throw error(value, "'store' can only be sqlite") }
+      case "sandbox":
+        let name = try string(value, key)
+        guard name == "process" else { throw error(value, "'sandbox' can only be process, not '\(name)'") }
+        configuration.sandbox = name
+      case "warm_pool":
+        guard try integer(value, key) == 0 else { throw error(value, "'warm_pool' can only be 0") }
+      case "providers": try named(value, key) { configuration.providers[$0] = try provider($1, $0, configuration) }
+      case "harnesses": try named(value, key) { configuration.harnesses[$0] = try harness($1, $0, configuration) }
+      case "ingress": try named(value, key) { configuration.ingress[$0] = try string($1, $0) }
+      case "personas": try named(value, key) { configuration.personas[$0] = try persona($1, $0) }
+      case "limits": try limits(value, &configuration.limits)
+      default: return false
+      }
+      return true
+    }
+  }
+
+  private func provider(
+    _ node: Node, _ name: String, _ configuration: ServerConfiguration
+  ) throws -> ServerConfiguration.Provider {
+    var provider =
+      configuration.providers[name] ?? ServerConfiguration.Provider(baseURL: "", apiKeyEnvironment: nil)
+    try members(node, name) { key, value in
+      switch key {
+      case "base_url":
+        let url = try string(value, key)
+        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
+          throw error(value, "'base_url' must begin with http:// or https://")
+        }
+        provider.baseURL = url.hasSuffix("/") ? String(url.dropLast()) : url
+      case "api_key_env": provider.apiKeyEnvironment = try string(value, key)
+      case "timeout": provider.timeout = try duration(value, key)
+      default: return false
+      }
+      return true
+    }
+    guard !provider.baseURL.isEmpty else { throw error(node, "provider '\(name)' needs a 'base_url'") }
+    return provider
+  }
+
+  private func harness(
+    _ node: Node, _ name: String, _ configuration: ServerConfiguration
+  ) throws -> ServerConfiguration.Harness {
+    guard var harness = configuration.harnesses[name] else {
+      let known = configuration.harnesses.keys.sorted().joined(separator: ", ")
+      throw error(node, "there is no harness '\(name)'; there are: \(known)")
+    }
+    var models: [String]?
+    try members(node, name) { key, value in
+      switch key {
+      case "provider": harness.provider = try string(value, key)
+      case "model": harness.model = try string(value, key)
+      case "models": models = try strings(value, key)
+      case "binary": harness.binary = try string(value, key)
+      default: return false
+      }
+      return true
+    }
+    harness.models = models ?? [harness.model]
+    if !harness.models.contains(harness.model) { harness.models.insert(harness.model, at: 0) }
+    return harness
+  }
+
+  private func persona(_ node: Node, _ name: String) throws -> ServerConfiguration.Persona {
+    var persona = ServerConfiguration.Persona()
+    try members(node, name) { key, value in
+      switch key {
+      case "harness": persona.harness = try string(value, key)
+      case "instructions": persona.instructions = try string(value, key)
+      case "workspace": persona.workspace = try string(value, key)
+      default: return false
+      }
+      return true
+    }
+    return persona
+  }
+
+  private func limits(_ node: Node, _ limits: inout ServerConfiguration.Limits) throws {
+    try members(node, "limits") { key, value in
+      switch key {
+      case "body": limits.body = try bytes(value, key)
+      case "turn": limits.turn = try duration(value, key)
+      case "idle_sandbox": limits.idleSandbox = try duration(value, key)
+      case "sandboxes":
+        limits.sandboxes = try integer(value, key)
+        guard limits.sandboxes > 0 else { throw error(value, "'sandboxes' must be at least 1") }
+      case "harness_start": limits.harnessStart = try duration(value, key)
+      case "harness_line": limits.harnessLine = try bytes(value, key)
+      case "keep_alive": limits.keepAlive = try duration(value, key)
+      default: return false
+      }
+      return true
+    }
+  }
+
+  // MARK: Nodes
+
+  /// Goes through a mapping; `take` says whether it knows the key.
+  private func members(_ node: Node, _ place: String, _ take: (String, Node) throws -> Bool) throws {
+    guard let mapping = node.mapping else { throw error(node, "\(place) must be a mapping") }
+    for (key, value) in mapping {
+      guard let name = key.string else { throw error(key, "a key must be a string") }
+      guard try take(name, value) else { throw error(key, "unknown key '\(name)' in \(place)") }
+    }
+  }
+
+  private func named(_ node: Node, _ place: String, _ take: (String, Node) throws -> Void) throws {
+    try members(node, place) { key, value in
+      try take(key, value)
+      return true
+    }
+  }
+
+  private func string(_ node: Node, _ key: String) throws -> String {
+    guard let text = node.scalar?.string else { throw error(node, "'\(key)' must be a string") }
+    return text
+  }
+
+  private func strings(_ node: Node, _ key: String) throws -> [String] {
+    guard let sequence = node.sequence else { throw error(node, "'\(key)' must be a list") }
+    return try sequence.map { try string($0, key) }
+  }
+
+  private func integer(_ node: Node, _ key: String) throws -> Int {
+    guard let value = node.int else { throw error(node, "'\(key)' must be a whole number") }
+    return value
+  }
+
+  private func duration(_ node: Node, _ key: String) throws -> Duration {
+    guard let value = try Duration(configured: string(node, key)) else {
+      throw error(node, "'\(key)' must be a time such as 500ms, 30s, 30m or 2h")
+    }
+    return value
+  }
+
+  private func bytes(_ node: Node, _ key: String) throws -> Int {
+    guard let value = try Int(configuredBytes: string(node, key)) else {
+      throw error(node, "'\(key)' must be a size such as 4096, 64KiB, 64MiB or 1GiB")
+    }
+    return value
+  }
+
+  private func error(_ node: Node, _ text: String) -> ConfigurationError {
+    ConfigurationError(node.mark.map { "\(name):\($0.line): \(text)" } ?? "\(name): \(text)")
+  }
+}
+
+extension Duration {
+  /// Reads `500ms`, `30s`, `30m`, `2h`; must be more than nothing.
+  init?(configured text: String) {
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    guard let value = Int64(digits), value > 0 else { return nil }
+    switch text.dropFirst(digits.count) {
+    case "ms": self = .milliseconds(value)
+    case "s": self = .seconds(value)
+    case "m": self = .seconds(value * 60)
+    case "h": self = .seconds(value * 3600)
+    default: return nil
+    }
+  }
+}
+
+extension Int {
+  /// Reads `4096`, `64KiB`, `64MiB`, `1GiB`; must be more than nothing.
+  init?(configuredBytes text: String) {
+    let digits = text.prefix { $0.isASCII && $0.isNumber }
+    guard let value = Int(digits), value > 0 else { return nil }
+    let shift: Int
+    switch text.dropFirst(digits.count) {
+    case "": shift = 0
+    case "KiB": shift = 10
+    case "MiB": shift = 20
+    case "GiB": shift = 30
+    default: return nil
+    }
+    let (bytes, overflows) = value.multipliedReportingOverflow(by: 1 << shift)
+    guard !overflows else { return nil }
+    self = bytes
+  }
+}

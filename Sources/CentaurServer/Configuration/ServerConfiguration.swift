@@ -1,0 +1,129 @@
+/// What the server is told by its configuration file, its environment and its command line. The defaults are those of
+/// a server on one's own machine.
+public struct ServerConfiguration: Sendable, Hashable {
+  public struct Address: Sendable, Hashable, CustomStringConvertible {
+    public var host: String
+    /// 0: any free one.
+    public var port: Int
+    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// Reads `127.0.0.1:8787`.
+    public init?(_ text: String) {
+      guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+        (0...65535).contains(port)
+      else { return nil }
+      let host = text[..<colon].drop { $0 == "[" }
+      self.host = String(host.last == "]" ? host.dropLast() : host)
+      self.port = port
+      if self.host.isEmpty { return nil }
+    }
+  }
+
+  public struct Provider: Sendable, Hashable {
+    public var baseURL: String
+    /// The environment variable that holds the key.
+    public var apiKeyEnvironment: String?
+    /// How long a provider may be silent.
+    public var timeout: Duration = .seconds(600)
+    public init(baseURL: String, apiKeyEnvironment: String?) {
+      self.baseURL = baseURL
+      self.apiKeyEnvironment = apiKeyEnvironment
+    }
+  }
+
+  public struct Harness: Sendable, Hashable {
+    public var provider: String
+    public var model: String
+    public var models: [String]
+    /// The executable; nil: looked for.
+    public var binary: String?
+    public init(provider: String, model: String, models: [String], binary: String? = nil) {
+      self.provider = provider
+      self.model = model
+      self.models = models
+      self.binary = binary
+    }
+  }
+
+  public struct Persona: Sendable, Hashable {
+    public var harness: String?
+    public var instructions: String?
+    public var workspace: String?
+  }
+
+  public struct Limits: Sendable, Hashable {
+    /// A request's body, in bytes.
+    public var body = 64 << 20
+    /// A turn's wall time.
+    public var turn: Duration = .seconds(7200)
+    /// How long a sandbox waits for its session's next turn.
+    public var idleSandbox: Duration = .seconds(1800)
+    public var sandboxes = 16
+    /// How long a harness may take until it accepts a turn.
+    public var harnessStart: Duration = .seconds(60)
+    /// The longest line that a harness may print, in bytes.
+    public var harnessLine = 64 << 20
+    /// How long a stream may be silent before a keep-alive event is sent.
+    public var keepAlive: Duration = .seconds(15)
+  }
+
+  public var listen = Address("127.0.0.1:8787")!
+  public var data = "./data"
+  public var sandbox = "process"
+  public var providers: [String: Provider] = [
+    "openai": Provider(baseURL: "https://api.openai.com/v1", apiKeyEnvironment: "OPENAI_API_KEY"),
+    "anthropic": Provider(baseURL: "https://api.anthropic.com", apiKeyEnvironment: "ANTHROPIC_API_KEY"),
+  ]
+  public var harnesses: [String: Harness] = [
+    "codex": Harness(provider: "openai", model: "gpt-5.5", models: ["gpt-5.5"]),
+    "codex-exec": Harness(provider: "openai", model: "gpt-5.5", models: ["gpt-5.5"]),
+  ]
+  /// The harness of a new session, by the ingress it comes by.
+  public var ingress: [String: String] = ["responses": "codex"]
+  public var personas: [String: Persona] = [:]
+  public var limits = Limits()
+  /// Model calls go to the scripted model.
+  public var usesStandInModel = false
+
+  public init() {}
+}
+
+/// Why a configuration cannot be used; the text names the file and the line.
+public struct ConfigurationError: Error, Sendable, Hashable, CustomStringConvertible {
+  public let description: String
+  public init(_ description: String) { self.description = description }
+}
+
+extension ServerConfiguration {
+  /// Puts what a YAML text says over these settings.
+  /// - Parameter name: of the file, for messages
+  /// - Throws: `ConfigurationError`
+  public mutating func read(yaml: String, name: String) throws {
+    try ConfigurationFile.read(yaml, name: name, into: &self)
+  }
+
+  /// Checks what only the whole can tell.
+  /// - Throws: `ConfigurationError`
+  public func validate() throws {
+    for (name, harness) in harnesses where providers[harness.provider] == nil {
+      throw ConfigurationError("harness '\(name)' names the provider '\(harness.provider)', which is not configured")
+    }
+    for (name, harness) in ingress {
+      guard ["responses", "messages", "session_api"].contains(name) else {
+        throw ConfigurationError("'ingress' has no '\(name)'; there are responses, messages, session_api")
+      }
+      guard harnesses[harness] != nil else {
+        throw ConfigurationError("'ingress' gives '\(name)' the harness '\(harness)', which is not configured")
+      }
+    }
+    for (name, persona) in personas {
+      if let harness = persona.harness, harnesses[harness] == nil {
+        throw ConfigurationError("persona '\(name)' names the harness '\(harness)', which is not configured")
+      }
+    }
+    guard ["127.0.0.1", "localhost", "::1"].contains(listen.host) else {
+      throw ConfigurationError(
+        "the address \(listen.host) is refused: without keys the server listens on loopback only (127.0.0.1, ::1)")
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import ControlPlane
+import FoundationEssentials
+import Harness
+import Hummingbird
+public import Logging
+import ModelGateway
+import NIOCore
+import ResponsesIngress
+import SQLiteStore
+import Sandbox
+import ServiceLifecycle
+import SessionModel
+import StandInModel
+import UnixSignals
+
+/// The whole server: the rooms put together, started and ended in order.
+///
+/// Lifecycle: everything that runs is a service of one group. On SIGTERM and SIGINT the control plane ends first, and
+/// with it the streams that its sessions feed; then the HTTP servers have nothing left to wait for.
+public struct Server: Sendable {
+  private let configuration: ServerConfiguration
+  private let environment: [String: String]
+  private let metrics: PrometheusMetrics
+  private let logger: Logger
+
+  public init(
+    configuration: ServerConfiguration, environment: [String: String], metrics: PrometheusMetrics, logger: Logger
+  ) {
+    self.configuration = configuration
+    self.environment = environment
+    self.metrics = metrics
+    self.logger = logger
+  }
+
+  /// Serves until the process is told to end.
+  /// - Parameters:
+  ///   - notice: says what a person must know at start: what is scripted, what is not isolated.
+  ///   - onListening: is called once with the address, when requests are answered.
+  /// - Throws: `ConfigurationError`, `CentaurError` of the store
+  public func run(
+    notice: @escaping @Sendable (String) -> Void, onListening: @escaping @Sendable (String) -> Void
+  ) async throws {
+    let data = try DataDirectory(configuration.data)
+    let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
+    let ids = IdentifierSource { UInt64(clock.now.milliseconds) }
+    let store = try SQLiteStore(path: data.storePath)
+    let composition = Composition(configuration: configuration, environment: environment)
+    let standInPort = ListeningPort()
+    let gatewayPort = ListeningPort()
+    let gateway = ModelGateway(providers: composition.providers(standIn: standInPort), logger: logger) {
+      gatewayPort.set($0)
+    }
+    let backend = ProcessSandbox(shim: try Composition.shimPath(), environment: environment)
+    if let warning = backend.startupNotice { notice(warning) }
+    if configuration.usesStandInModel {
+      notice("model: scripted stand-in — no model is asked, answers follow a script")
+    }
+    let controlPlane = ControlPlane(
+      store: store, sandboxes: backend,
+      configuration: composition.controlPlane(
+        data: data.path, node: ids.thread(), gateway: gateway, gatewayPort: gatewayPort),
+      clock: clock, ids: ids, logger: logger)
+    let routes = ServerRoutes(
+      configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
+      metrics: metrics)
+    var logger = logger
+    logger.logLevel = max(logger.logLevel, .notice)
+    let application = Application(
+      router: routes.router(),
+      configuration: .init(
+        address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: nil),
+      onServerRunning: { channel in
+        onListening("http://\(configuration.listen.host):\(channel.localAddress?.port ?? 0)")
+      },
+      logger: logger)
+    var services: [any Service] = [application, GatewayService(gateway: gateway)]
+    if configuration.usesStandInModel {
+      services.append(
+        StandInModelService(
+          model: StandInModelServer(host: "127.0.0.1", port: 0, logger: logger) { standInPort.set($0) }))
+    }
+    services.append(controlPlane)
+    var group = ServiceGroupConfiguration(
+      services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    group.maximumGracefulShutdownDuration = .seconds(20)
+    group.maximumCancellationDuration = .seconds(5)
+    try await ServiceGroup(configuration: group).run()
+  }
+}
+
+private struct GatewayService: Service {
+  let gateway: ModelGateway
+  func run() async throws { try await gateway.run() }
+}
+
+private struct StandInModelService: Service {
+  let model: StandInModelServer
+  func run() async throws { try await model.run() }
+}

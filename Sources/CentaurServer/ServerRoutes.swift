@@ -1,0 +1,80 @@
+import ControlPlane
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import ResponsesIngress
+import SessionAPI
+import SessionModel
+
+/// The router: every dialect's routes, and what belongs to none.
+struct ServerRoutes {
+  let configuration: ServerConfiguration
+  let controlPlane: ControlPlane
+  let store: any SessionStore
+  let clock: WallClock
+  let ids: IdentifierSource
+  let metrics: PrometheusMetrics
+
+  func router() -> Router<BasicRequestContext> {
+    let router = Router(context: BasicRequestContext.self)
+    router.add(middleware: RequestErrors())
+    router.get("/healthz") { _, _ in plain("ok\n") }
+    router.get("/readyz") { _, _ in
+      // The store answers: that is what a request needs first.
+      _ = try await store.sessions(owner: .local, before: nil, limit: 1)
+      return plain("ready\n")
+    }
+    router.get("/metrics") { _, _ in
+      plain(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+    let models = Set(configuration.harnesses.values.flatMap(\.models)).sorted()
+    let limits = configuration.limits
+    ResponsesRoutes(
+      controlPlane: controlPlane, clock: clock, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive,
+      models: models
+    ).add(to: router)
+    SessionRoutes(
+      controlPlane: controlPlane, store: store, bodyLimit: limits.body, keepAlive: limits.keepAlive
+    ).add(to: router)
+    return router
+  }
+
+  private func plain(_ text: String, type: String = "text/plain; charset=utf-8") -> Response {
+    Response(status: .ok, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+  }
+}
+
+/// Turns what no route answered into an error object: the dialect's own below `/v1`, the session API's elsewhere.
+struct RequestErrors<Context: RequestContext>: RouterMiddleware {
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    do {
+      return try await next(request, context)
+    } catch let error as CentaurError {
+      return response(error, request)
+    } catch let error as any HTTPResponseError {
+      return response(described(error.status, request), request)
+    } catch is CancellationError {
+      throw CancellationError()
+    } catch {
+      context.logger.error("a request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
+      return response(CentaurError(.internalFailure, "The server failed to answer; its log says why."), request)
+    }
+  }
+
+  private func described(_ status: HTTPResponse.Status, _ request: Request) -> CentaurError {
+    switch status {
+    case .notFound:
+      CentaurError(.routeNotFound, "There is nothing at \(request.method.rawValue) \(request.uri.path.prefix(256)).")
+    case .methodNotAllowed: CentaurError(.methodNotAllowed, "\(request.method.rawValue) is not allowed here.")
+    case .contentTooLarge: CentaurError(.bodyTooLarge, "The body is larger than this server allows.")
+    default: CentaurError(.invalidValue, "The request cannot be read.")
+    }
+  }
+
+  private func response(_ error: CentaurError, _ request: Request) -> Response {
+    request.uri.path.hasPrefix("/v1/") ? ResponsesError.response(error) : SessionAPIError.response(error)
+  }
+}

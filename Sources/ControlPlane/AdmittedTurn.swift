@@ -1,0 +1,21 @@
+public import SessionModel
+
+/// A request that the control plane took: which turn answers it, and where that turn's events are read.
+public struct AdmittedTurn: Sendable {
+  public let session: Session
+  public let execution: Execution
+  /// The answer's id on the wire, and when it was first given.
+  public let reply: Reply
+  /// Whether the turn was there before the request: the answer is a replay, live where the turn still runs.
+  public let isReplay: Bool
+  /// The session's events from the turn's first one; other turns' may be among them.
+  public let events: EventSubscription
+
+  public init(session: Session, execution: Execution, reply: Reply, isReplay: Bool, events: EventSubscription) {
+    self.session = session
+    self.execution = execution
+    self.reply = reply
+    self.isReplay = isReplay
+    self.events = events
+  }
+}

@@ -1,0 +1,215 @@
+public import Logging
+public import Sandbox
+public import ServiceLifecycle
+public import SessionModel
+
+/// The sessions of this server: finds or opens the drive of each, and owns them all.
+///
+/// Concurrency: the actor guards one dictionary. `run` is the parent of every drive; when the server shuts down it lets
+/// each drive end its turn and its process and returns when all have.
+public actor ControlPlane: Service {
+  private let services: SessionDrive.Services
+  private var drives: [SessionName: SessionDrive] = [:]
+  private let starts: AsyncStream<SessionDrive>
+  private let starter: AsyncStream<SessionDrive>.Continuation
+  private var isShuttingDown = false
+  private let logger: Logger
+
+  private struct SessionName: Hashable {
+    var owner: Owner
+    var key: ThreadKey
+  }
+
+  public init(
+    store: any SessionStore, sandboxes: any SandboxBackend, configuration: ControlPlaneConfiguration,
+    clock: WallClock, ids: IdentifierSource, logger: Logger
+  ) {
+    services = SessionDrive.Services(
+      store: store, sandboxes: sandboxes, capacity: SandboxCapacity(limit: configuration.limits.sandboxes),
+      configuration: configuration, clock: clock, ids: ids, metrics: DriveMetrics(), logger: logger)
+    self.logger = logger
+    (starts, starter) = AsyncStream.makeStream(of: SessionDrive.self)
+  }
+
+  /// Serves until graceful shutdown.
+  public func run() async throws {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { await self.renewLeases() }
+      group.addTask { await self.recover() }
+      await withTaskCancellationOrGracefulShutdownHandler {
+        for await drive in starts {
+          group.addTask {
+            await drive.run()
+            await self.forget(drive)
+          }
+        }
+      } onCancelOrGracefulShutdown: {
+        Task { await self.shutDown() }
+      }
+      group.cancelAll()
+    }
+  }
+
+  private func shutDown() async {
+    guard !isShuttingDown else { return }
+    isShuttingDown = true
+    await withDiscardingTaskGroup { group in
+      for drive in drives.values { group.addTask { try? await drive.serially { await $0.shutDown() } } }
+    }
+    starter.finish()
+  }
+
+  private func renewLeases() async {
+    let lease = services.configuration.limits.lease
+    while (try? await Task.sleep(for: lease / 3)) != nil {
+      do {
+        try await services.store.renewLeases(
+          holder: services.configuration.node, until: services.clock.now + lease)
+      } catch { logger.error("leases could not be renewed", metadata: ["error": "\(error)"]) }
+    }
+  }
+
+  /// Opens the sessions that an earlier server left with turns that have no end yet.
+  private func recover() async {
+    do {
+      for id in try await services.store.sessionsWithOpenExecutions() {
+        guard let session = try await services.store.session(id) else { continue }
+        _ = try await drive(session.owner, session.key).serially { try await $0.open() }
+      }
+    } catch { logger.error("recovery failed", metadata: ["error": "\(error)"]) }
+  }
+
+  private func drive(_ owner: Owner, _ key: ThreadKey) throws(CentaurError) -> SessionDrive {
+    guard !isShuttingDown else {
+      throw CentaurError(.shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
+    }
+    let name = SessionName(owner: owner, key: key)
+    if let drive = drives[name] { return drive }
+    let drive = SessionDrive(owner: owner, key: key, services: services)
+    drives[name] = drive
+    starter.yield(drive)
+    return drive
+  }
+
+  private func forget(_ drive: SessionDrive) {
+    let name = SessionName(owner: drive.owner, key: drive.key)
+    if drives[name] === drive { drives[name] = nil }
+  }
+
+  /// Asks a session's drive; where that drive has just ended, a new one.
+  private func ask<T: Sendable>(
+    _ owner: Owner, _ key: ThreadKey, _ body: @Sendable (SessionDrive) async throws -> T
+  ) async throws -> T {
+    while true {
+      let drive = try drive(owner, key)
+      do {
+        return try await body(drive)
+      } catch is DriveEnded {
+        forget(drive)
+      }
+    }
+  }
+
+  // MARK: For the ingresses
+
+  /// Takes a request: the turn that answers it runs, waits, or is shown again.
+  /// - Throws: `CentaurError`; then nothing was changed.
+  public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
+    let key = try await key(of: request)
+    return try await ask(request.owner, key) { try await $0.submit(request) }
+  }
+
+  private func key(of request: TurnRequest) async throws -> ThreadKey {
+    switch request.session {
+    case .key(let key): return key
+    case .fresh: return try ThreadKey("api:\(services.ids.thread())")
+    case .continuing(let replyID):
+      guard let reply = try await services.store.reply(owner: request.owner, wireID: replyID),
+        let session = try await services.store.session(reply.sessionID)
+      else {
+        throw CentaurError(
+          .previousResponseNotFound, "There is no response with the id '\(replyID.prefix(128))'.",
+          parameter: "previous_response_id")
+      }
+      return session.key
+    }
+  }
+
+  /// Ends a turn because its client asks for it or went away.
+  public func cancel(_ turn: AdmittedTurn, reason: String) async {
+    let execution = turn.execution.id
+    do {
+      try await ask(turn.session.owner, turn.session.key) { drive in
+        try await drive.serially { try await $0.cancel(execution, reason: reason) }
+      }
+    } catch { logger.error("a turn could not be cancelled", metadata: ["error": "\(error)"]) }
+  }
+
+  // MARK: For the session API
+
+  /// Opens a session, or finds it.
+  /// - Throws: `CentaurError` with `harnessConflict`, `personaConflict`, `unknownHarness`, `unknownPersona`
+  public func openSession(
+    owner: Owner, key: ThreadKey, harness: HarnessName?, persona: String?, instructions: String?, origin: String
+  ) async throws -> (session: Session, isNew: Bool) {
+    try await ask(owner, key) { drive in
+      try await drive.serially {
+        try await $0.openSession(harness: harness, persona: persona, instructions: instructions, origin: origin)
+      }
+    }
+  }
+
+  /// - Throws: `CentaurError` with `sessionNotFound`
+  public func session(owner: Owner, key: ThreadKey) async throws -> Session {
+    guard let session = try await services.store.session(owner: owner, key: key) else { throw unknown(key) }
+    return session
+  }
+
+  /// Keeps a message for the next `execute`.
+  /// - Throws: `CentaurError` with `sessionNotFound`, `idempotencyConflict`
+  public func append(_ message: Message, owner: Owner, key: ThreadKey) async throws -> SessionEvent {
+    _ = try await session(owner: owner, key: key)
+    return try await ask(owner, key) { drive in try await drive.serially { try await $0.append(message) } }
+  }
+
+  /// Begins a turn with the messages that wait and those of the request.
+  /// - Throws: `CentaurError` with `sessionNotFound`, `emptyInput`
+  public func execute(_ request: TurnRequest, key: ThreadKey) async throws -> AdmittedTurn {
+    _ = try await session(owner: request.owner, key: key)
+    return try await ask(request.owner, key) { drive in
+      try await drive.serially { try await $0.execute(request) }
+    }
+  }
+
+  /// Ends the running turn.
+  /// - Throws: `CentaurError` with `sessionNotFound`, `nothingRunning`
+  public func interrupt(owner: Owner, key: ThreadKey, reason: String) async throws -> ExecutionID {
+    _ = try await session(owner: owner, key: key)
+    let id = try await ask(owner, key) { drive in
+      try await drive.serially { drive in
+        guard try await drive.open() else { return ExecutionID?.none }
+        return try await drive.interrupt(reason: reason)
+      }
+    }
+    guard let id else { throw CentaurError(.nothingRunning, "No turn of this session is running.") }
+    return id
+  }
+
+  /// A session's events after `after`, the stored ones first, then as they come.
+  /// - Throws: `CentaurError` with `sessionNotFound`
+  public func events(owner: Owner, key: ThreadKey, after: Int64) async throws -> EventSubscription {
+    _ = try await session(owner: owner, key: key)
+    let feed = try await ask(owner, key) { drive in
+      try await drive.serially { drive in
+        _ = try await drive.open()
+        return drive.feed
+      }
+    }
+    guard let feed else { throw unknown(key) }
+    return feed.subscribe(after: after)
+  }
+
+  private func unknown(_ key: ThreadKey) -> CentaurError {
+    CentaurError(.sessionNotFound, "There is no session with the thread key '\(key)'.")
+  }
+}

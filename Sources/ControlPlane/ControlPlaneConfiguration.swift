@@ -1,0 +1,112 @@
+public import Harness
+public import SessionModel
+
+/// What the control plane is told at start. Durations and counts are limits; `CentaurServer` reads them from the
+/// configuration file.
+public struct ControlPlaneConfiguration: Sendable {
+  /// A harness that sessions may choose.
+  public struct HarnessSetup: Sendable {
+    public var adapter: any HarnessAdapter
+    /// The harness's executable, an absolute path.
+    public var executable: String
+    /// The model that runs where the client's is not on the list.
+    public var model: String
+    public var models: [String]
+
+    public init(adapter: any HarnessAdapter, executable: String, model: String, models: [String]) {
+      self.adapter = adapter
+      self.executable = executable
+      self.model = model
+      self.models = models
+    }
+  }
+
+  /// A named way to begin a session.
+  public struct Persona: Sendable {
+    public var harness: HarnessName?
+    public var instructions: String?
+    /// A directory whose copy is the session's workspace.
+    public var workspace: String?
+
+    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: String? = nil) {
+      self.harness = harness
+      self.instructions = instructions
+      self.workspace = workspace
+    }
+  }
+
+  public struct Limits: Sendable {
+    /// A turn's wall time.
+    public var turn: Duration
+    /// How long a harness process waits for a next turn before it is ended.
+    public var idleSandbox: Duration
+    /// How many sandboxes may live at once.
+    public var sandboxes: Int
+    /// How long a harness may take until it accepts a turn.
+    public var harnessStart: Duration
+    /// The longest line that a harness may print, in bytes.
+    public var harnessLine: Int
+    /// How long a session stays this server's own without being renewed.
+    public var lease: Duration
+
+    public init(
+      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
+      harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30)
+    ) {
+      self.turn = turn
+      self.idleSandbox = idleSandbox
+      self.sandboxes = sandboxes
+      self.harnessStart = harnessStart
+      self.harnessLine = harnessLine
+      self.lease = lease
+    }
+  }
+
+  /// Where sessions' directories are, an absolute path.
+  public var dataDirectory: String
+  /// This server's name on leases, new at each start.
+  public var node: String
+  public var harnesses: [HarnessName: HarnessSetup]
+  /// The harness of a new session where neither the client nor its persona chose one, by the ingress it came by.
+  public var defaultHarness: [String: HarnessName]
+  public var personas: [String: Persona]
+  public var limits: Limits
+  /// Where a session's harness sends its model calls.
+  public var modelBaseURL: @Sendable (SessionID, HarnessName) async -> String
+
+  public init(
+    dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
+    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:], limits: Limits = Limits(),
+    modelBaseURL: @escaping @Sendable (SessionID, HarnessName) async -> String
+  ) {
+    self.dataDirectory = dataDirectory
+    self.node = node
+    self.harnesses = harnesses
+    self.defaultHarness = defaultHarness
+    self.personas = personas
+    self.limits = limits
+    self.modelBaseURL = modelBaseURL
+  }
+}
+
+extension ControlPlaneConfiguration {
+  /// The harness and persona of a new session.
+  /// - Throws: `CentaurError` with `unknownHarness` or `unknownPersona`
+  func choose(harness: HarnessName?, persona: String?, origin: String) throws(CentaurError) -> HarnessName {
+    var chosen = harness
+    if let persona {
+      guard let known = personas[persona] else {
+        throw CentaurError(.unknownPersona, "There is no persona named '\(persona.prefix(64))'.")
+      }
+      chosen = chosen ?? known.harness
+    }
+    guard let name = chosen ?? defaultHarness[origin] ?? harnesses.keys.sorted(by: { $0.rawValue < $1.rawValue }).first,
+      harnesses[name] != nil
+    else {
+      let names = harnesses.keys.map(\.rawValue).sorted().joined(separator: ", ")
+      throw CentaurError(
+        .unknownHarness, "There is no harness named '\(chosen?.rawValue.prefix(64) ?? "")'; this server has: \(names).")
+    }
+    return name
+  }
+}

@@ -1,0 +1,15 @@
+import Metrics
+
+/// What the drives count, for `/metrics`.
+struct DriveMetrics: Sendable {
+  let turnsStarted = Counter(label: "centaur_turns_started_total")
+  let turnsReplayed = Counter(label: "centaur_turns_replayed_total")
+  let turnsSteered = Counter(label: "centaur_turns_steered_total")
+  let events = Counter(label: "centaur_events_total")
+  let sandboxStart = Metrics.Timer(label: "centaur_sandbox_start_seconds")
+
+  /// A turn's end, by how it ended: `completed`, `failed` or `cancelled`.
+  func turnEnded(_ status: String) {
+    Counter(label: "centaur_turns_ended_total", dimensions: [("status", status)]).increment()
+  }
+}

@@ -1,0 +1,52 @@
+import FoundationEssentials
+import Harness
+import Sandbox
+import SessionModel
+
+/// The making of one harness process: directories, launch files, sandbox.
+struct HarnessStart: Sendable {
+  let session: Session
+  let setup: ControlPlaneConfiguration.HarnessSetup
+  let services: SessionDrive.Services
+
+  /// - Throws: `CentaurError` with `harnessStart`
+  func start(generation: Int, begun: ContinuousClock.Instant) async throws -> HarnessProcess {
+    let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
+    let persona = session.persona.flatMap { services.configuration.personas[$0] }
+    try directories.create(template: persona?.workspace)
+    let context = try await context(directories, persona)
+    let launch = try setup.adapter.launch(context)
+    let id = services.ids.thread()
+    let sandbox = try await services.sandboxes.start(
+      SandboxSpec(
+        id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
+        temporary: directories.temporary, command: launch.command, environment: launch.environment,
+        files: launch.files))
+    return HarnessProcess(
+      generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
+      origin: context.state == nil ? .cold : .resumed, startedAt: begun, machine: setup.adapter.machine(context),
+      splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
+  }
+
+  private func context(
+    _ directories: SessionDirectories, _ persona: ControlPlaneConfiguration.Persona?
+  ) async throws -> HarnessContext {
+    let instructions = [persona?.instructions, session.instructions].compactMap(\.self).joined(separator: "\n\n")
+    // What was said is told only to a harness that has not begun the conversation: reading a long log takes time.
+    let history = session.harnessState == nil ? try await earlierConversation() : []
+    return HarnessContext(
+      session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
+      temporary: directories.temporary,
+      modelBaseURL: await services.configuration.modelBaseURL(session.id, session.harness), model: setup.model,
+      models: setup.models, instructions: instructions.isEmpty ? nil : instructions, state: session.harnessState,
+      history: history)
+  }
+
+  /// What was said before the oldest turn that still waits to be run.
+  private func earlierConversation() async throws -> [Message] {
+    let open = try await services.store.openExecutions(session.id)
+    let upTo = open.map(\.firstSeq).min().map { $0 - 1 } ?? session.lastSeq
+    guard upTo > 1 else { return [] }
+    return try await Conversation.read(session.id, from: services.store, upTo: upTo).messages
+  }
+}

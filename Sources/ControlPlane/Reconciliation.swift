@@ -1,0 +1,56 @@
+import SessionModel
+
+/// Reads a request against what its session has taken: is its input new, was it taken before (a retry), or does it
+/// add to the turn that runs? A pure decision; the drive loop gathers the facts and carries it out.
+///
+/// Raw bodies are never compared: Codex writes the keys of a retried body in another order
+/// (Codex 0.163.0, recorded in wire/codex-client/d_mid.json).
+struct Reconciliation {
+  /// What the store and the drive loop know.
+  struct Facts: Sendable {
+    /// The session exists and has taken input before.
+    var isKnown: Bool
+    /// How messages were taken, by the client's id of each.
+    var takers: [String: TakenInput]
+    /// The turn that the client's name for this turn (`turnKey`) stands for.
+    var turn: Execution?
+    /// The turn that runs, and the client's name for it.
+    var running: Execution?
+  }
+
+  enum Decision: Sendable, Hashable {
+    /// A turn of its own, in a session that may be told `history` first.
+    case start(input: [Message], history: [Message])
+    /// The input was taken: show that turn again from its beginning.
+    case attach(ExecutionID)
+    /// The running turn is to hear this too.
+    case steer(ExecutionID, input: [Message])
+    /// There is nothing to do and no turn to show.
+    case nothing
+  }
+
+  static func decide(_ request: TurnRequest, _ facts: Facts) -> Decision {
+    guard facts.isKnown else { return seed(request) }
+    let fresh = request.input.filter { message in
+      guard let id = message.clientID else { return true }
+      return facts.takers[id] == nil
+    }
+    // Input without ids cannot be told from a retry by its messages; the client's name for the turn tells.
+    let isRepeated = facts.turn != nil && fresh.allSatisfy { $0.clientID == nil }
+    if fresh.isEmpty || isRepeated {
+      if let turn = facts.turn { return .attach(turn.id) }
+      let taker = request.input.reversed().lazy.compactMap { $0.clientID }.compactMap { facts.takers[$0]?.execution }
+        .first
+      return taker.map(Decision.attach) ?? .nothing
+    }
+    if let turn = facts.turn, turn.id == facts.running?.id { return .steer(turn.id, input: fresh) }
+    return .start(input: fresh, history: [])
+  }
+
+  /// A session that is new to us runs the last thing said; what came before is what the harness is told first.
+  private static func seed(_ request: TurnRequest) -> Decision {
+    guard let last = request.input.last else { return .nothing }
+    guard request.hasHistory else { return .start(input: request.input, history: []) }
+    return .start(input: [last], history: request.history() + request.input.dropLast())
+  }
+}

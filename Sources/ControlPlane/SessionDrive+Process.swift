@@ -1,0 +1,319 @@
+import Harness
+import Logging
+import Metrics
+import Sandbox
+import SessionModel
+import ShimProtocol
+
+/// A harness process that serves the session: the shim's link to it, and the machine that speaks its protocol.
+struct HarnessProcess {
+  /// Tells steps of this process from those of an earlier one.
+  let generation: Int
+  let sandbox: any SandboxHandle
+  /// There once the shim is reached.
+  var link: ShimLink?
+  let lifetime: HarnessLifetime
+  let origin: SandboxReady.Origin
+  let startedAt: ContinuousClock.Instant
+  var machine: any HarnessMachine
+  var splitter: HarnessLineSplitter
+  var reader: Task<Void, Never>?
+  /// Output before this offset was given back to the spool.
+  var released: Int64 = 0
+  /// The harness takes turns.
+  var isReady = false
+  /// It is being ended; nothing more is given to it.
+  var isEnding = false
+
+  mutating func give(_ input: (inout any HarnessMachine) -> [HarnessAction]) -> [HarnessAction] { input(&machine) }
+}
+
+/// The session's harness process: its start, what it says, its end.
+extension SessionDrive {
+  // MARK: Start
+
+  /// Refuses a turn that would need a sandbox where none can be had; the check is repeated when it is taken.
+  func checkCapacity() throws(CentaurError) {
+    guard process == nil, startingProcess == nil else { return }
+    try services.capacity.check()
+  }
+
+  func startProcess() {
+    guard process == nil, startingProcess == nil, let session,
+      let setup = services.configuration.harnesses[session.harness]
+    else { return }
+    do {
+      try services.capacity.take()
+    } catch {
+      post { drive in await drive.processFailed(error) }
+      return
+    }
+    generation += 1
+    let number = generation
+    startingProcess = number
+    let begun = ContinuousClock.now
+    let stopping = lastStop
+    let services = services
+    lastStop = Task {
+      // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
+      await stopping?.value
+      do {
+        let process = try await HarnessStart(session: session, setup: setup, services: services)
+          .start(generation: number, begun: begun)
+        post(orElse: { Task { await process.sandbox.stop() } }) { drive in await drive.processStarted(process) }
+      } catch {
+        post { drive in await drive.processFailed(error) }
+      }
+    }
+  }
+
+  private func processFailed(_ error: any Error) async {
+    if startingProcess != nil {
+      startingProcess = nil
+      services.capacity.giveBack()
+    }
+    let failure =
+      error as? CentaurError ?? CentaurError(.harnessStart, "The harness could not be started.")
+    logger.error("harness start failed", metadata: ["error": "\(error)"])
+    do { try await failQueue(failure) } catch { await lost(error) }
+  }
+
+  private func processStarted(_ started: HarnessProcess) async {
+    startingProcess = nil
+    process = started
+    let sandbox = started.sandbox
+    let number = started.generation
+    // It holds the drive for as long as the process lives; `discardProcess` ends it.
+    process?.reader = Task {
+      do {
+        try await sandbox.withLink(fence: Int64(number), offset: 0) { link, events in
+          var events = events
+          try await serially { drive in await drive.linked(link, number) }
+          // One chunk at a time: what the drive cannot take yet waits in the shim's spool.
+          while let event = try await events.next() {
+            try await serially { drive in await drive.received(event, from: number) }
+          }
+        }
+      } catch {
+        logger.debug("the link to a sandbox ended", metadata: ["error": "\(error)"])
+      }
+      post { drive in await drive.linkEnded(number) }
+    }
+    schedule(.start, after: services.configuration.limits.harnessStart) { drive in
+      guard drive.process?.isReady == false else { return }
+      await drive.processEnded(HarnessExit(status: nil, stderrTail: "It did not become ready in time."))
+    }
+  }
+
+  private func linked(_ link: ShimLink, _ number: Int) async {
+    guard process?.generation == number else { return }
+    process?.link = link
+    await drive { $0.launched() }
+  }
+
+  // MARK: What the harness says
+
+  /// Gives the machine an input and carries out what it wants.
+  func drive(_ input: (inout any HarnessMachine) -> [HarnessAction]) async {
+    await perform(process?.give(input) ?? [])
+  }
+
+  private func received(_ event: ShimEvent, from number: Int) async {
+    guard process?.generation == number else { return }
+    switch event {
+    case .output(let offset, let bytes): await read(bytes, at: offset)
+    case .accepted: break
+    case .exited(let exit):
+      await processEnded(HarnessExit(status: exit.status, signal: exit.signal, stderrTail: exit.stderrTail))
+    }
+  }
+
+  private func read(_ bytes: [UInt8], at offset: Int64) async {
+    do {
+      guard let lines = try process?.splitter.feed(bytes, at: offset) else { return }
+      var actions: [HarnessAction] = []
+      for line in lines { actions += process?.machine.read(line) ?? [] }
+      await perform(actions)
+      try await giveBackSpool()
+    } catch {
+      let failure = error as? CentaurError
+      await processEnded(HarnessExit(status: nil, stderrTail: failure?.message ?? "Its output could not be read."))
+    }
+  }
+
+  /// What is in the log need not stay in the spool.
+  private func giveBackSpool() async throws {
+    guard let process, let link = process.link, process.splitter.unread - process.released >= 1 << 20 else { return }
+    self.process?.released = process.splitter.unread
+    try await link.release(before: process.splitter.unread)
+  }
+
+  /// Carries out what a machine wants: first what is for the log, in one commit, then the rest in order.
+  private func perform(_ actions: [HarnessAction]) async {
+    var drafts: [EventDraft] = []
+    var state: JSONValue?
+    for action in actions {
+      switch action {
+      case .emit(let draft): drafts.append(corrected(draft))
+      case .saveState(let newState): state = newState
+      default: break
+      }
+    }
+    do {
+      if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
+      if !drafts.isEmpty || state != nil {
+        try await commit(drafts, harnessState: state)
+        services.metrics.events.increment(by: drafts.count)
+      }
+      for action in actions { try await carryOut(action) }
+    } catch {
+      await lost(error)
+    }
+  }
+
+  private func sandboxReady() -> EventPayload? {
+    guard let process else { return nil }
+    let duration = process.startedAt.duration(to: .now)
+    services.metrics.sandboxStart.record(duration: duration)
+    return .sandboxReady(
+      SandboxReady(
+        id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
+  }
+
+  private func carryOut(_ action: HarnessAction) async throws {
+    switch action {
+    case .emit(let draft):
+      switch draft.payload {
+      case .executionCompleted: services.metrics.turnEnded("completed")
+      case .executionFailed: services.metrics.turnEnded("failed")
+      case .executionCancelled: services.metrics.turnEnded("cancelled")
+      default: break
+      }
+    case .saveState: break
+    case .send(let id, let bytes): try await process?.link?.send(inputID: id, bytes: bytes, closesInput: false)
+    case .closeInput(let id): try await process?.link?.send(inputID: id, bytes: [], closesInput: true)
+    case .signal(let signal): try await process?.link?.signal(signal)
+    case .ready:
+      process?.isReady = true
+      cancel(.start)
+      await startNextTurn()
+    case .turnEnded(let id): await turnEnded(id)
+    case .steered(let inputID): await steerAnswered(inputID, isTaken: true)
+    case .steerRejected(let inputID): await steerAnswered(inputID, isTaken: false)
+    case .startTimer(let timer, let duration):
+      schedule(.harness(timer), after: duration) { drive in await drive.drive { $0.timerFired(timer) } }
+    case .cancelTimer(let timer): cancel(.harness(timer))
+    case .stop:
+      await stopProcess(reason: "harness_ended")
+      await startNextTurn()
+    }
+  }
+
+  // MARK: End
+
+  private func linkEnded(_ number: Int) async {
+    guard process?.generation == number else { return }
+    await processEnded(HarnessExit(status: nil, stderrTail: "The link to its sandbox was cut."))
+  }
+
+  /// The process is gone, or of no more use: what it left open is closed, and what runs fails.
+  private func processEnded(_ exit: HarnessExit) async {
+    guard let ended = process, !ended.isEnding else { return }
+    logger.info("harness ended", metadata: ["status": "\(exit.status ?? -1)", "signal": "\(exit.signal ?? 0)"])
+    await endMachine(exit)
+    do {
+      if ended.isReady, ended.lifetime == .session {
+        try await commit([EventDraft(.sandboxLost(id: ended.sandbox.id, reason: Self.reason(exit)))])
+      }
+      discardProcess()
+      if !ended.isReady {
+        let detail = exit.stderrTail.split(separator: "\n").last.map { ": \($0.suffix(300))" } ?? "."
+        try await failQueue(CentaurError(.harnessStart, "The harness could not be started\(detail)"))
+      }
+    } catch { await lost(error) }
+    await startNextTurn()
+  }
+
+  /// Ends the process, if there is one, without waiting for it.
+  /// - Parameter reason: for the log
+  func stopProcess(reason: String) async {
+    guard let ended = process, !ended.isEnding else { return }
+    await endMachine(HarnessExit(status: 0))
+    discardProcess()
+    guard ended.isReady, ended.lifetime == .session else { return }
+    do {
+      try await commit([EventDraft(.sandboxStopped(id: ended.sandbox.id, reason: reason))])
+    } catch { await lost(error) }
+  }
+
+  /// Lets the machine close what is open, items of background commands included, while it still knows them.
+  private func endMachine(_ exit: HarnessExit) async {
+    process?.isEnding = true
+    process?.isReady = false
+    await drive { $0.exited(exit) }
+    for steer in steers.keys { await steerAnswered(steer, isTaken: false) }
+  }
+
+  /// Forgets the process and sees to its end; the next one waits for that.
+  private func discardProcess() {
+    guard let ended = process else { return }
+    process = nil
+    ended.reader?.cancel()
+    for timer in timers.keys { if case .harness = timer { cancel(timer) } }
+    cancel(.start)
+    cancel(.idle)
+    let services = services
+    let session = session
+    if let session { services.capacity.isBusy(session.id) }
+    let stopping = lastStop
+    lastStop = Task {
+      await stopping?.value
+      await ended.sandbox.stop()
+      services.capacity.giveBack()
+      guard let session else { return }
+      SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
+        .removeSandbox(ended.sandbox.id)
+    }
+  }
+
+  private static func reason(_ exit: HarnessExit) -> String {
+    if let signal = exit.signal { return "signal \(signal)" }
+    if let status = exit.status { return "exit status \(status)" }
+    return "unreachable"
+  }
+
+  /// The store took a write no more: what this drive holds in memory is worth nothing. It ends; the next request opens
+  /// the session anew from the log.
+  func lost(_ error: any Error) async {
+    guard !hasEnded else { return }
+    logger.error("the session is given up", metadata: ["error": "\(error)"])
+    end()
+    for steer in steers.values { steer.answer.resume(throwing: error) }
+    steers = [:]
+    queue = []
+    running = nil
+    discardProcess()
+  }
+
+  /// The server ends: so do the running turn and the process. Turns that wait stay in the store.
+  func shutDown() async {
+    guard !hasEnded else { return }
+    running?.failure = CentaurError(
+      .serverRestarted, "The server was stopped while this turn ran; its work was cut off.")
+    queue = []
+    await stopProcess(reason: "shutdown")
+    do {
+      if let session, let token { try await services.store.releaseLease(session.id, token: token) }
+    } catch { logger.error("the lease could not be given back", metadata: ["error": "\(error)"]) }
+    end()
+  }
+
+  /// Ends processes of an earlier server that still live in the session's directory.
+  func stopLeftoverSandboxes(_ session: Session) async throws {
+    let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
+    for id in directories.sandboxes {
+      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      directories.removeSandbox(id)
+    }
+  }
+}

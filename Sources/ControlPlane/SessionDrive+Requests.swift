@@ -1,0 +1,344 @@
+import Harness
+import Logging
+import Metrics
+import SessionModel
+
+/// What clients ask of a session.
+extension SessionDrive {
+  /// Takes a request: starts, steers or finds the turn that answers it.
+  nonisolated func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
+    try await withCheckedThrowingContinuation { continuation in
+      post(orElse: { continuation.resume(throwing: DriveEnded()) }) { drive in
+        do {
+          if let admitted = try await drive.admit(request, answer: continuation) {
+            continuation.resume(returning: admitted)
+          }
+        } catch {
+          continuation.resume(throwing: error)
+        }
+      }
+    }
+  }
+
+  /// - Returns: nil where `answer` is resumed later (the harness is asked whether it still takes a steering message).
+  private func admit(
+    _ request: TurnRequest, answer: CheckedContinuation<AdmittedTurn, any Error>
+  ) async throws -> AdmittedTurn? {
+    guard try await open() else { return try await create(request) }
+    try checkWishes(harness: request.harness, persona: request.persona)
+    let decision = Reconciliation.decide(request, try await facts(for: request))
+    if request.abortsRunningTurn, let running, case .start = decision {
+      try await interrupt(reason: "aborted_by_client")
+      services.metrics.turnEnded("aborted")
+      logger.debug("aborted by the client", metadata: ["execution": "\(running.execution.id)"])
+    }
+    switch decision {
+    case .nothing: throw CentaurError(.emptyInput, "The request holds no new user input.", parameter: "input")
+    case .attach(let id): return try await attach(id, request)
+    case .steer(let id, let input): return try await steer(id, input, request, answer)
+    case .start(let input, let history):
+      switch busyPolicy(request) {
+      case .reject where running != nil:
+        throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
+      case .steer where running != nil:
+        if let id = running?.execution.id { return try await steer(id, input, request, answer) }
+      case .supersede: try await supersede()
+      default: break
+      }
+      return try await start(input, history: history, request)
+    }
+  }
+
+  private func busyPolicy(_ request: TurnRequest) -> TurnRequest.BusyPolicy {
+    request.busy ?? (request.client == .cli ? .supersede : .queue)
+  }
+
+  private func facts(for request: TurnRequest) async throws -> Reconciliation.Facts {
+    guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
+    let store = services.store
+    let ids = request.input.compactMap(\.clientID)
+    let turn =
+      if let turnKey = request.turnKey { try await store.execution(session.id, turnKey: turnKey) } else {
+        Execution?.none
+      }
+    return Reconciliation.Facts(
+      isKnown: true, takers: ids.isEmpty ? [:] : try await store.takers(session.id, clientIDs: ids), turn: turn,
+      running: running?.execution)
+  }
+
+  private func checkWishes(harness: HarnessName?, persona: String?) throws(CentaurError) {
+    guard let session else { return }
+    if let harness, harness != session.harness {
+      throw CentaurError(
+        .harnessConflict, "Session \(key) runs the harness '\(session.harness)'; it cannot become '\(harness)'.")
+    }
+    if let persona, persona != session.persona {
+      throw CentaurError(
+        .personaConflict, "Session \(key) has the persona '\(session.persona ?? "none")', not '\(persona)'.")
+    }
+  }
+
+  // MARK: A new session
+
+  private func newSession(
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String
+  ) throws(CentaurError) -> (Session, EventDraft) {
+    let chosen = try services.configuration.choose(harness: harness, persona: persona, origin: origin)
+    let session = Session(
+      id: services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
+      instructions: instructions, createdAt: services.clock.now)
+    let created = SessionCreated(harness: chosen, persona: persona, origin: origin, instructions: instructions)
+    return (session, EventDraft(.sessionCreated(created)))
+  }
+
+  private func create(
+    _ session: Session, events: [EventDraft], turnKeys: [ExecutionID: String] = [:],
+    takes: [String: ExecutionID?] = [:], replies: [Reply] = []
+  ) async throws -> [SessionEvent] {
+    let now = services.clock.now
+    let result = try await services.store.commit(
+      SessionCommit(
+        session: session.id,
+        creation: .init(
+          session: session, holder: services.configuration.node,
+          leaseUntil: now + services.configuration.limits.lease),
+        token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies))
+    self.session = session
+    token = result.token
+    feed = EventFeed(sessionID: session.id, head: 0, store: services.store)
+    publish(result.events)
+    return result.events
+  }
+
+  /// The first request of a session: made, seeded with what the client or the forked session brings, and begun.
+  private func create(_ request: TurnRequest) async throws -> AdmittedTurn {
+    let forked = try await forkedHistory(request)
+    let decision = Reconciliation.decide(request, .init(isKnown: false, takers: [:], turn: nil, running: nil))
+    guard case .start(let input, let told) = decision else {
+      throw CentaurError(.emptyInput, "The request holds no user input.", parameter: "input")
+    }
+    let (session, created) = try newSession(
+      harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
+      origin: request.origin)
+    var events = [created]
+    if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
+    let history = forked?.messages ?? told
+    events += history.map { EventDraft(.messageAppended($0)) }
+    let turn = newTurn(input, request, in: session, ordinal: 1)
+    var takes = turn.takes
+    for id in history.compactMap(\.clientID) where takes[id] == nil { takes[id] = ExecutionID?.none }
+    let written = try await create(
+      session, events: events + turn.events, turnKeys: turn.turnKeys, takes: takes, replies: [turn.reply])
+    return try await begin(turn, written)
+  }
+
+  /// Opens a session without a turn (session API).
+  /// - Returns: the session, and whether this call made it.
+  func openSession(
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String
+  ) async throws -> (session: Session, isNew: Bool) {
+    if try await open(), let session {
+      try checkWishes(harness: harness, persona: persona)
+      return (session, false)
+    }
+    let (session, created) = try newSession(
+      harness: harness, persona: persona, instructions: instructions, origin: origin)
+    _ = try await create(session, events: [created])
+    pendingMessages = []
+    return (self.session ?? session, true)
+  }
+
+  // MARK: A turn
+
+  struct NewTurn {
+    var execution: Execution
+    var input: [Message]
+    var events: [EventDraft]
+    var turnKeys: [ExecutionID: String]
+    var takes: [String: ExecutionID?]
+    var reply: Reply
+  }
+
+  /// The events of a turn that begins, `execution.queued` last.
+  func newTurn(
+    _ input: [Message], _ request: TurnRequest, in session: Session, ordinal: Int, isFollowUp: Bool = false
+  ) -> NewTurn {
+    let id = services.ids.execution()
+    let now = services.clock.now
+    // A turn that a client's turn id stood for may be over when the client adds to it: the second one needs a name.
+    let turnKey = request.turnKey.map { isFollowUp ? "\($0)/\(id)" : $0 }
+    let execution = Execution(
+      id: id, sessionID: session.id, ordinal: ordinal, turnKey: turnKey, status: .queued, options: request.options,
+      firstSeq: 0, createdAt: now)
+    var takes: [String: ExecutionID?] = [:]
+    for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
+    return NewTurn(
+      execution: execution, input: input,
+      events: input.map { EventDraft(.messageAppended($0), execution: id) }
+        + [EventDraft(.executionQueued(request.options), execution: id)],
+      turnKeys: turnKey.map { [id: $0] } ?? [:], takes: takes,
+      reply: reply(to: request, id, number: 1, at: now, in: session))
+  }
+
+  private func reply(
+    to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session
+  ) -> Reply {
+    Reply(
+      wireID: "\(request.replyPrefix)_\(execution)_\(number)", owner: owner, sessionID: session.id,
+      executionID: execution, echo: request.echo, createdAt: time)
+  }
+
+  private func start(_ input: [Message], history: [Message], _ request: TurnRequest) async throws -> AdmittedTurn {
+    guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
+    try checkCapacity()
+    let isFollowUp =
+      if let turnKey = request.turnKey {
+        try await services.store.execution(session.id, turnKey: turnKey) != nil
+      } else { false }
+    let turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
+    let events = history.map { EventDraft(.messageAppended($0)) } + turn.events
+    let written = try await commit(events, turnKeys: turn.turnKeys, takes: turn.takes, replies: [turn.reply])
+    return try await begin(turn, written)
+  }
+
+  /// Puts an admitted turn in line; it starts at once where nothing runs.
+  func begin(_ turn: NewTurn, _ written: [SessionEvent]) async throws -> AdmittedTurn {
+    var execution = turn.execution
+    let first = written.first { $0.executionID == execution.id }?.seq ?? 0
+    execution.firstSeq = first
+    queue.append(QueuedTurn(execution: execution, input: turn.input))
+    let admitted = try admitted(execution, turn.reply, isReplay: false)
+    await startNextTurn()
+    return admitted
+  }
+
+  func admitted(_ execution: Execution, _ reply: Reply, isReplay: Bool) throws -> AdmittedTurn {
+    guard let session, let feed else { throw CentaurError(.internalFailure, "The session is not open.") }
+    return AdmittedTurn(
+      session: session, execution: execution, reply: reply, isReplay: isReplay,
+      events: feed.subscribe(after: execution.firstSeq - 1))
+  }
+
+  private func attach(_ id: ExecutionID, _ request: TurnRequest) async throws -> AdmittedTurn {
+    guard let execution = try await services.store.execution(id),
+      let reply = try await services.store.replies(id).last
+    else { throw CentaurError(.storeCorrupt, "The turn that took this input is missing.") }
+    services.metrics.turnsReplayed.increment()
+    logger.info("a retry attaches", metadata: ["execution": "\(id)"])
+    return try admitted(execution, reply, isReplay: true)
+  }
+
+  // MARK: Steering
+
+  private func steer(
+    _ id: ExecutionID, _ input: [Message], _ request: TurnRequest,
+    _ answer: CheckedContinuation<AdmittedTurn, any Error>
+  ) async throws -> AdmittedTurn? {
+    guard let running, running.execution.id == id, process?.isReady == true else {
+      return try await start(input, history: [], request)
+    }
+    generation += 1
+    // The client's own id makes a repeated message harmless: the shim takes each input id once.
+    let inputID = "\(id)/steer/\(input.last?.clientID ?? String(generation))"
+    steers[inputID] = PendingSteer(request: request, input: input, execution: running.execution, answer: answer)
+    let message = Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)
+    await drive { $0.steer(message, inputID: inputID) }
+    return nil
+  }
+
+  /// The harness has answered a steering message.
+  func steerAnswered(_ inputID: String, isTaken: Bool) async {
+    guard let steer = steers.removeValue(forKey: inputID) else { return }
+    do {
+      guard isTaken, let session else {
+        steer.answer.resume(returning: try await start(steer.input, history: [], steer.request))
+        return
+      }
+      let id = steer.execution.id
+      let number = try await services.store.replies(id).count + 1
+      let reply = reply(to: steer.request, id, number: number, at: services.clock.now, in: session)
+      var takes: [String: ExecutionID?] = [:]
+      for clientID in steer.input.compactMap(\.clientID) { takes[clientID] = id }
+      try await commit(
+        steer.input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply])
+      services.metrics.turnsSteered.increment()
+      steer.answer.resume(returning: try admitted(steer.execution, reply, isReplay: false))
+    } catch {
+      steer.answer.resume(throwing: error)
+    }
+  }
+
+  // MARK: Session API
+
+  /// Keeps a message for the next `execute`.
+  func append(_ message: Message) async throws -> SessionEvent {
+    guard try await open(), let session else { throw sessionNotFound() }
+    if let id = message.clientID,
+      let taken = try await services.store.takers(session.id, clientIDs: [id])[id]
+    {
+      let event = try await services.store.events(session.id, after: taken.seq - 1, limit: 1).first
+      guard let event, case .messageAppended(let earlier) = event.payload, earlier == message else {
+        throw CentaurError(
+          .idempotencyConflict, "Another message was sent under the id '\(id.prefix(64))'.", parameter: "id")
+      }
+      return event
+    }
+    var pending = try await readPendingMessages()
+    let takes: [String: ExecutionID?] = message.clientID.map { [$0: ExecutionID?.none] } ?? [:]
+    let written = try await commit([EventDraft(.messageAppended(message))], takes: takes)
+    pending.append(message)
+    pendingMessages = pending
+    guard let event = written.first else { throw CentaurError(.internalFailure, "Nothing was written.") }
+    return event
+  }
+
+  /// The user messages since the newest turn began, for a drive that has just opened its session.
+  private func readPendingMessages() async throws -> [Message] {
+    if let pendingMessages { return pendingMessages }
+    guard let session else { return [] }
+    let newest = try await services.store.newestExecution(session.id)
+    var pending: [Message] = []
+    var cursor = newest?.firstSeq ?? 0
+    while true {
+      let page = try await services.store.events(session.id, after: cursor, limit: 1000)
+      for event in page where event.executionID == nil {
+        if case .messageAppended(let message) = event.payload, message.role == .user { pending.append(message) }
+      }
+      guard let last = page.last else { return pending }
+      cursor = last.seq
+    }
+  }
+
+  /// Begins a turn with the messages that wait and those that come along.
+  func execute(_ request: TurnRequest) async throws -> AdmittedTurn {
+    guard try await open(), let session else { throw sessionNotFound() }
+    try checkWishes(harness: request.harness, persona: request.persona)
+    if let turnKey = request.turnKey, let earlier = try await services.store.execution(session.id, turnKey: turnKey) {
+      return try await attach(earlier.id, request)
+    }
+    let pending = try await readPendingMessages()
+    let input = pending + request.input
+    guard !input.isEmpty else {
+      throw CentaurError(.emptyInput, "There is no message to execute.", parameter: "input")
+    }
+    switch request.busy ?? .queue {
+    case .reject where running != nil:
+      throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
+    case .supersede: try await supersede()
+    default: break
+    }
+    try checkCapacity()
+    var turn = newTurn(input, request, in: session, ordinal: 0)
+    // Messages that waited are in the log already.
+    turn.events.removeFirst(pending.count)
+    for message in pending { if let id = message.clientID { turn.takes[id] = nil } }
+    let written = try await commit(
+      turn.events, turnKeys: turn.turnKeys, takes: turn.takes, replies: [turn.reply])
+    pendingMessages = []
+    return try await begin(turn, written)
+  }
+
+  func sessionNotFound() -> CentaurError {
+    CentaurError(.sessionNotFound, "There is no session with the thread key '\(key)'.")
+  }
+}

@@ -1,0 +1,215 @@
+import Harness
+import Metrics
+import SessionModel
+
+/// The life of a session's turns: one runs, others wait in line.
+extension SessionDrive {
+  /// Starts the turn at the head of the line, if nothing runs and the harness is there; else sees to it that the
+  /// harness comes.
+  func startNextTurn() async {
+    guard running == nil, let next = queue.first else { return idleIfDone() }
+    services.capacity.isBusy(next.execution.sessionID)
+    cancel(.idle)
+    guard let process, process.isReady else { return startProcess() }
+    queue.removeFirst()
+    do {
+      let (model, warning) = chooseModel(next.execution.options.requestedModel)
+      var events = [EventDraft(.executionStarted(model: model), execution: next.execution.id)]
+      if let warning { events.append(EventDraft(warning, execution: next.execution.id)) }
+      try await commit(events)
+      var execution = next.execution
+      execution.status = .running
+      running = RunningTurn(execution: execution)
+      services.metrics.turnsStarted.increment()
+      let id = execution.id
+      schedule(.turnLimit, after: services.configuration.limits.turn) { await $0.turnLimitReached(id) }
+      let turn = HarnessTurn(
+        execution: execution.id, input: next.input, model: model, options: execution.options)
+      await drive { $0.begin(turn) }
+    } catch {
+      await lost(error)
+    }
+  }
+
+  private func chooseModel(_ requested: String?) -> (String, EventPayload?) {
+    guard let session, let setup = services.configuration.harnesses[session.harness] else { return ("", nil) }
+    guard let requested, requested != setup.model else { return (setup.model, nil) }
+    if setup.models.contains(requested) { return (requested, nil) }
+    let message = "The model '\(requested.prefix(128))' is not on the harness's list; '\(setup.model)' runs."
+    return (setup.model, .warning(code: "model_not_available", message: message))
+  }
+
+  /// The running turn's terminal event is in the log.
+  func turnEnded(_ id: ExecutionID) async {
+    guard running?.execution.id == id else { return }
+    running = nil
+    cancel(.turnLimit)
+    if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
+    await startNextTurn()
+  }
+
+  private func idleIfDone() {
+    guard running == nil, queue.isEmpty, process?.isReady == true, let session else { return }
+    let id = session.id
+    services.capacity.isIdle(id) { [weak self] in
+      self?.post { drive in await drive.stopIfIdle(reason: "capacity") }
+    }
+    schedule(.idle, after: services.configuration.limits.idleSandbox) { await $0.stopIfIdle(reason: "idle") }
+  }
+
+  private func stopIfIdle(reason: String) async {
+    guard running == nil, queue.isEmpty else { return }
+    await stopProcess(reason: reason)
+  }
+
+  private func turnLimitReached(_ id: ExecutionID) async {
+    guard running?.execution.id == id else { return }
+    let limit = services.configuration.limits.turn
+    running?.failure = CentaurError(
+      .turnTimeLimit, "The turn ran longer than its limit of \(limit) and was ended.")
+    await drive { $0.interrupt(reason: "turn_time_limit") }
+  }
+
+  /// What the machine says of a turn's end, put right where the drive knows better.
+  func corrected(_ draft: EventDraft) -> EventDraft {
+    guard let running, let failure = running.failure, draft.executionID == running.execution.id else { return draft }
+    switch draft.payload {
+    case .executionCancelled(_, let usage), .executionFailed(_, let usage):
+      return EventDraft(
+        .executionFailed(ExecutionFailure(failure), usage), execution: draft.executionID, source: draft.source)
+    default: return draft
+    }
+  }
+
+  /// Ends the running turn as cancelled; the harness confirms it later.
+  /// - Returns: the turn, or nil where none runs.
+  @discardableResult
+  func interrupt(reason: String) async throws -> ExecutionID? {
+    guard let running else { return nil }
+    await drive { $0.interrupt(reason: reason) }
+    return running.execution.id
+  }
+
+  /// Ends one turn, whether it runs or waits; a turn that is over stays as it is.
+  func cancel(_ id: ExecutionID, reason: String) async throws {
+    guard try await open() else { return }
+    if running?.execution.id == id {
+      try await interrupt(reason: reason)
+    } else if let index = queue.firstIndex(where: { $0.execution.id == id }) {
+      queue.remove(at: index)
+      try await commit([EventDraft(.executionCancelled(reason: reason, TurnUsage()), execution: id)])
+      services.metrics.turnEnded("cancelled")
+    }
+  }
+
+  /// A newer input takes the place of what runs and of what waits.
+  func supersede() async throws {
+    let waiting = queue
+    queue = []
+    if !waiting.isEmpty {
+      try await commit(
+        waiting.map {
+          EventDraft(.executionCancelled(reason: "superseded", TurnUsage()), execution: $0.execution.id)
+        })
+    }
+    try await interrupt(reason: "superseded")
+  }
+
+  /// Ends turns that wait because the harness cannot be had.
+  func failQueue(_ error: CentaurError) async throws {
+    let waiting = queue
+    queue = []
+    guard !waiting.isEmpty else { return }
+    try await commit(
+      waiting.map {
+        EventDraft(.executionFailed(ExecutionFailure(error), TurnUsage()), execution: $0.execution.id)
+      })
+    for _ in waiting { services.metrics.turnEnded("failed") }
+  }
+
+  // MARK: After a restart
+
+  /// Looks after what an earlier server left: turns that ran are ended, with the items that they left open; turns that
+  /// waited go back in line.
+  func recover(_ session: Session) async throws {
+    let open = try await services.store.openExecutions(session.id)
+    try await stopLeftoverSandboxes(session)
+    for execution in open where execution.status != .queued {
+      var folded = OpenTurn()
+      var input: [Message] = []
+      try await read(execution) { event in
+        folded.fold(event)
+        if case .messageAppended(let message) = event.payload { input.append(message) }
+      }
+      let error = CentaurError(.serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
+      try await commit(
+        folded.openItems.map { EventDraft(.itemCompleted($0), execution: execution.id) }
+          + [EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)])
+    }
+    for execution in open where execution.status == .queued {
+      var input: [Message] = []
+      try await read(execution) { event in
+        if case .messageAppended(let message) = event.payload { input.append(message) }
+      }
+      if input.isEmpty { input = try await readMessages(before: execution) }
+      queue.append(QueuedTurn(execution: execution, input: input))
+    }
+    if !queue.isEmpty { await startNextTurn() }
+  }
+
+  /// The events of a turn so far.
+  private func read(_ execution: Execution, _ body: (SessionEvent) -> Void) async throws {
+    var cursor = execution.firstSeq - 1
+    while true {
+      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      for event in page where event.executionID == execution.id { body(event) }
+      guard let last = page.last else { return }
+      cursor = last.seq
+    }
+  }
+
+  /// The messages that waited for a turn of the session API: they are in the log before it, with no turn of their own.
+  private func readMessages(before execution: Execution) async throws -> [Message] {
+    var messages: [Message] = []
+    var cursor: Int64 = 0
+    while cursor < execution.firstSeq {
+      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      guard let last = page.last else { break }
+      for event in page where event.seq < execution.firstSeq {
+        switch event.payload {
+        case .executionQueued: messages = []
+        case .messageAppended(let message) where event.executionID == nil && message.role == .user:
+          messages.append(message)
+        default: break
+        }
+      }
+      cursor = last.seq
+    }
+    return messages
+  }
+}
+
+/// What a turn has left open, as a fold over its events.
+struct OpenTurn: Sendable {
+  private var open: [Int: Item] = [:]
+  private(set) var usage = TurnUsage()
+
+  mutating func fold(_ event: SessionEvent) {
+    switch event.payload {
+    case .itemStarted(let item): open[item.ordinal] = item
+    case .itemCompleted(let item): open[item.ordinal] = nil
+    case .itemDelta(let delta): open[delta.ordinal]?.append(delta)
+    case .usageUpdated(_, let turn): usage = turn
+    default: break
+    }
+  }
+
+  /// The items that were never closed, as incomplete, in order.
+  var openItems: [Item] {
+    open.values.sorted { $0.ordinal < $1.ordinal }.map { item in
+      var closed = item
+      closed.status = .incomplete
+      return closed
+    }
+  }
+}

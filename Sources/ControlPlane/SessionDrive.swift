@@ -1,0 +1,209 @@
+import Harness
+import Logging
+import Sandbox
+import SessionModel
+
+/// The one writer of one session: takes requests, runs turns one after another, and writes down what the harness does.
+///
+/// Concurrency: everything that reads or changes a drive's state runs as a step of its inbox, one step at a time and
+/// to its end, awaits included (`serially`). So a decision and the commit that follows from it cannot be torn apart by
+/// another request or by the harness. Tasks beside the loop (the reader of the shim's link, the start of a sandbox,
+/// timers) own no state: they post steps. The control plane owns the drive's `run`; `shutDown` ends it and everything
+/// that it started.
+///
+/// The parts: this file has the inbox and the log; `SessionDrive+Requests` what clients ask, `SessionDrive+Turns` the
+/// turns' life, `SessionDrive+Process` the harness process.
+actor SessionDrive {
+  typealias Step = @Sendable (isolated SessionDrive) async -> Void
+
+  let owner: Owner
+  let key: ThreadKey
+  let services: Services
+  let logger: Logger
+  private let steps: AsyncStream<Step>
+  private let inbox: AsyncStream<Step>.Continuation
+
+  /// What a drive works with; one value for all drives of a server.
+  struct Services: Sendable {
+    let store: any SessionStore
+    let sandboxes: any SandboxBackend
+    let capacity: SandboxCapacity
+    let configuration: ControlPlaneConfiguration
+    let clock: WallClock
+    let ids: IdentifierSource
+    let metrics: DriveMetrics
+    let logger: Logger
+  }
+
+  // The session, once it exists.
+  var session: Session?
+  var token: FencingToken?
+  var feed: EventFeed?
+  /// User messages that came by the session API and wait for an `execute`; nil where the log was not asked yet.
+  var pendingMessages: [Message]?
+
+  // Turns.
+  var running: RunningTurn?
+  var queue: [QueuedTurn] = []
+  /// Steering messages that the harness has been sent and has not answered.
+  var steers: [String: PendingSteer] = [:]
+
+  // The harness process.
+  var process: HarnessProcess?
+  var startingProcess: Int?
+  var lastStop: Task<Void, Never>?
+  var generation = 0
+  var timers: [DriveTimer: RunningTimer] = [:]
+  var hasEnded = false
+
+  struct RunningTurn {
+    var execution: Execution
+    /// Why we ended it, where its end was not the harness's: this is what the log is to say.
+    var failure: CentaurError?
+  }
+
+  struct QueuedTurn {
+    var execution: Execution
+    var input: [Message]
+  }
+
+  struct PendingSteer {
+    var request: TurnRequest
+    var input: [Message]
+    var execution: Execution
+    var answer: CheckedContinuation<AdmittedTurn, any Error>
+  }
+
+  struct RunningTimer {
+    var number: Int
+    var task: Task<Void, Never>
+  }
+
+  enum DriveTimer: Hashable {
+    case turnLimit
+    case idle
+    /// Nobody has asked anything of a drive that does nothing: it may be forgotten.
+    case retire
+    case start
+    case harness(HarnessTimer)
+  }
+
+  init(owner: Owner, key: ThreadKey, services: Services) {
+    self.owner = owner
+    self.key = key
+    self.services = services
+    var logger = services.logger
+    logger[metadataKey: "thread_key"] = .string(key.rawValue)
+    self.logger = logger
+    (steps, inbox) = AsyncStream.makeStream(of: Step.self)
+  }
+
+  /// Takes steps until the drive has ended.
+  func run() async {
+    for await step in steps {
+      await step(self)
+      if isQuiet, timers[.retire] == nil {
+        schedule(.retire, after: .seconds(60)) { if $0.isQuiet { $0.end() } }
+      }
+    }
+    for timer in timers.values { timer.task.cancel() }
+    timers = [:]
+    await lastStop?.value
+  }
+
+  /// Runs `body` as a step of its own and gives back what it returned.
+  /// - Throws: `DriveEnded` when the drive takes no more steps, and what `body` throws.
+  nonisolated func serially<T: Sendable>(
+    _ body: @escaping @Sendable (isolated SessionDrive) async throws -> T
+  ) async throws -> T {
+    try await withCheckedThrowingContinuation { continuation in
+      post(orElse: { continuation.resume(throwing: DriveEnded()) }) { drive in
+        do {
+          continuation.resume(returning: try await body(drive))
+        } catch {
+          continuation.resume(throwing: error)
+        }
+      }
+    }
+  }
+
+  /// Puts a step into the inbox; `orElse` runs where the drive takes no more.
+  nonisolated func post(orElse refuse: () -> Void = {}, _ step: @escaping Step) {
+    if case .terminated = inbox.yield(step) { refuse() }
+  }
+
+  private var isQuiet: Bool {
+    process == nil && startingProcess == nil && running == nil && queue.isEmpty && steers.isEmpty
+      && feed?.hasWaiters != true
+  }
+
+  /// No step after those that are in the inbox.
+  func end() {
+    hasEnded = true
+    inbox.finish()
+    feed?.close()
+  }
+
+  // MARK: The log
+
+  /// Writes one step of the session and shows it to subscribers.
+  @discardableResult
+  func commit(
+    _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
+    replies: [Reply] = [], harnessState: JSONValue? = nil
+  ) async throws -> [SessionEvent] {
+    guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
+    let result = try await services.store.commit(
+      SessionCommit(
+        session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys, takes: takes,
+        replies: replies, harnessState: harnessState))
+    if let harnessState { self.session?.harnessState = harnessState }
+    publish(result.events)
+    return result.events
+  }
+
+  func publish(_ events: [SessionEvent]) {
+    if let last = events.last { session?.lastSeq = last.seq }
+    feed?.publish(events)
+  }
+
+  /// Makes the session ours if it exists: reads it, takes its lease, and looks after turns that an earlier server left.
+  /// - Returns: whether the session exists.
+  func open() async throws -> Bool {
+    if session != nil { return true }
+    guard let found = try await services.store.session(owner: owner, key: key) else { return false }
+    token = try await services.store.acquireLease(
+      found.id, holder: services.configuration.node,
+      until: services.clock.now + services.configuration.limits.lease, evicting: true)
+    session = found
+    feed = EventFeed(sessionID: found.id, head: found.lastSeq, store: services.store)
+    try await recover(found)
+    return true
+  }
+
+  // MARK: Timers
+
+  /// Posts a step after a time; a timer of the same name is replaced.
+  func schedule(
+    _ timer: DriveTimer, after duration: Duration, _ body: @escaping @Sendable (isolated SessionDrive) async -> Void
+  ) {
+    cancel(timer)
+    generation += 1
+    let number = generation
+    let task = Task { [weak self] in
+      guard (try? await Task.sleep(for: duration)) != nil else { return }
+      self?.post { drive in
+        // Between the timer's end and this step it may have been cancelled or replaced.
+        guard drive.timers[timer]?.number == number else { return }
+        drive.timers[timer] = nil
+        await body(drive)
+      }
+    }
+    timers[timer] = RunningTimer(number: number, task: task)
+  }
+
+  func cancel(_ timer: DriveTimer) { timers.removeValue(forKey: timer)?.task.cancel() }
+}
+
+/// The drive took its last step before this one; a new drive may be asked.
+struct DriveEnded: Error {}

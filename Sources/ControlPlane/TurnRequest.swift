@@ -1,0 +1,102 @@
+public import SessionModel
+
+/// What an ingress asks of the control plane: one turn's worth of a client's request, in no dialect.
+///
+/// The ingress has classified the request (a side request never gets here) and read its input; whether the input is
+/// new, was taken, or adds to a running turn is decided against the session (`Reconciliation`).
+public struct TurnRequest: Sendable {
+  /// Which session the request names.
+  public enum SessionChoice: Sendable, Hashable {
+    case key(ThreadKey)
+    /// The session of an earlier answer, by that answer's wire id.
+    case continuing(replyID: String)
+    /// None: a session of its own under a new `api:` key.
+    case fresh
+  }
+
+  /// How the client treats a turn that is still running when it asks for another.
+  public enum ClientKind: Sendable, Hashable {
+    /// A person at a CLI: a different input means that they stopped waiting.
+    case cli
+    /// A program: its requests wait for one another.
+    case sdk
+  }
+
+  /// What to do with a new input while a turn runs.
+  public enum BusyPolicy: String, Sendable, Hashable, CaseIterable {
+    case supersede
+    case queue
+    case steer
+    case reject
+  }
+
+  /// Where a client's conversation was copied from.
+  public struct Fork: Sendable, Hashable {
+    /// The session it was forked from, as the client names it.
+    public var parent: ThreadKey
+    /// The wire ids of our items that the copied history still holds, oldest first: the parent's history counts up to
+    /// the last of them.
+    public var heldItemIDs: [String]
+    public init(parent: ThreadKey, heldItemIDs: [String]) {
+      self.parent = parent
+      self.heldItemIDs = heldItemIDs
+    }
+  }
+
+  public var owner: Owner
+  public var session: SessionChoice
+  public var client: ClientKind
+  /// What the client calls this turn, the same in each retry (`codex:<turn_id>`, `key:<Idempotency-Key>`).
+  public var turnKey: String?
+  /// What the user said in this request, oldest first. Messages that the session took before may be among them.
+  public var input: [Message]
+  /// The client's own mark that its user interrupted the turn before.
+  public var abortsRunningTurn: Bool
+  /// The conversation before `input` as the client tells it, read only when a session is to be seeded with it.
+  public var history: @Sendable () -> [Message]
+  public var hasHistory: Bool
+  public var fork: Fork?
+  /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish
+  /// is a conflict.
+  public var harness: HarnessName?
+  public var persona: String?
+  /// Kept with the session if this request creates it.
+  public var instructions: String?
+  /// `responses`, `messages`, `session_api`.
+  public var origin: String
+  public var options: TurnOptions
+  /// Overrides what `client` implies.
+  public var busy: BusyPolicy?
+  /// Whether the turn ends when its client goes away.
+  public var cancelsOnDisconnect: Bool
+  /// The first part of the answer's wire id (`resp`, `msg`), and what the ingress's fold needs to build it again.
+  public var replyPrefix: String
+  public var echo: JSONValue
+
+  public init(
+    owner: Owner = .local, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
+    abortsRunningTurn: Bool = false, hasHistory: Bool = false, history: @escaping @Sendable () -> [Message] = { [] },
+    fork: Fork? = nil, harness: HarnessName? = nil, persona: String? = nil, instructions: String? = nil,
+    origin: String, options: TurnOptions = TurnOptions(), busy: BusyPolicy? = nil, cancelsOnDisconnect: Bool = false,
+    replyPrefix: String, echo: JSONValue
+  ) {
+    self.owner = owner
+    self.session = session
+    self.client = client
+    self.turnKey = turnKey
+    self.input = input
+    self.abortsRunningTurn = abortsRunningTurn
+    self.hasHistory = hasHistory
+    self.history = history
+    self.fork = fork
+    self.harness = harness
+    self.persona = persona
+    self.instructions = instructions
+    self.origin = origin
+    self.options = options
+    self.busy = busy
+    self.cancelsOnDisconnect = cancelsOnDisconnect
+    self.replyPrefix = replyPrefix
+    self.echo = echo
+  }
+}

@@ -1,0 +1,15 @@
+public import SessionModel
+
+/// Codex as a harness: one `codex app-server` process a session, spoken to over stdio (Codex 0.163.0).
+public struct CodexAppServer: HarnessAdapter {
+  public init() {}
+
+  public var name: HarnessName { .codex }
+  public var lifetime: HarnessLifetime { .session }
+
+  public func launch(_ context: HarnessContext) throws -> HarnessLaunch {
+    CodexLaunch(context).launch(["app-server"])
+  }
+
+  public func machine(_ context: HarnessContext) -> any HarnessMachine { CodexMachine(context) }
+}

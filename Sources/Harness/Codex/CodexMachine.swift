@@ -1,0 +1,229 @@
+import SessionModel
+
+/// The app-server protocol of Codex 0.163.0 as a state machine.
+///
+/// States: *launching* (initialize → thread/start or thread/resume → inject history) until `ready`; then *idle* or *in a
+/// turn*. A turn that the harness has reported over may still be *ending*: commands that an interrupt left running are
+/// cleaned up before its terminal event. Items of a background command go on under their own turn after that
+/// (`lateTurns`). This file has the inputs; `CodexMachine+Notifications` what the harness reports.
+struct CodexMachine: HarnessMachine {
+  enum Request: Hashable {
+    case initialize
+    case startThread
+    case resumeThread
+    case injectHistory
+    case startTurn(ExecutionID)
+    case steer(inputID: String)
+    case interrupt
+    case clean
+  }
+
+  struct Turn {
+    let execution: ExecutionID
+    /// The harness's own id of the turn, once it has told it.
+    var id: String?
+    var items: TurnItems
+    var usage = TurnUsage()
+    /// Why the turn was interrupted by us.
+    var interruptReason: String?
+    var interruptSent = false
+    /// How the harness says that the turn ended; set while what it left behind is cleaned up.
+    var ending: Ending?
+    /// The newest error that the harness does not mean to retry.
+    var failure: CentaurError?
+  }
+
+  enum Ending: Hashable {
+    case completed
+    case interrupted
+    case failed
+  }
+
+  static let interruptTimer = HarnessTimer(name: "interrupt")
+  static let cleanTimer = HarnessTimer(name: "clean")
+  /// How long the harness may take to end an interrupted turn, and to end the commands that it left running.
+  static let patience: Duration = .seconds(5)
+
+  let context: HarnessContext
+  var thread: String?
+  var isReady = false
+  var hasExited = false
+  var saidUnreadable = false
+  private var nextRequest = 1
+  private var requests: [Int: Request] = [:]
+  var turn: Turn?
+  /// Turns that are over, with items that are not: by the harness's id of the turn.
+  var lateTurns: [String: TurnItems] = [:]
+
+  init(_ context: HarnessContext) { self.context = context }
+
+  // MARK: Inputs
+
+  mutating func launched() -> [HarnessAction] {
+    let client: JSONValue = ["name": "centaur", "title": "Centaur", "version": "0.1.0"]
+    let capabilities: JSONValue = [
+      "experimentalApi": true,
+      "optOutNotificationMethods": ["account/rateLimits/updated", "thread/readState/changed"],
+    ]
+    return [request(.initialize, "initialize", ["clientInfo": client, "capabilities": capabilities])]
+  }
+
+  mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
+    guard let thread else { return [] }
+    turn = Turn(execution: begun.execution, items: TurnItems(execution: begun.execution))
+    let input = CodexInput.read(begun.input)
+    var parameters: [(String, JSONValue)] = [
+      ("threadId", .string(thread)), ("input", .array(input.items)), ("model", .string(begun.model)),
+      ("summary", "auto"),
+    ]
+    if let id = begun.input.last?.clientID { parameters.append(("clientUserMessageId", .string(id))) }
+    if let effort = begun.options.effort { parameters.append(("effort", .string(effort))) }
+    if let schema = begun.options.outputSchema { parameters.append(("outputSchema", schema)) }
+    let warnings = input.warnings.map { text in
+      HarnessAction.emit(
+        EventDraft(.warning(code: "input_not_supported", message: text), execution: begun.execution))
+    }
+    return warnings + [request(.startTurn(begun.execution), "turn/start", object(parameters))]
+  }
+
+  mutating func steer(_ message: Message, inputID: String) -> [HarnessAction] {
+    guard let thread, let turn, let id = turn.id, turn.ending == nil, turn.interruptReason == nil else {
+      return [.steerRejected(inputID: inputID)]
+    }
+    let parameters: JSONValue = [
+      "threadId": .string(thread), "expectedTurnId": .string(id), "input": .array(CodexInput.read([message]).items),
+    ]
+    return [request(.steer(inputID: inputID), "turn/steer", parameters)]
+  }
+
+  mutating func interrupt(reason: String) -> [HarnessAction] {
+    guard turn != nil, turn?.ending == nil, turn?.interruptReason == nil else { return [] }
+    turn?.interruptReason = reason
+    return sendInterrupt() + [.startTimer(Self.interruptTimer, Self.patience)]
+  }
+
+  /// The harness takes an interrupt only by the turn's id: before it is known the interrupt waits.
+  mutating func sendInterrupt() -> [HarnessAction] {
+    guard let thread, let id = turn?.id, turn?.interruptReason != nil, turn?.interruptSent == false else { return [] }
+    turn?.interruptSent = true
+    return [request(.interrupt, "turn/interrupt", ["threadId": .string(thread), "turnId": .string(id)])]
+  }
+
+  mutating func timerFired(_ timer: HarnessTimer) -> [HarnessAction] {
+    guard turn != nil else { return [] }
+    if timer == Self.cleanTimer { return finish() }
+    guard timer == Self.interruptTimer else { return [] }
+    // It does not answer (an interrupt of an interrupted turn never is): its process is worth no more.
+    turn?.ending = .interrupted
+    return finish() + [.stop]
+  }
+
+  mutating func exited(_ exit: HarnessExit) -> [HarnessAction] {
+    guard !hasExited else { return [] }
+    hasExited = true
+    var actions = lateTurns.keys.sorted().flatMap { lateTurns[$0]?.closeAll() ?? [] }
+    lateTurns = [:]
+    if turn != nil {
+      if turn?.ending == nil {
+        let isInterrupted = turn?.interruptReason != nil
+        turn?.ending = isInterrupted ? .interrupted : .failed
+        if turn?.failure == nil { turn?.failure = Self.died(exit) }
+      }
+      actions += finish()
+    }
+    return actions + [.stop]
+  }
+
+  private static func died(_ exit: HarnessExit) -> CentaurError {
+    let how =
+      exit.signal.map { "by signal \($0)" } ?? exit.status.map { "with status \($0)" } ?? "without a trace"
+    let last = exit.stderrTail.split(separator: "\n").last.map { ": \($0.suffix(300))" } ?? "."
+    return CentaurError(.harnessDied, "The agent's process ended \(how) in the middle of the turn\(last)")
+  }
+
+  mutating func read(_ line: HarnessLine) -> [HarnessAction] {
+    guard let message = try? JSONValue(parsing: line.bytes), case .object = message else {
+      guard !saidUnreadable else { return [] }
+      saidUnreadable = true
+      let warning = EventPayload.warning(
+        code: "harness_protocol", message: "The harness printed a line that is not of its protocol.")
+      return [HarnessAction.emit(EventDraft(warning, execution: turn?.execution))].from(line)
+    }
+    let actions: [HarnessAction]
+    if let method = message["method"]?.string {
+      if let id = message["id"] {
+        actions = [answer(method, id)]
+      } else {
+        actions = notified(method, message["params"] ?? .null)
+      }
+    } else if let id = message["id"]?.int, let request = requests.removeValue(forKey: id) {
+      actions = answered(request, message)
+    } else {
+      actions = []
+    }
+    return actions.from(line)
+  }
+
+  // MARK: Requests
+
+  func object(_ members: [(String, JSONValue)]) -> JSONValue {
+    .object(JSONObject(members.lazy.map { (key: $0.0, value: $0.1) }))
+  }
+
+  mutating func request(_ request: Request, _ method: String, _ parameters: JSONValue) -> HarnessAction {
+    let number = nextRequest
+    nextRequest += 1
+    requests[number] = request
+    let inputID: String
+    switch request {
+    case .startTurn(let execution): inputID = "\(execution)/start"
+    case .steer(let id): inputID = id
+    case .interrupt: inputID = "\(turn.map(\.execution.rawValue) ?? "launch")/interrupt"
+    default: inputID = "\(turn.map(\.execution.rawValue) ?? "launch")/\(number)/\(method)"
+    }
+    return send(
+      inputID, ["id": JSONValue(number), "method": .string(method), "params": parameters])
+  }
+
+  private func send(_ id: String, _ message: JSONValue) -> HarnessAction {
+    .send(id: id, bytes: message.serialized + [UInt8(ascii: "\n")])
+  }
+
+  /// The harness asks us something. Nothing that it asks may wait: nobody is there to answer.
+  private mutating func answer(_ method: String, _ id: JSONValue) -> HarnessAction {
+    let number = nextRequest
+    nextRequest += 1
+    let inputID = "answer/\(number)"
+    switch method {
+    case "item/commandExecution/requestApproval", "item/fileChange/requestApproval":
+      return send(inputID, ["id": id, "result": ["decision": "decline"]])
+    case "item/tool/call":
+      let text: JSONValue = ["type": "inputText", "text": "This tool is not available."]
+      return send(inputID, ["id": id, "result": ["contentItems": [text], "success": false]])
+    default:
+      return send(inputID, ["id": id, "error": ["code": -32601, "message": "not supported by this client"]])
+    }
+  }
+
+  /// The conversation is there: the harness takes turns.
+  mutating func becomeReady() -> [HarnessAction] {
+    isReady = true
+    let state: JSONValue = ["thread": JSONValue(thread)]
+    return context.state == state ? [.ready] : [.saveState(state), .ready]
+  }
+
+  mutating func startThread() -> HarnessAction {
+    request(
+      .startThread, "thread/start",
+      object(threadParameters + (context.instructions.map { [("developerInstructions", .string($0))] } ?? [])))
+  }
+
+  var threadParameters: [(String, JSONValue)] {
+    [
+      ("cwd", .string(context.workspace)), ("model", .string(context.model)), ("modelProvider", "centaur"),
+      ("sandbox", "danger-full-access"), ("approvalPolicy", "never"),
+    ]
+  }
+
+  mutating func sendInitialized() -> HarnessAction { send("launch/initialized", ["method": "initialized"]) }
+}

@@ -1,0 +1,76 @@
+public import SessionModel
+
+/// One kind of harness: how its process is launched, and the machine that speaks its protocol.
+public protocol HarnessAdapter: Sendable {
+  var name: HarnessName { get }
+  var lifetime: HarnessLifetime { get }
+  /// The command line and the files for a process that is to work in `context`.
+  /// - Throws: `CentaurError` with `harnessStart`
+  func launch(_ context: HarnessContext) throws -> HarnessLaunch
+  func machine(_ context: HarnessContext) -> any HarnessMachine
+}
+
+/// How long one harness process serves.
+public enum HarnessLifetime: Sendable, Hashable {
+  /// Many turns (`codex app-server`, `claude` with stream-json).
+  case session
+  /// One turn; the next gets a new process (`codex exec`).
+  case turn
+}
+
+/// What an adapter must know of the session that its process serves.
+public struct HarnessContext: Sendable {
+  public var session: SessionID
+  /// The harness's executable, an absolute path.
+  public var executable: String
+  /// The directory in which the agent works, as the harness sees it.
+  public var workspace: String
+  /// The harness's own home (configuration, transcripts), as the harness sees it.
+  public var home: String
+  /// A private directory for temporary files, as the harness sees it.
+  public var temporary: String
+  /// Where model calls go, without a trailing slash (`http://127.0.0.1:4100/s/…/v1`). No credential is needed there.
+  public var modelBaseURL: String
+  /// The model of the session's first turn, and all that its turns may ask for.
+  public var model: String
+  public var models: [String]
+  /// Instructions of the client and of the persona, joined.
+  public var instructions: String?
+  /// What an earlier process saved with `saveState`; nil for a conversation that the harness has not begun.
+  public var state: JSONValue?
+  /// For a conversation that the harness has not begun: what was said before, oldest first.
+  public var history: [Message]
+
+  public init(
+    session: SessionID, executable: String, workspace: String, home: String, temporary: String, modelBaseURL: String,
+    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, history: [Message] = []
+  ) {
+    self.session = session
+    self.executable = executable
+    self.workspace = workspace
+    self.home = home
+    self.temporary = temporary
+    self.modelBaseURL = modelBaseURL
+    self.model = model
+    self.models = models
+    self.instructions = instructions
+    self.state = state
+    self.history = history
+  }
+}
+
+/// A process to start.
+public struct HarnessLaunch: Sendable, Hashable {
+  /// The executable's absolute path and its arguments.
+  public var command: [String]
+  /// All of the process's environment beside what the sandbox sets (`PATH`, `HOME`, `TMPDIR`, `LANG`).
+  public var environment: [String: String]
+  /// Files to be there before it starts: path relative to the harness's home → content.
+  public var files: [String: [UInt8]]
+
+  public init(command: [String], environment: [String: String] = [:], files: [String: [UInt8]] = [:]) {
+    self.command = command
+    self.environment = environment
+    self.files = files
+  }
+}

@@ -1,0 +1,104 @@
+import HTTPTypes
+public import Hummingbird
+import NIOCore
+public import SessionModel
+
+/// How this API says that something went wrong, in the form that each client shows to its user
+/// (wire/codex-client.md §3.2).
+///
+/// An SDK gets a status and `{"error":{"message","type","code","param"}}`. Codex retries most statuses and then shows a
+/// text of its own; so a permanent error is a stream that fails with the code `invalid_prompt`, whose message it shows
+/// as it is, once; a temporary one is 503 with `Retry-After`, after which it asks again.
+public enum ResponsesError {
+  /// For a request whose client is not known, or is an SDK.
+  public static func response(_ error: CentaurError) -> Response {
+    var headers: HTTPFields = [.contentType: "application/json"]
+    if let retryAfter = error.retryAfter {
+      headers[.retryAfter] = String(max(1, retryAfter.components.seconds))
+    } else if let name = HTTPField.Name("x-should-retry") {
+      // The SDKs repeat 409, 429 and 5xx by themselves: a turn that failed must not be run again for that.
+      headers[name] = "false"
+    }
+    return Response(
+      status: status(error.code), headers: headers,
+      body: ResponseBody(byteBuffer: ByteBuffer(bytes: body(error).serialized)))
+  }
+
+  static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
+    guard isCodex else { return response(error) }
+    if isTemporary(error.code) {
+      return response(
+        CentaurError(
+          error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)))
+    }
+    let echo = ReplyEcho(body: .null, isCodex: true, showsWork: false, showsItems: false, heldItemIDs: [])
+    let object = ResponseObject(id: responseID, createdAt: now, echo: echo)
+    var writer = OutputWriter(held: [])
+    let failed = object.json(
+      status: "failed", error: (wireCode(error.code.rawValue, isCodex: true), error.message), usage: TurnUsage())
+    var buffer = ByteBuffer()
+    for event in [
+      writer.event("response.created", [("response", object.json(status: "in_progress"))]),
+      writer.event("response.failed", [("response", failed)]),
+    ] {
+      event.appendFrame(to: &buffer)
+    }
+    buffer.writeImmutableBuffer(ResponsesEvent.done)
+    return Response(
+      status: .ok, headers: [.contentType: "text/event-stream"], body: ResponseBody(byteBuffer: buffer))
+  }
+
+  /// The code of a failed response on the wire.
+  static func wireCode(_ code: String, isCodex: Bool) -> String { isCodex ? "invalid_prompt" : code }
+
+  static func body(_ error: CentaurError) -> JSONValue {
+    [
+      "error": [
+        "message": .string(error.message), "type": .string(type(error.code)), "code": .string(error.code.rawValue),
+        "param": JSONValue(error.parameter),
+      ]
+    ]
+  }
+
+  /// Worth asking again without a change.
+  static func isTemporary(_ code: CentaurError.Code) -> Bool {
+    code.category == .unavailable || code.category == .rateLimited
+  }
+
+  static func status(_ code: CentaurError.Code) -> HTTPResponse.Status {
+    switch code {
+    case .methodNotAllowed: return .methodNotAllowed
+    case .contextWindowExceeded: return .badRequest
+    case .providerRateLimit, .providerQuota: return .tooManyRequests
+    case .turnTimeLimit: return .gatewayTimeout
+    default: break
+    }
+    return switch code.category {
+    case .invalidRequest: .badRequest
+    case .authentication: .unauthorized
+    case .notFound: .notFound
+    case .conflict: .conflict
+    case .tooLarge: .contentTooLarge
+    case .rateLimited: .tooManyRequests
+    case .unavailable: .serviceUnavailable
+    case .upstream: .badGateway
+    case .internalFailure: .internalServerError
+    }
+  }
+
+  private static func type(_ code: CentaurError.Code) -> String {
+    switch code.category {
+    case .invalidRequest, .notFound, .conflict, .tooLarge: "invalid_request_error"
+    case .authentication: "authentication_error"
+    case .rateLimited: "rate_limit_error"
+    case .unavailable, .upstream, .internalFailure: "server_error"
+    }
+  }
+}
+
+extension CentaurError {
+  /// A failed turn, as an error for a client that gets no stream.
+  init(_ failure: ExecutionFailure) {
+    self.init(CentaurError.Code.named(failure.code), failure.message)
+  }
+}

@@ -1,0 +1,138 @@
+public import SessionModel
+
+/// The body of `POST /v1/responses`, checked: what is known has the right type and range, what is unknown is accepted.
+///
+/// Follows Open Responses 2026-04-24, `CreateResponseBody`; Codex's two dialects are subsets of it with additions.
+public struct ResponsesRequest: Sendable {
+  public let body: JSONValue
+  public let input: [JSONValue]
+  public let streams: Bool
+
+  /// - Throws: `CentaurError` whose parameter is the field's path
+  public init(_ body: JSONValue) throws(CentaurError) {
+    guard case .object = body else {
+      throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
+    }
+    self.body = body
+    let checks = FieldChecks(body: body)
+    for name in [
+      "model", "instructions", "previous_response_id", "service_tier", "prompt_cache_key", "safety_identifier",
+    ] {
+      try checks.string(name)
+    }
+    for name in ["stream", "store", "parallel_tool_calls", "background"] { try checks.bool(name) }
+    try checks.number("temperature", in: 0...2)
+    try checks.number("top_p", in: 0...1)
+    try checks.number("presence_penalty", in: -2...2)
+    try checks.number("frequency_penalty", in: -2...2)
+    try checks.integer("max_output_tokens", in: 1...Int.max)
+    try checks.integer("max_tool_calls", in: 1...Int.max)
+    try checks.integer("top_logprobs", in: 0...20)
+    for name in ["reasoning", "text", "metadata", "client_metadata", "stream_options"] { try checks.object(name) }
+    for name in ["tools", "include"] { try checks.array(name) }
+    try checks.oneOf("truncation", ["auto", "disabled"])
+    if body["background"]?.bool == true {
+      throw CentaurError(.unsupported, "Responses in the background are not supported yet.", parameter: "background")
+    }
+    if let conversation = body["conversation"], !conversation.isNull {
+      throw CentaurError(.unsupported, "Conversations are not supported yet.", parameter: "conversation")
+    }
+    streams = body["stream"]?.bool ?? false
+    input = try Self.items(body["input"])
+  }
+
+  private static func items(_ input: JSONValue?) throws(CentaurError) -> [JSONValue] {
+    switch input {
+    case nil, .null: throw CentaurError(.missingField, "The request needs 'input'.", parameter: "input")
+    case .string(let text):
+      guard !text.isEmpty else { throw CentaurError(.emptyInput, "'input' is empty.", parameter: "input") }
+      return [["type": "message", "role": "user", "content": .string(text)]]
+    case .array(let items):
+      guard !items.isEmpty else { throw CentaurError(.emptyInput, "'input' is empty.", parameter: "input") }
+      for (index, item) in items.enumerated() { try check(item, path: "input[\(index)]") }
+      return items
+    case let other?:
+      throw CentaurError(
+        .invalidType, "'input' must be a string or an array, not \(other.kindDescription).", parameter: "input")
+    }
+  }
+
+  private static func check(_ item: JSONValue, path: String) throws(CentaurError) {
+    guard case .object = item else {
+      throw CentaurError(.invalidType, "An input item must be an object, not \(item.kindDescription).", parameter: path)
+    }
+    if let type = item["type"], type.string == nil {
+      throw CentaurError(.invalidType, "'type' must be a string.", parameter: "\(path).type")
+    }
+    guard item["type"]?.string ?? "message" == "message" else { return }
+    guard let role = item["role"]?.string else {
+      throw CentaurError(.missingField, "A message needs a 'role'.", parameter: "\(path).role")
+    }
+    guard ["user", "assistant", "system", "developer"].contains(role) else {
+      throw CentaurError(.invalidValue, "There is no role '\(role.prefix(32))'.", parameter: "\(path).role")
+    }
+    switch item["content"] {
+    case .string?, .array?: break
+    case nil, .null?: throw CentaurError(.missingField, "A message needs 'content'.", parameter: "\(path).content")
+    case let other?:
+      throw CentaurError(
+        .invalidType, "'content' must be a string or an array, not \(other.kindDescription).",
+        parameter: "\(path).content")
+    }
+  }
+}
+
+/// Types and ranges of a body's top-level fields; null counts as absent.
+private struct FieldChecks {
+  let body: JSONValue
+
+  private func value(_ name: String) -> JSONValue? {
+    guard let value = body[name], !value.isNull else { return nil }
+    return value
+  }
+
+  private func wrongType(_ name: String, _ expected: String, _ value: JSONValue) -> CentaurError {
+    CentaurError(.invalidType, "'\(name)' must be \(expected), not \(value.kindDescription).", parameter: name)
+  }
+
+  func string(_ name: String) throws(CentaurError) {
+    if let value = value(name), value.string == nil { throw wrongType(name, "a string", value) }
+  }
+
+  func bool(_ name: String) throws(CentaurError) {
+    if let value = value(name), value.bool == nil { throw wrongType(name, "a boolean", value) }
+  }
+
+  func object(_ name: String) throws(CentaurError) {
+    if let value = value(name), value.object == nil { throw wrongType(name, "an object", value) }
+  }
+
+  func array(_ name: String) throws(CentaurError) {
+    if let value = value(name), value.array == nil { throw wrongType(name, "an array", value) }
+  }
+
+  func number(_ name: String, in range: ClosedRange<Double>) throws(CentaurError) {
+    guard let value = value(name) else { return }
+    guard let number = value.double else { throw wrongType(name, "a number", value) }
+    guard range.contains(number) else {
+      throw CentaurError(
+        .invalidValue, "'\(name)' must be from \(range.lowerBound) to \(range.upperBound).", parameter: name)
+    }
+  }
+
+  func integer(_ name: String, in range: ClosedRange<Int>) throws(CentaurError) {
+    guard let value = value(name) else { return }
+    guard let number = value.int else { throw wrongType(name, "a whole number", value) }
+    guard range.contains(number) else {
+      throw CentaurError(.invalidValue, "'\(name)' must be at least \(range.lowerBound).", parameter: name)
+    }
+  }
+
+  func oneOf(_ name: String, _ choices: [String]) throws(CentaurError) {
+    guard let value = value(name) else { return }
+    guard let text = value.string else { throw wrongType(name, "a string", value) }
+    guard choices.contains(text) else {
+      throw CentaurError(.invalidValue, "'\(name)' is one of \(choices.joined(separator: ", ")).", parameter: name)
+    }
+  }
+}

@@ -1,0 +1,121 @@
+public import ControlPlane
+import HTTPTypes
+public import Hummingbird
+import Logging
+import NIOCore
+public import SessionModel
+
+/// `POST /v1/responses`, for the Codex CLI and OpenAI's SDKs.
+public struct ResponsesRoutes: Sendable {
+  private let controlPlane: ControlPlane
+  private let clock: WallClock
+  private let ids: IdentifierSource
+  private let bodyLimit: Int
+  private let keepAlive: Duration
+  private let models: [String]
+
+  /// - Parameters:
+  ///   - bodyLimit: of a request, in bytes
+  ///   - keepAlive: how long a stream may be silent; Codex gives up after 300 s and counts only data events
+  ///   - models: what `GET /v1/models` lists
+  public init(
+    controlPlane: ControlPlane, clock: WallClock, ids: IdentifierSource, bodyLimit: Int, keepAlive: Duration,
+    models: [String]
+  ) {
+    self.controlPlane = controlPlane
+    self.clock = clock
+    self.ids = ids
+    self.bodyLimit = bodyLimit
+    self.keepAlive = keepAlive
+    self.models = models
+  }
+
+  public func add<Context: RequestContext>(to router: Router<Context>) {
+    router.post("/v1/responses") { request, context in await respond(request, context.logger) }
+    // Codex tries a WebSocket where it is told to, and takes 426 as the advice to use HTTP.
+    router.get("/v1/responses") { _, _ in Response(status: .upgradeRequired) }
+    router.get("/v1/models") { _, _ in Self.json(modelList) }
+  }
+
+  private func respond(_ request: Request, _ logger: Logger) async -> Response {
+    let headers = RequestHeaders(request.headers)
+    do {
+      let body = try ResponsesRequest(await read(request))
+      let reading = TurnReading(body, headers: headers)
+      let kind = reading.isCodex ? RequestClass.of(body.body, reading.metadata) : .turn
+      guard kind == .turn else { return sideAnswer(kind, body, reading.metadata) }
+      let (turn, echo) = try reading.turn()
+      let admitted = try await controlPlane.submit(turn)
+      let answer = TurnAnswer(
+        admitted: admitted, controlPlane: controlPlane, echo: echo, keepAlive: keepAlive,
+        cancelsOnDisconnect: turn.cancelsOnDisconnect)
+      return body.streams ? answer.stream(request) : try await answer.whole(request)
+    } catch {
+      let known =
+        error as? CentaurError
+        ?? CentaurError(.internalFailure, "The server failed to answer; its log says why.")
+      if !(error is CentaurError) { logger.error("a request failed", metadata: ["error": "\(error)"]) }
+      return ResponsesError.response(known, isCodex: headers.areCodex, responseID: sideID(), now: clock.now)
+    }
+  }
+
+  private func sideID() -> String { "resp_side_\(ids.thread())" }
+
+  private func read(_ request: Request) async throws -> JSONValue {
+    let tooLarge = CentaurError(
+      .bodyTooLarge, "The body is larger than this server's limit of \(bodyLimit) bytes.")
+    if let length = request.headers[.contentLength].flatMap(Int.init), length > bodyLimit { throw tooLarge }
+    let buffer: ByteBuffer
+    do {
+      buffer = try await request.body.collect(upTo: bodyLimit)
+    } catch is NIOTooManyBytesError {
+      throw tooLarge
+    }
+    do {
+      return try JSONValue(parsing: buffer.readableBytesView)
+    } catch {
+      throw CentaurError(.invalidJSON, "The body is not JSON: \(error).")
+    }
+  }
+
+  private func sideAnswer(_ kind: RequestClass, _ body: ResponsesRequest, _ metadata: CodexMetadata) -> Response {
+    let (events, response) = SideAnswer(kind, body, metadata, responseID: sideID(), now: clock.now).events()
+    guard body.streams else { return Self.json(response) }
+    var buffer = ByteBuffer()
+    for event in events { event.appendFrame(to: &buffer) }
+    buffer.writeImmutableBuffer(ResponsesEvent.done)
+    return Response(
+      status: .ok, headers: [.contentType: "text/event-stream"], body: ResponseBody(byteBuffer: buffer))
+  }
+
+  /// Both what Codex reads (`models`) and what OpenAI's SDKs do (`data`).
+  private var modelList: JSONValue {
+    let entries = models.map { model -> JSONValue in
+      [
+        "slug": .string(model), "display_name": .string(model), "supported_reasoning_levels": [],
+        "shell_type": "disabled", "visibility": "list", "supported_in_api": true, "priority": 1,
+        "base_instructions": "The agent on the server has instructions of its own.",
+        "supports_reasoning_summaries": true, "support_verbosity": false,
+        "truncation_policy": ["mode": "bytes", "limit": 10000], "supports_parallel_tool_calls": true,
+        "context_window": 272_000, "experimental_supported_tools": [],
+      ]
+    }
+    let data = models.map { model -> JSONValue in
+      ["id": .string(model), "object": "model", "created": 0, "owned_by": "centaur"]
+    }
+    return ["object": "list", "data": .array(data), "models": .array(entries)]
+  }
+
+  static func json(_ value: JSONValue, headers: HTTPFields = [:]) -> Response {
+    var headers = headers
+    headers[.contentType] = "application/json"
+    return Response(
+      status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: value.serialized)))
+  }
+}
+
+extension RequestHeaders {
+  init(_ fields: HTTPFields) {
+    self.init(Dictionary(fields.map { ($0.name.canonicalName, $0.value) }) { first, _ in first })
+  }
+}

@@ -1,0 +1,175 @@
+import FoundationEssentials
+import GRDB
+import SessionModel
+
+/// Writes one session's step and keeps the projections beside the log.
+struct CommitWriter {
+  let db: Database
+  let commit: SessionCommit
+
+  /// - Throws: `CentaurError` with `leaseLost` or `sessionNotFound`, `StoreConflict`
+  func write() throws -> CommitResult {
+    let token = try commit.creation.map(create) ?? commit.token
+    guard let token else { throw CentaurError(.leaseLost, "A step without the session's lease.") }
+    let row = try Row.fetchOne(
+      db.cachedStatement(
+        sql: "SELECT rowid, next_seq, next_ordinal, lease_epoch FROM sessions WHERE id = ?"),
+      arguments: [commit.session.rawValue])
+    guard let row else { throw CentaurError(.sessionNotFound, "There is no such session.") }
+    let session: Int64 = row[0]
+    let epoch: Int64 = row[3]
+    guard epoch == token.epoch else { throw CentaurError(.leaseLost, "Another server drives this session.") }
+    let (events, nextOrdinal) = try append(session, firstSeq: row[1], firstOrdinal: row[2])
+    try take(session, events)
+    try insertReplies()
+    try updateSession(session, nextSeq: row[1] + Int64(events.count), nextOrdinal: nextOrdinal)
+    return CommitResult(events: events, token: token)
+  }
+
+  private func create(_ creation: SessionCommit.Creation) throws -> FencingToken {
+    let session = creation.session
+    do {
+      try db.cachedStatement(
+        sql: """
+          INSERT INTO sessions (id, owner, thread_key, harness, persona, instructions, status, created_at, next_seq,
+            next_ordinal, lease_holder, lease_epoch, lease_until)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, 1, ?)
+          """
+      ).execute(arguments: [
+        session.id.rawValue, session.owner.rawValue, session.key.rawValue, session.harness.rawValue, session.persona,
+        session.instructions, session.status.rawValue, session.createdAt.milliseconds, creation.holder,
+        creation.leaseUntil.milliseconds,
+      ])
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+      throw StoreConflict.threadKey
+    }
+    return FencingToken(epoch: 1)
+  }
+
+  private func append(
+    _ session: Int64, firstSeq: Int64, firstOrdinal: Int
+  ) throws -> (events: [SessionEvent], nextOrdinal: Int) {
+    let insert = try db.cachedStatement(
+      sql: """
+        INSERT INTO events (session, seq, execution, kind, payload, created_at, source_offset, source_index)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """)
+    var events: [SessionEvent] = []
+    events.reserveCapacity(commit.events.count)
+    // An execution begins with its first event of this step, not with `execution.queued`: its messages come before.
+    var firstSeqs: [ExecutionID: Int64] = [:]
+    var ordinal = firstOrdinal
+    var payload: [UInt8] = []
+    for draft in commit.events {
+      let seq = firstSeq + Int64(events.count)
+      payload.removeAll(keepingCapacity: true)
+      draft.payload.json.serialize(into: &payload)
+      try payload.withUnsafeBytes { bytes in
+        try insert.execute(arguments: [
+          session, seq, draft.executionID?.rawValue, draft.payload.kind, Data(bytes), commit.time.milliseconds,
+          draft.source?.offset, draft.source?.index,
+        ])
+      }
+      if let id = draft.executionID {
+        if firstSeqs[id] == nil { firstSeqs[id] = seq }
+        try project(draft.payload, id, session, seq: seq, firstSeq: firstSeqs[id] ?? seq, ordinal: &ordinal)
+      }
+      events.append(
+        SessionEvent(
+          seq: seq, sessionID: commit.session, executionID: draft.executionID, payload: draft.payload,
+          createdAt: commit.time, source: draft.source))
+    }
+    return (events, ordinal)
+  }
+
+  private func project(
+    _ payload: EventPayload, _ id: ExecutionID, _ session: Int64, seq: Int64, firstSeq: Int64, ordinal: inout Int
+  ) throws {
+    switch payload {
+    case .executionQueued:
+      try queue(payload, id, session, firstSeq: firstSeq, ordinal: ordinal)
+      ordinal += 1
+    case .executionStarted: try setStatus(.running, id)
+    case .executionWaiting: try setStatus(.waiting, id)
+    case .executionCompleted: try setStatus(.completed, id, terminalSeq: seq)
+    case .executionFailed: try setStatus(.failed, id, terminalSeq: seq)
+    case .executionCancelled: try setStatus(.cancelled, id, terminalSeq: seq)
+    default: break
+    }
+  }
+
+  private func queue(_ payload: EventPayload, _ id: ExecutionID, _ session: Int64, firstSeq: Int64, ordinal: Int) throws
+  {
+    let turnKey = commit.turnKeys[id]
+    do {
+      try db.cachedStatement(
+        sql: """
+          INSERT INTO executions (id, session, ordinal, turn_key, status, options, first_seq, created_at)
+          VALUES (?, ?, ?, ?, 'queued', ?, ?, ?)
+          """
+      ).execute(arguments: [
+        id.rawValue, session, ordinal, turnKey, Data(payload.json.serialized), firstSeq, commit.time.milliseconds,
+      ])
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+      throw StoreConflict.turnKey(turnKey ?? id.rawValue)
+    }
+  }
+
+  private func setStatus(_ status: Execution.Status, _ id: ExecutionID, terminalSeq: Int64? = nil) throws {
+    // An execution ends once: what comes after its terminal event does not change it.
+    try db.cachedStatement(
+      sql: "UPDATE executions SET status = ?, terminal_seq = ? WHERE id = ? AND terminal_seq IS NULL"
+    ).execute(arguments: [status.rawValue, terminalSeq, id.rawValue])
+    guard db.changesCount == 1 else {
+      throw CentaurError(.internalFailure, "An event for an execution that is over or unknown.")
+    }
+  }
+
+  private func take(_ session: Int64, _ events: [SessionEvent]) throws {
+    guard !commit.takes.isEmpty else { return }
+    var seqs: [String: Int64] = [:]
+    for event in events {
+      if case .messageAppended(let message) = event.payload, let id = message.clientID { seqs[id] = event.seq }
+    }
+    let insert = try db.cachedStatement(
+      sql: "INSERT INTO inputs (session, client_id, execution, seq) VALUES (?, ?, ?, ?)")
+    for (clientID, execution) in commit.takes {
+      do {
+        try insert.execute(arguments: [session, clientID, execution?.rawValue, seqs[clientID] ?? 0])
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+        throw StoreConflict.clientID(clientID)
+      }
+    }
+  }
+
+  private func insertReplies() throws {
+    for reply in commit.replies {
+      do {
+        try db.cachedStatement(
+          sql: """
+            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at) VALUES (?, ?, ?, ?, ?, ?)
+            """
+        ).execute(arguments: [
+          reply.wireID, reply.owner.rawValue, reply.sessionID.rawValue, reply.executionID.rawValue,
+          Data(reply.echo.serialized), reply.createdAt.milliseconds,
+        ])
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+        throw StoreConflict.wireID(reply.wireID)
+      }
+    }
+  }
+
+  private func updateSession(_ session: Int64, nextSeq: Int64, nextOrdinal: Int) throws {
+    try db.cachedStatement(sql: "UPDATE sessions SET next_seq = ?, next_ordinal = ? WHERE rowid = ?")
+      .execute(arguments: [nextSeq, nextOrdinal, session])
+    if let state = commit.harnessState {
+      try db.cachedStatement(sql: "UPDATE sessions SET harness_state = ? WHERE rowid = ?")
+        .execute(arguments: [Data(state.serialized), session])
+    }
+    let isNewSandbox = commit.events.contains { if case .sandboxReady = $0.payload { true } else { false } }
+    let newest = commit.events.lazy.compactMap(\.source).max()
+    guard isNewSandbox || newest != nil else { return }
+    try db.cachedStatement(sql: "UPDATE sessions SET source_offset = ?, source_index = ? WHERE rowid = ?")
+      .execute(arguments: [newest?.offset, newest?.index, session])
+  }
+}

@@ -1,0 +1,96 @@
+import GRDB
+import SessionModel
+
+/// Reads rows into values. Statements are cached by GRDB; columns are read by position.
+enum Rows {
+  private static let sessionColumns =
+    "id, owner, thread_key, harness, persona, instructions, created_at, status, next_seq, harness_state"
+
+  static func session(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> Session? {
+    try sessions(db, condition, arguments).first
+  }
+
+  static func sessions(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Session] {
+    let statement = try db.cachedStatement(sql: "SELECT \(sessionColumns) FROM sessions \(condition)")
+    return try Row.fetchAll(statement, arguments: arguments).map { row in
+      let state: [UInt8]? = bytes(row, 9)
+      let nextSeq: Int64 = row[8]
+      return Session(
+        id: SessionID(rawValue: row[0]), owner: Owner(rawValue: row[1]), key: try ThreadKey(row[2]),
+        harness: HarnessName(rawValue: row[3]), persona: row[4], instructions: row[5],
+        createdAt: Timestamp(milliseconds: row[6]), status: Session.Status(rawValue: row[7]) ?? .active,
+        lastSeq: nextSeq - 1, harnessState: try state.map { try json($0) })
+    }
+  }
+
+  static func executions(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Execution] {
+    let statement = try db.cachedStatement(
+      sql: """
+        SELECT e.id, s.id, e.ordinal, e.turn_key, e.status, e.options, e.first_seq, e.terminal_seq, e.created_at
+        FROM executions e JOIN sessions s ON s.rowid = e.session \(condition)
+        """)
+    return try Row.fetchAll(statement, arguments: arguments).map { row in
+      guard let status = Execution.Status(rawValue: row[4]) else { throw corrupt("an execution's status") }
+      let payload = try EventPayload(kind: "execution.queued", json: try json(bytes(row, 5) ?? []))
+      guard case .executionQueued(let options) = payload else { throw corrupt("an execution's options") }
+      return Execution(
+        id: ExecutionID(rawValue: row[0]), sessionID: SessionID(rawValue: row[1]), ordinal: row[2], turnKey: row[3],
+        status: status, options: options, firstSeq: row[6], terminalSeq: row[7],
+        createdAt: Timestamp(milliseconds: row[8]))
+    }
+  }
+
+  static let eventsQuery = """
+    SELECT seq, execution, kind, payload, created_at, source_offset, source_index FROM events
+    WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?
+    """
+
+  static func events(_ db: Database, _ session: SessionID, after: Int64, limit: Int) throws -> [SessionEvent] {
+    let id = try Int64.fetchOne(
+      db.cachedStatement(sql: "SELECT rowid FROM sessions WHERE id = ?"), arguments: [session.rawValue])
+    guard let id else { return [] }
+    let statement = try db.cachedStatement(sql: eventsQuery)
+    let rows = try Row.fetchCursor(statement, arguments: [id, after, limit])
+    var events: [SessionEvent] = []
+    while let row = try rows.next() {
+      let execution: String? = row[1]
+      let payload = try row.withUnsafeData(atIndex: 3) { data in
+        try EventPayload(kind: row[2], json: try json(data.map(Array.init) ?? []))
+      }
+      let offset: Int64? = row[5]
+      events.append(
+        SessionEvent(
+          seq: row[0], sessionID: session, executionID: execution.map(ExecutionID.init(rawValue:)), payload: payload,
+          createdAt: Timestamp(milliseconds: row[4]),
+          source: offset.map { EventSource(offset: $0, index: row[6]) }))
+    }
+    return events
+  }
+
+  static func replies(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Reply] {
+    let statement = try db.cachedStatement(
+      sql: "SELECT wire_id, owner, session, execution, echo, created_at FROM replies \(condition)")
+    return try Row.fetchAll(statement, arguments: arguments).map { row in
+      Reply(
+        wireID: row[0], owner: Owner(rawValue: row[1]), sessionID: SessionID(rawValue: row[2]),
+        executionID: ExecutionID(rawValue: row[3]), echo: try json(bytes(row, 4) ?? []),
+        createdAt: Timestamp(milliseconds: row[5]))
+    }
+  }
+
+  private static func bytes(_ row: Row, _ index: Int) -> [UInt8]? {
+    (try? row.withUnsafeData(atIndex: index) { $0.map(Array.init) }) ?? nil
+  }
+
+  private static func json(_ bytes: [UInt8]) throws -> JSONValue {
+    do {
+      return try JSONValue(parsing: bytes)
+    } catch {
+      throw corrupt("a JSON value")
+    }
+  }
+
+  private static func corrupt(_ what: String) -> CentaurError {
+    CentaurError(.storeCorrupt, "The store holds \(what) that cannot be read.")
+  }
+}

@@ -1,0 +1,219 @@
+import FoundationEssentials
+import GRDB
+public import SessionModel
+
+/// Sessions in one SQLite file (WAL mode) through GRDB.
+///
+/// Concurrency: reads run on the pool's readers, each in a snapshot, beside one writer. Commits of all sessions go
+/// through `CommitQueue`, which puts those that wait into one transaction, each in a savepoint of its own: one `fsync`
+/// serves them all, and each still succeeds or fails alone.
+///
+/// What holds at power loss: with `.full`, every commit that has returned is on the disk. With `.normal`, the newest
+/// transactions may be missing after a power loss (never after the death of a process), and what is there is a prefix
+/// of the log.
+public final class SQLiteStore: SessionStore {
+  public enum Durability: Sendable, Hashable {
+    case full
+    case normal
+  }
+
+  private let pool: DatabasePool
+  private let commits: CommitQueue
+
+  /// Opens the file, or makes it (mode 0600).
+  /// - Throws: `CentaurError` with `storeUnavailable`; nothing is changed then
+  public convenience init(path: String, durability: Durability = .full) throws {
+    try self.init(path: path, durability: durability, faults: StoreFaults())
+  }
+
+  init(path: String, durability: Durability, faults: StoreFaults) throws {
+    do {
+      if !FileManager.default.fileExists(atPath: path) {
+        _ = FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600])
+      }
+      var configuration = Configuration()
+      configuration.busyMode = .timeout(5)
+      configuration.maximumReaderCount = 4
+      configuration.prepareDatabase { db in
+        try db.execute(sql: "PRAGMA synchronous = \(durability == .full ? "FULL" : "NORMAL")")
+      }
+      pool = try DatabasePool(path: path, configuration: configuration)
+      let isNewer = try pool.read { db in
+        let applied = try Schema.migrator.appliedIdentifiers(db)
+        return !applied.isSubset(of: Schema.versions)
+      }
+      guard !isNewer else {
+        throw CentaurError(.storeUnavailable, "The store was written by a newer version of this server.")
+      }
+      try Schema.migrator.migrate(pool)
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      throw CentaurError(.storeUnavailable, "The store cannot be opened: \(error).")
+    }
+    commits = CommitQueue(pool: pool, faults: faults)
+  }
+
+  public func commit(_ commit: SessionCommit) async throws -> CommitResult {
+    try await commits.commit(commit)
+  }
+
+  // MARK: Reading
+
+  private func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    do {
+      return try await pool.read(body)
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      throw CentaurError(.storeUnavailable, "The store cannot be read.")
+    }
+  }
+
+  public func session(_ id: SessionID) async throws -> Session? {
+    try await read { db in try Rows.session(db, "WHERE id = ?", [id.rawValue]) }
+  }
+
+  public func session(owner: Owner, key: ThreadKey) async throws -> Session? {
+    try await read { db in
+      try Rows.session(db, "WHERE owner = ? AND thread_key = ?", [owner.rawValue, key.rawValue])
+    }
+  }
+
+  public func sessions(owner: Owner, before: SessionID?, limit: Int) async throws -> [Session] {
+    try await read { db in
+      if let before {
+        return try Rows.sessions(
+          db, "WHERE owner = ? AND rowid < (SELECT rowid FROM sessions WHERE id = ?) ORDER BY rowid DESC LIMIT ?",
+          [owner.rawValue, before.rawValue, limit])
+      }
+      return try Rows.sessions(db, "WHERE owner = ? ORDER BY rowid DESC LIMIT ?", [owner.rawValue, limit])
+    }
+  }
+
+  public func events(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
+    try await read { db in try Rows.events(db, session, after: after, limit: limit) }
+  }
+
+  public func execution(_ id: ExecutionID) async throws -> Execution? {
+    try await read { db in try Rows.executions(db, "WHERE e.id = ?", [id.rawValue]).first }
+  }
+
+  public func execution(_ session: SessionID, turnKey: String) async throws -> Execution? {
+    try await read { db in
+      try Rows.executions(db, "WHERE s.id = ? AND e.turn_key = ?", [session.rawValue, turnKey]).first
+    }
+  }
+
+  public func openExecutions(_ session: SessionID) async throws -> [Execution] {
+    try await read { db in
+      try Rows.executions(db, "WHERE s.id = ? AND e.terminal_seq IS NULL ORDER BY e.ordinal", [session.rawValue])
+    }
+  }
+
+  public func newestExecution(_ session: SessionID) async throws -> Execution? {
+    try await read { db in
+      try Rows.executions(db, "WHERE s.id = ? ORDER BY e.ordinal DESC LIMIT 1", [session.rawValue]).first
+    }
+  }
+
+  public func sessionsWithOpenExecutions() async throws -> [SessionID] {
+    try await read { db in
+      try String.fetchAll(
+        db,
+        sql: """
+          SELECT DISTINCT s.id FROM executions e JOIN sessions s ON s.rowid = e.session
+          WHERE e.terminal_seq IS NULL ORDER BY s.rowid
+          """
+      ).map(SessionID.init(rawValue:))
+    }
+  }
+
+  public func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput] {
+    try await read { db in
+      let statement = try db.cachedStatement(
+        sql: """
+          SELECT execution, seq FROM inputs
+          WHERE session = (SELECT rowid FROM sessions WHERE id = ?) AND client_id = ?
+          """)
+      var takers: [String: TakenInput] = [:]
+      for id in clientIDs {
+        guard let row = try Row.fetchOne(statement, arguments: [session.rawValue, id]) else { continue }
+        let execution: String? = row[0]
+        takers[id] = TakenInput(execution: execution.map(ExecutionID.init(rawValue:)), seq: row[1])
+      }
+      return takers
+    }
+  }
+
+  public func reply(owner: Owner, wireID: String) async throws -> Reply? {
+    try await read { db in
+      try Rows.replies(db, "WHERE wire_id = ? AND owner = ?", [wireID, owner.rawValue]).first
+    }
+  }
+
+  public func replies(_ execution: ExecutionID) async throws -> [Reply] {
+    try await read { db in try Rows.replies(db, "WHERE execution = ? ORDER BY rowid", [execution.rawValue]) }
+  }
+
+  /// The newest harness line whose events the log holds, since the session's newest `sandbox.ready`.
+  public func newestSource(_ session: SessionID) async throws -> EventSource? {
+    try await read { db in
+      let row = try Row.fetchOne(
+        db, sql: "SELECT source_offset, source_index FROM sessions WHERE id = ?", arguments: [session.rawValue])
+      guard let row, let offset: Int64 = row[0] else { return nil }
+      return EventSource(offset: offset, index: row[1])
+    }
+  }
+
+  // MARK: Leases
+
+  private func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    do {
+      return try await pool.write(body)
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      throw CentaurError(.storeUnavailable, "The store cannot be written.")
+    }
+  }
+
+  public func acquireLease(
+    _ session: SessionID, holder: String, until: Timestamp, evicting: Bool
+  ) async throws -> FencingToken {
+    try await write { db in
+      // The caller's `until` is later than its own now by the lease's length; a lease that ends later than that is
+      // surely running.
+      let row = try Row.fetchOne(
+        db, sql: "SELECT lease_holder, lease_epoch, lease_until FROM sessions WHERE id = ?",
+        arguments: [session.rawValue])
+      guard let row else { throw CentaurError(.sessionNotFound, "There is no such session.") }
+      let owner: String? = row[0]
+      let epoch: Int64 = row[1]
+      let ends: Int64 = row[2]
+      let now = Int64(Date().timeIntervalSince1970 * 1000)
+      guard owner == nil || owner == holder || evicting || ends < now else {
+        throw CentaurError(.leaseLost, "Another server drives this session.")
+      }
+      try db.execute(
+        sql: "UPDATE sessions SET lease_holder = ?, lease_epoch = ?, lease_until = ? WHERE id = ?",
+        arguments: [holder, epoch + 1, until.milliseconds, session.rawValue])
+      return FencingToken(epoch: epoch + 1)
+    }
+  }
+
+  public func renewLeases(holder: String, until: Timestamp) async throws {
+    try await write { db in
+      try db.execute(
+        sql: "UPDATE sessions SET lease_until = ? WHERE lease_holder = ?", arguments: [until.milliseconds, holder])
+    }
+  }
+
+  public func releaseLease(_ session: SessionID, token: FencingToken) async throws {
+    try await write { db in
+      try db.execute(
+        sql: "UPDATE sessions SET lease_holder = NULL, lease_until = 0 WHERE id = ? AND lease_epoch = ?",
+        arguments: [session.rawValue, token.epoch])
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import GRDB
+
+/// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
+enum Schema {
+  /// Known to this version; a database that has more was written by a newer one.
+  static let versions = ["v1"]
+
+  static var migrator: DatabaseMigrator {
+    var migrator = DatabaseMigrator()
+    migrator.registerMigration("v1") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE sessions (
+            rowid INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            thread_key TEXT NOT NULL,
+            harness TEXT NOT NULL,
+            persona TEXT,
+            instructions TEXT,
+            status TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            next_seq INTEGER NOT NULL,
+            next_ordinal INTEGER NOT NULL,
+            harness_state BLOB,
+            source_offset INTEGER,
+            source_index INTEGER,
+            lease_holder TEXT,
+            lease_epoch INTEGER NOT NULL,
+            lease_until INTEGER NOT NULL,
+            UNIQUE (owner, thread_key)
+          );
+          CREATE INDEX sessions_by_owner ON sessions (owner, rowid);
+
+          CREATE TABLE executions (
+            rowid INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            session INTEGER NOT NULL REFERENCES sessions (rowid),
+            ordinal INTEGER NOT NULL,
+            turn_key TEXT,
+            status TEXT NOT NULL,
+            options BLOB NOT NULL,
+            first_seq INTEGER NOT NULL,
+            terminal_seq INTEGER,
+            created_at INTEGER NOT NULL,
+            UNIQUE (session, ordinal)
+          );
+          CREATE UNIQUE INDEX executions_by_turn_key ON executions (session, turn_key) WHERE turn_key IS NOT NULL;
+          CREATE UNIQUE INDEX one_active_execution ON executions (session) WHERE status IN ('running', 'waiting');
+          CREATE INDEX open_executions ON executions (session, ordinal) WHERE terminal_seq IS NULL;
+
+          CREATE TABLE events (
+            session INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            execution TEXT,
+            kind TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            created_at INTEGER NOT NULL,
+            source_offset INTEGER,
+            source_index INTEGER,
+            PRIMARY KEY (session, seq)
+          ) WITHOUT ROWID;
+
+          CREATE TABLE inputs (
+            session INTEGER NOT NULL,
+            client_id TEXT NOT NULL,
+            execution TEXT,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (session, client_id)
+          ) WITHOUT ROWID;
+
+          CREATE TABLE replies (
+            rowid INTEGER PRIMARY KEY,
+            wire_id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            session TEXT NOT NULL,
+            execution TEXT NOT NULL,
+            echo BLOB NOT NULL,
+            created_at INTEGER NOT NULL
+          );
+          CREATE INDEX replies_by_execution ON replies (execution, rowid);
+          """)
+    }
+    return migrator
+  }
+}

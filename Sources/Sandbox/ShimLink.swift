@@ -1,0 +1,136 @@
+import NIOCore
+import NIOPosix
+import SessionModel
+public import ShimProtocol
+
+/// A connection to a shim, for as long as `ShimLink.with` runs its body.
+///
+/// Concurrency: writes may come from any task; events have one reader, who sets the pace: what is not read waits in the
+/// shim's spool.
+public struct ShimLink: Sendable {
+  /// What the shim said of itself when it was reached.
+  public let hello: ShimHello
+  private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+
+  /// Gives the harness input under an id; a repeated id is delivered once.
+  /// - Throws: when the shim is gone
+  public func send(inputID: String, bytes: [UInt8], closesInput: Bool = false) async throws {
+    try await send(.input(id: inputID, bytes: bytes, closesInput: closesInput))
+  }
+
+  /// Sends a signal to the harness's process group.
+  /// - Throws: when the shim is gone
+  public func signal(_ number: Int32) async throws { try await send(.signal(number)) }
+
+  /// Output before `offset` is stored elsewhere.
+  /// - Throws: when the shim is gone
+  public func release(before offset: Int64) async throws { try await send(.release(offset: offset)) }
+
+  private func send(_ frame: ServerFrame) async throws {
+    try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(frame)))
+  }
+
+  /// Connects to the shim of `directory`, attaches, and runs `body`.
+  /// - Throws: `CentaurError` with `harnessStart` where it cannot be reached, and what `body` throws
+  static func with(
+    directory: String, fence: Int64, offset: Int64, _ body: @Sendable (ShimLink, ShimEvents) async throws -> Void
+  ) async throws {
+    let channel = try await connect(directory)
+    try await channel.executeThenClose { inbound, outbound in
+      var events = ShimEvents(inbound: inbound)
+      guard case .hello(let hello)? = try await events.nextFrame(), hello.version == ShimHello.currentVersion else {
+        throw CentaurError(.harnessStart, "The sandbox speaks another version of the shim's protocol.")
+      }
+      let link = ShimLink(hello: hello, outbound: outbound)
+      try await link.send(.attach(fence: fence, offset: offset))
+      try await body(link, events)
+    }
+  }
+
+  /// Tells the shim of `directory` to end, and waits until it has.
+  static func stop(directory: String) async {
+    do {
+      let channel = try await connect(directory)
+      try await channel.executeThenClose { inbound, outbound in
+        try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(.stop)))
+        // The end of the connection is the end of the shim, which goes last.
+        for try await _ in inbound {}
+      }
+    } catch {
+      // Nobody listens there: it is gone already.
+    }
+  }
+
+  private static func connect(_ directory: String) async throws -> NIOAsyncChannel<ByteBuffer, ByteBuffer> {
+    do {
+      return try await ShortSocketPath.with(directory: directory) { path in
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+          .connect(unixDomainSocketPath: path) { channel in
+            channel.eventLoop.makeCompletedFuture {
+              try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+            }
+          }
+      }
+    } catch {
+      throw CentaurError(.harnessStart, "The sandbox cannot be reached.")
+    }
+  }
+}
+
+/// What a shim tells its server.
+public enum ShimEvent: Sendable, Hashable {
+  /// Output of the harness, and the offset of its first byte.
+  case output(offset: Int64, bytes: [UInt8])
+  case accepted(inputID: String)
+  case exited(ShimExit)
+}
+
+/// A shim's events in order. For one reader.
+public struct ShimEvents: Sendable {
+  private let inbound: NIOAsyncChannelInboundStream<ByteBuffer>
+  private var iterator: InboundIterator?
+  private var decoder = FrameDecoder()
+
+  init(inbound: NIOAsyncChannelInboundStream<ByteBuffer>) { self.inbound = inbound }
+
+  /// The next event; nil when the connection has ended.
+  /// - Throws: `CentaurError` where the shim refuses the connection or cannot be understood
+  public mutating func next() async throws -> ShimEvent? {
+    while let frame = try await nextFrame() {
+      switch frame {
+      case .hello: continue
+      case .output(let offset, let bytes): return .output(offset: offset, bytes: bytes)
+      case .accepted(let id): return .accepted(inputID: id)
+      case .exited(let exit): return .exited(exit)
+      case .refused(let reason): throw CentaurError(.leaseLost, "The sandbox refused this server: \(reason).")
+      }
+    }
+    return nil
+  }
+
+  mutating func nextFrame() async throws -> ShimFrame? {
+    while true {
+      do {
+        if let frame = try decoder.nextShimFrame() { return frame }
+      } catch {
+        throw CentaurError(.harnessProtocol, "The sandbox's shim cannot be understood.")
+      }
+      let iterator = iterator ?? InboundIterator(inbound.makeAsyncIterator())
+      self.iterator = iterator
+      guard let buffer = try await iterator.next() else { return nil }
+      decoder.append(buffer.readableBytesView)
+    }
+  }
+}
+
+/// The inbound stream's one iterator.
+///
+/// `@unchecked Sendable`: it is made and used by the one reader of `ShimEvents`, never by two tasks at once; NIO traps
+/// on a second iterator.
+private final class InboundIterator: @unchecked Sendable {
+  private var base: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+
+  init(_ base: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator) { self.base = base }
+
+  func next() async throws -> ByteBuffer? { try await base.next() }
+}

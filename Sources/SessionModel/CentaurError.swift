@@ -1,0 +1,111 @@
+/// An error that a caller is told about: a stable code, a sentence for a person, and nothing that leaks.
+///
+/// It knows no dialect; each ingress maps it at the edge. `docs/errors.md` lists every code.
+public struct CentaurError: Error, Sendable, Hashable, CustomStringConvertible {
+  public struct Code: Sendable, Hashable, CustomStringConvertible {
+    public let rawValue: String
+    /// What kind of failure it is; a dialect derives its status from it.
+    public let category: Category
+    public var description: String { rawValue }
+
+    public init(_ rawValue: String, _ category: Category) {
+      self.rawValue = rawValue
+      self.category = category
+    }
+  }
+
+  public enum Category: Sendable, Hashable {
+    /// The caller's request is wrong and will be wrong again.
+    case invalidRequest
+    case authentication
+    case notFound
+    case conflict
+    case tooLarge
+    /// The caller does too much; it may come back after `retryAfter`.
+    case rateLimited
+    /// This server cannot now; it may after `retryAfter`.
+    case unavailable
+    /// The harness or its provider failed.
+    case upstream
+    /// Ours.
+    case internalFailure
+  }
+
+  public let code: Code
+  /// One or two sentences for the person at the other end.
+  public let message: String
+  /// The request's field that is at fault, as a path (`input[0].content`).
+  public let parameter: String?
+  /// When it is worth coming back.
+  public let retryAfter: Duration?
+
+  public init(_ code: Code, _ message: String, parameter: String? = nil, retryAfter: Duration? = nil) {
+    self.code = code
+    self.message = message
+    self.parameter = parameter
+    self.retryAfter = retryAfter
+  }
+
+  public var description: String { "\(code): \(message)" }
+}
+
+extension CentaurError.Code {
+  public static let invalidJSON = Self("invalid_json", .invalidRequest)
+  public static let invalidType = Self("invalid_type", .invalidRequest)
+  public static let missingField = Self("missing_field", .invalidRequest)
+  public static let invalidValue = Self("invalid_value", .invalidRequest)
+  public static let emptyInput = Self("empty_input", .invalidRequest)
+  public static let unsupported = Self("unsupported", .invalidRequest)
+  public static let threadKeyTooLong = Self("thread_key_too_long", .invalidRequest)
+  public static let threadKeyMalformed = Self("thread_key_malformed", .invalidRequest)
+  public static let unknownHarness = Self("unknown_harness", .invalidRequest)
+  public static let unknownPersona = Self("unknown_persona", .invalidRequest)
+  public static let bodyTooLarge = Self("body_too_large", .tooLarge)
+  public static let sessionNotFound = Self("session_not_found", .notFound)
+  public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
+  public static let routeNotFound = Self("not_found", .notFound)
+  public static let methodNotAllowed = Self("method_not_allowed", .invalidRequest)
+  public static let harnessConflict = Self("harness_conflict", .conflict)
+  public static let personaConflict = Self("persona_conflict", .conflict)
+  public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
+  public static let sessionBusy = Self("session_busy", .conflict)
+  public static let nothingRunning = Self("nothing_running", .conflict)
+  public static let leaseLost = Self("lease_lost", .conflict)
+  public static let tooManyTurns = Self("too_many_turns", .unavailable)
+  public static let shuttingDown = Self("shutting_down", .unavailable)
+  public static let turnTimeLimit = Self("turn_time_limit", .upstream)
+  public static let harnessStart = Self("harness_start_failed", .upstream)
+  public static let harnessDied = Self("harness_died", .upstream)
+  public static let harnessLineTooLong = Self("harness_line_too_long", .upstream)
+  public static let harnessProtocol = Self("harness_protocol", .upstream)
+  public static let providerAuthentication = Self("provider_authentication", .upstream)
+  public static let providerRateLimit = Self("provider_rate_limit", .upstream)
+  public static let providerQuota = Self("provider_quota", .upstream)
+  public static let providerInvalidRequest = Self("provider_invalid_request", .upstream)
+  public static let providerUnavailable = Self("provider_unavailable", .upstream)
+  public static let providerStreamCut = Self("provider_stream_cut", .upstream)
+  public static let contextWindowExceeded = Self("context_window_exceeded", .upstream)
+  public static let serverRestarted = Self("server_restarted", .unavailable)
+  public static let storeUnavailable = Self("store_unavailable", .unavailable)
+  public static let storeCorrupt = Self("store_corrupt", .internalFailure)
+  public static let internalFailure = Self("internal_error", .internalFailure)
+
+  /// Every code, for whoever reads one from the log.
+  public static let all: [Self] = [
+    .invalidJSON, .invalidType, .missingField, .invalidValue,
+    .emptyInput, .unsupported, .threadKeyTooLong, .threadKeyMalformed,
+    .unknownHarness, .unknownPersona, .bodyTooLarge, .sessionNotFound,
+    .previousResponseNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
+    .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
+    .leaseLost, .tooManyTurns, .shuttingDown, .turnTimeLimit,
+    .harnessStart, .harnessDied, .harnessLineTooLong, .harnessProtocol,
+    .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
+    .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,
+    .storeUnavailable, .storeCorrupt, .internalFailure,
+  ]
+
+  /// The code with this name; one that this version does not know counts as ours.
+  public static func named(_ rawValue: String) -> Self {
+    all.first { $0.rawValue == rawValue } ?? Self(rawValue, .internalFailure)
+  }
+}

@@ -1,0 +1,32 @@
+/// Something that was said to the session: by its user, or, in history that a client brought along, by an assistant.
+public struct Message: Sendable, Hashable {
+  public enum Role: String, Sendable, Hashable {
+    case user
+    case assistant
+    case system
+  }
+
+  public enum Part: Sendable, Hashable {
+    case text(String)
+    /// An image as a data URL. Remote addresses are refused at the edge, never fetched.
+    case image(dataURL: String)
+    /// A file as a data URL.
+    case file(name: String?, dataURL: String)
+  }
+
+  public var role: Role
+  public var parts: [Part]
+  /// The client's own id of the message, by which a repeated request is known.
+  public var clientID: String?
+
+  public init(role: Role = .user, parts: [Part], clientID: String? = nil) {
+    self.role = role
+    self.parts = parts
+    self.clientID = clientID
+  }
+
+  /// The text parts, joined by blank lines.
+  public var text: String {
+    parts.compactMap { if case .text(let text) = $0 { text } else { nil } }.joined(separator: "\n\n")
+  }
+}

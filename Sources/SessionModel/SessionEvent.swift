@@ -1,0 +1,156 @@
+/// One entry of a session's log: what happened, in the order in which it was committed.
+public struct SessionEvent: Sendable, Hashable {
+  /// Dense within a session: 1, 2, 3 …, given in the commit. A reader can tell that it missed nothing.
+  public let seq: Int64
+  public let sessionID: SessionID
+  /// The turn that it belongs to. A background command's items may come after that turn's terminal event.
+  public let executionID: ExecutionID?
+  public let payload: EventPayload
+  public let createdAt: Timestamp
+  public let source: EventSource?
+
+  public init(
+    seq: Int64, sessionID: SessionID, executionID: ExecutionID?, payload: EventPayload, createdAt: Timestamp,
+    source: EventSource? = nil
+  ) {
+    self.seq = seq
+    self.sessionID = sessionID
+    self.executionID = executionID
+    self.payload = payload
+    self.createdAt = createdAt
+    self.source = source
+  }
+}
+
+/// The harness line that an event came from: after a crash, what is already stored is skipped by it.
+public struct EventSource: Sendable, Hashable, Comparable {
+  /// The offset of the line's first byte in the harness's whole output (the spool), in bytes.
+  public var offset: Int64
+  /// Which of the line's events, from 0.
+  public var index: Int
+
+  public init(offset: Int64, index: Int) {
+    self.offset = offset
+    self.index = index
+  }
+
+  public static func < (left: EventSource, right: EventSource) -> Bool {
+    (left.offset, left.index) < (right.offset, right.index)
+  }
+}
+
+/// An event that is not yet in the log: no `seq`, no time.
+public struct EventDraft: Sendable, Hashable {
+  public var executionID: ExecutionID?
+  public var payload: EventPayload
+  public var source: EventSource?
+
+  public init(_ payload: EventPayload, execution: ExecutionID? = nil, source: EventSource? = nil) {
+    self.executionID = execution
+    self.payload = payload
+    self.source = source
+  }
+}
+
+/// What an event says. `kind` is its name in the log and in the session API.
+public enum EventPayload: Sendable, Hashable {
+  case sessionCreated(SessionCreated)
+  /// The conversation goes on from an earlier point: nothing after `toSeq` counts as history.
+  case sessionRewound(toSeq: Int64)
+  /// The session began as a copy of another one's conversation up to `atSeq`.
+  case sessionForked(from: ThreadKey, atSeq: Int64)
+  case sessionArchived
+  case messageAppended(Message)
+  case executionQueued(TurnOptions)
+  /// The harness has been given the turn; `model` is the one that runs.
+  case executionStarted(model: String)
+  /// A client's tool must answer before the turn goes on.
+  case executionWaiting(callIDs: [String])
+  case executionCompleted(TurnUsage)
+  case executionFailed(ExecutionFailure, TurnUsage)
+  case executionCancelled(reason: String, TurnUsage)
+  case itemStarted(Item)
+  case itemDelta(ItemDelta)
+  case itemCompleted(Item)
+  /// One model call's tokens, and the turn's so far.
+  case usageUpdated(call: Usage, turn: TurnUsage)
+  case sandboxReady(SandboxReady)
+  case sandboxReattached(id: String)
+  case sandboxLost(id: String, reason: String)
+  case sandboxStopped(id: String, reason: String)
+  /// What was ignored or could not be honoured.
+  case warning(code: String, message: String)
+  /// A kind that this version does not know: written by a newer one, kept as it is.
+  case unrecognized(kind: String, JSONValue)
+
+  /// Whether the event ends its execution.
+  public var isTerminal: Bool {
+    switch self {
+    case .executionCompleted, .executionFailed, .executionCancelled: true
+    default: false
+    }
+  }
+}
+
+public struct SessionCreated: Sendable, Hashable {
+  public var harness: HarnessName
+  public var persona: String?
+  /// Which ingress it came by: `responses`, `messages`, `session_api`.
+  public var origin: String
+  /// Instructions that the client's first request gave; they hold for the session's life.
+  public var instructions: String?
+
+  public init(harness: HarnessName, persona: String? = nil, origin: String, instructions: String? = nil) {
+    self.harness = harness
+    self.persona = persona
+    self.origin = origin
+    self.instructions = instructions
+  }
+}
+
+/// What a turn asks of the harness beside its input.
+public struct TurnOptions: Sendable, Hashable {
+  /// The model that the client named.
+  public var requestedModel: String?
+  /// `minimal`, `low`, `medium`, `high` …, passed on as it is.
+  public var effort: String?
+  /// A JSON schema that the final answer is to follow.
+  public var outputSchema: JSONValue?
+
+  public init(requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil) {
+    self.requestedModel = requestedModel
+    self.effort = effort
+    self.outputSchema = outputSchema
+  }
+}
+
+/// Why a turn failed: a `CentaurError.Code`'s raw value, and a sentence for the user.
+public struct ExecutionFailure: Sendable, Hashable {
+  public var code: String
+  public var message: String
+  public init(code: String, message: String) {
+    self.code = code
+    self.message = message
+  }
+  public init(_ error: CentaurError) { self.init(code: error.code.rawValue, message: error.message) }
+}
+
+public struct SandboxReady: Sendable, Hashable {
+  public enum Origin: String, Sendable, Hashable {
+    case warm
+    case cold
+    case resumed
+  }
+  public var id: String
+  /// `process`, `bubblewrap`, …
+  public var backend: String
+  public var origin: Origin
+  /// From the wish for a sandbox to a harness that takes input.
+  public var duration: Duration
+  public init(id: String, backend: String, origin: Origin, duration: Duration) {
+    self.id = id
+    self.backend = backend
+    self.origin = origin
+    self.duration = duration
+  }
+}

@@ -1,0 +1,133 @@
+/// The durable home of sessions: one append-only log each, and the projections that make look-ups cheap.
+///
+/// Everything that changes goes through `commit`: one session, one atomic step, fenced by its lease. Implementations
+/// gather the commits of many sessions into one transaction of the database; each still succeeds or fails alone.
+/// When `commit` returns the events are durable, to the degree that the implementation documents.
+///
+/// All methods throw `CentaurError` with `storeUnavailable` when the database refuses, `storeCorrupt` when what it
+/// holds cannot be read.
+public protocol SessionStore: Sendable {
+  /// Applies one step.
+  /// - Throws: `CentaurError` with `leaseLost` when the token is not the newest, `conflict` codes where a unique key
+  ///   is taken (`StoreConflict` says which). Nothing is written then.
+  func commit(_ commit: SessionCommit) async throws -> CommitResult
+
+  func session(_ id: SessionID) async throws -> Session?
+  func session(owner: Owner, key: ThreadKey) async throws -> Session?
+  /// Sessions of an owner, newest first, that were created before the one with id `before`.
+  func sessions(owner: Owner, before: SessionID?, limit: Int) async throws -> [Session]
+
+  /// Events with `seq` greater than `after`, in order.
+  func events(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent]
+
+  func execution(_ id: ExecutionID) async throws -> Execution?
+  func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
+  /// How a session took messages of these client ids, for each of the ids that is known.
+  func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput]
+  /// Turns of a session that have no terminal event yet, oldest first.
+  func openExecutions(_ session: SessionID) async throws -> [Execution]
+  /// The newest turn of a session.
+  func newestExecution(_ session: SessionID) async throws -> Execution?
+  /// Sessions that have a turn without a terminal event: what a starting server must look after.
+  func sessionsWithOpenExecutions() async throws -> [SessionID]
+
+  func reply(owner: Owner, wireID: String) async throws -> Reply?
+  /// An execution's replies, oldest first: one, and one more for each time that it was steered.
+  func replies(_ execution: ExecutionID) async throws -> [Reply]
+
+  /// Makes `holder` the only one that may commit to the session, if no other holder's lease is still running.
+  /// - Parameter evicting: takes the lease from a running holder too; only for one who knows that it is dead.
+  /// - Throws: `CentaurError` with `leaseLost` when another holds it.
+  func acquireLease(_ session: SessionID, holder: String, until: Timestamp, evicting: Bool) async throws -> FencingToken
+  /// Prolongs all leases of a holder.
+  func renewLeases(holder: String, until: Timestamp) async throws
+  /// Gives one lease back.
+  func releaseLease(_ session: SessionID, token: FencingToken) async throws
+}
+
+/// How a session took a client's message.
+public struct TakenInput: Sendable, Hashable {
+  /// The turn that took it; nil for seeded history, and for a message that waits for an `execute`.
+  public var execution: ExecutionID?
+  /// Its `message.appended`; 0 where it has none.
+  public var seq: Int64
+  public init(execution: ExecutionID?, seq: Int64) {
+    self.execution = execution
+    self.seq = seq
+  }
+}
+
+/// The right to write to one session. Only a store makes one.
+public struct FencingToken: Sendable, Hashable, Comparable {
+  /// Rises by one with each change of holder.
+  public let epoch: Int64
+  package init(epoch: Int64) { self.epoch = epoch }
+  public static func < (left: FencingToken, right: FencingToken) -> Bool { left.epoch < right.epoch }
+}
+
+/// One atomic step of one session.
+public struct SessionCommit: Sendable {
+  /// Creates the session with this step; the lease goes to `holder`.
+  public struct Creation: Sendable {
+    public var session: Session
+    public var holder: String
+    public var leaseUntil: Timestamp
+    public init(session: Session, holder: String, leaseUntil: Timestamp) {
+      self.session = session
+      self.holder = holder
+      self.leaseUntil = leaseUntil
+    }
+  }
+
+  public var session: SessionID
+  public var creation: Creation?
+  /// The writer's right; required unless the step creates the session.
+  public var token: FencingToken?
+  /// The time that the events of this step carry.
+  public var time: Timestamp
+  public var events: [EventDraft]
+  /// Turn keys of executions that an `execution.queued` event of this step begins.
+  public var turnKeys: [ExecutionID: String]
+  /// Client message ids that this step takes, with the turn that takes them (nil: no turn, seeded history).
+  public var takes: [String: ExecutionID?]
+  public var replies: [Reply]
+  /// Replaces the adapter's state.
+  public var harnessState: JSONValue?
+
+  public init(
+    session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
+    turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], replies: [Reply] = [],
+    harnessState: JSONValue? = nil
+  ) {
+    self.session = session
+    self.creation = creation
+    self.token = token
+    self.time = time
+    self.events = events
+    self.turnKeys = turnKeys
+    self.takes = takes
+    self.replies = replies
+    self.harnessState = harnessState
+  }
+}
+
+public struct CommitResult: Sendable {
+  /// The step's events as they are in the log now.
+  public var events: [SessionEvent]
+  public var token: FencingToken
+  public init(events: [SessionEvent], token: FencingToken) {
+    self.events = events
+    self.token = token
+  }
+}
+
+/// Which unique key a commit ran into. Nothing of the commit was written.
+public enum StoreConflict: Error, Sendable, Hashable {
+  /// The owner has a session of this thread key.
+  case threadKey
+  /// The session has an execution of this turn key.
+  case turnKey(String)
+  /// The session has taken a message of this client id.
+  case clientID(String)
+  case wireID(String)
+}

@@ -1,0 +1,43 @@
+/// Tokens of one model call or of several. Cached input is part of `input`, reasoning is part of `output`.
+public struct Usage: Sendable, Hashable {
+  public var input: Int
+  public var cachedInput: Int
+  public var output: Int
+  public var reasoning: Int
+
+  public init(input: Int = 0, cachedInput: Int = 0, output: Int = 0, reasoning: Int = 0) {
+    self.input = input
+    self.cachedInput = cachedInput
+    self.output = output
+    self.reasoning = reasoning
+  }
+
+  public var total: Int { input + output }
+
+  public static func + (left: Usage, right: Usage) -> Usage {
+    Usage(
+      input: left.input + right.input, cachedInput: left.cachedInput + right.cachedInput,
+      output: left.output + right.output, reasoning: left.reasoning + right.reasoning)
+  }
+}
+
+/// What a turn has cost so far: its newest model call, and the sum of all of them.
+///
+/// The newest call's input is the size of the conversation, which is what a CLI wants to know; the sum is the bill.
+public struct TurnUsage: Sendable, Hashable {
+  public var last: Usage
+  public var sum: Usage
+  public var modelCalls: Int
+
+  public init(last: Usage = Usage(), sum: Usage = Usage(), modelCalls: Int = 0) {
+    self.last = last
+    self.sum = sum
+    self.modelCalls = modelCalls
+  }
+
+  public mutating func add(_ call: Usage) {
+    last = call
+    sum = sum + call
+    modelCalls += 1
+  }
+}

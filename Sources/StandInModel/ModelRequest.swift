@@ -1,0 +1,102 @@
+import SessionModel
+
+/// What a script needs to know of a model call, whichever of the two APIs it came by.
+struct ModelRequest: Sendable {
+  var model = "stand-in"
+  var streams = false
+  /// The newest text of the user; the script is in it.
+  var text = ""
+  /// How many times the model has spoken since that text.
+  var step = 0
+  /// The newest tool output.
+  var output = ""
+  /// All texts of the user, oldest first.
+  var userTexts: [String] = []
+  var instructions: [String] = []
+  var tools: Set<String> = []
+  /// Tells conversations apart.
+  var conversation = ""
+  var isMessages = false
+  /// Of the request, as a model would count it.
+  var inputTokens = 0
+
+  /// What a CLI puts into the conversation by itself, in the user's role.
+  private static let context = [
+    "<environment_context>", "# AGENTS.md instructions", "<user_shell_command>", "<turn_aborted>", "<skill",
+    "<permissions instructions>", "<model_switch>", "<subagent_notification>", "<system-reminder>",
+    "<user_instructions>",
+  ]
+
+  private static func isContext(_ text: String) -> Bool { context.contains { text.hasPrefix($0) } }
+
+  private mutating func heard(_ text: String) {
+    guard !text.isEmpty, !Self.isContext(text) else { return }
+    userTexts.append(text)
+    self.text = text
+    step = 0
+    output = ""
+  }
+
+  /// `POST /v1/responses`.
+  init(responses body: JSONValue, bytes: Int) {
+    model = body["model"]?.string ?? model
+    streams = body["stream"]?.bool ?? false
+    conversation = body["prompt_cache_key"]?.string ?? ""
+    inputTokens = bytes / 4
+    if let text = body["instructions"]?.string { instructions.append(text) }
+    tools = Set((body["tools"]?.array ?? []).compactMap { $0["name"]?.string })
+    if let text = body["input"]?.string { heard(text) }
+    var modelSpeaks = false
+    for item in body["input"]?.array ?? [] {
+      let type = item["type"]?.string ?? "message"
+      let role = item["role"]?.string
+      let isOfModel =
+        type == "message" ? role == "assistant" : ["reasoning", "function_call", "custom_tool_call"].contains(type)
+      if isOfModel, !modelSpeaks { step += 1 }
+      modelSpeaks = isOfModel
+      switch (type, role) {
+      case ("message", "user"?): heard(Self.text(item["content"]))
+      case ("message", "developer"?), ("message", "system"?): instructions.append(Self.text(item["content"]))
+      case ("function_call_output", _), ("custom_tool_call_output", _): output = Self.text(item["output"])
+      default: break
+      }
+    }
+  }
+
+  /// `POST /v1/messages`.
+  init(messages body: JSONValue, bytes: Int) {
+    isMessages = true
+    model = body["model"]?.string ?? model
+    streams = body["stream"]?.bool ?? false
+    conversation = body["metadata"]?["user_id"]?.string ?? ""
+    inputTokens = bytes / 4
+    let system = Self.text(body["system"])
+    if !system.isEmpty { instructions.append(system) }
+    tools = Set((body["tools"]?.array ?? []).compactMap { $0["name"]?.string })
+    for message in body["messages"]?.array ?? [] {
+      switch message["role"]?.string {
+      case "assistant": step += 1
+      case "system": instructions.append(Self.text(message["content"]))
+      default:
+        let content = message["content"] ?? .null
+        for block in content.array ?? [] where block["type"]?.string == "tool_result" {
+          output = Self.text(block["content"])
+        }
+        let texts = content.array?.filter { $0["type"]?.string == "text" }.compactMap { $0["text"]?.string }
+        let said = (texts ?? [content.string ?? ""]).filter { !Self.isContext($0) }
+        heard(said.joined(separator: "\n"))
+      }
+    }
+  }
+
+  /// A string, or the text parts of a list.
+  private static func text(_ content: JSONValue?) -> String {
+    switch content {
+    case .string(let text)?: text
+    case .array(let parts)?:
+      parts.compactMap { $0["text"]?.string }.filter { !$0.hasPrefix("<image name=") && $0 != "</image>" }
+        .joined(separator: "\n")
+    default: ""
+    }
+  }
+}

@@ -1,0 +1,319 @@
+import CShimSystem
+import Glibc
+import ShimProtocol
+
+/// Keeps one harness: spools what it prints, gives it each input once, and outlives the servers that come and go.
+///
+/// One thread, one `poll`. The order that holds: output is in the spool before a server is sent it; an input's id is in
+/// the file `inputs` before the harness is given its bytes; the harness's end is told after all of its output.
+struct Shim {
+  private let options: RunOptions
+  private var spool: Spool
+  private var errorLog: ErrorLog
+  private var child: HarnessChild?
+  private var exit: ShimExit?
+  private var connections: [Connection] = []
+  private var taken: Set<String> = []
+  private var takenInOrder: [String] = []
+  private var inputFile: Int32 = -1
+  private var input: [UInt8] = []
+  private var inputPosition = 0
+  private var closesInput = false
+  private var listener: Int32 = -1
+  private var signals: Int32 = -1
+  private var lastSeenServer = Descriptors.now
+  /// When the next, harsher step of stopping is due; nil while nobody wants an end.
+  private var stopping: (step: Int, due: Int64)?
+
+  init(_ options: RunOptions) {
+    self.options = options
+    guard chdir(options.directory) == 0 else { fail("cannot enter \(options.directory)") }
+    // Everything below is relative to the directory: a socket's path may have no more than 107 bytes.
+    spool = Spool(directory: "spool")
+    errorLog = ErrorLog(path: "stderr")
+  }
+
+  mutating func run() {
+    _ = centaur_become_subreaper()
+    signals = centaur_signal_descriptor()
+    listen()
+    inputFile = open("inputs", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    Descriptors.writeFile("pid", "\(getpid())\n")
+    switch HarnessChild.start(options.command, cwd: options.cwd) {
+    case .success(let started): child = started
+    case .failure(let error):
+      errorLog.append(Array("\(options.command[0]): \(error.text)\n".utf8))
+      ended(status: 127, signal: nil)
+    }
+    while step() {}
+    unlink("socket")
+  }
+
+  private mutating func listen() {
+    unlink("socket")
+    listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    Descriptors.setNonBlocking(listener)
+    // The name appears only once connections are taken.
+    guard let temporary = Descriptors.unixAddress("socket.new") else { fail("cannot name the socket") }
+    unlink("socket.new")
+    _ = umask(0o177)
+    let isBound = Descriptors.withAddress(temporary) { bind(listener, $0, $1) } == 0
+    _ = umask(0o077)
+    guard isBound, Glibc.listen(listener, 16) == 0, rename("socket.new", "socket") == 0 else {
+      fail("cannot listen in \(options.directory)")
+    }
+  }
+
+  // MARK: The loop
+
+  private enum Source {
+    case signals
+    case listener
+    case output
+    case errors
+    case input
+    case connection(Int32)
+  }
+
+  /// - Returns: false when the shim's work is done.
+  private mutating func step() -> Bool {
+    var polled: [pollfd] = []
+    var sources: [Source] = []
+    func add(_ descriptor: Int32, _ events: Int32, _ source: Source) {
+      polled.append(pollfd(fd: descriptor, events: Int16(events), revents: 0))
+      sources.append(source)
+    }
+    add(signals, POLLIN, .signals)
+    add(listener, POLLIN, .listener)
+    if let child {
+      if child.output >= 0 { add(child.output, POLLIN, .output) }
+      if child.errors >= 0 { add(child.errors, POLLIN, .errors) }
+      if child.input >= 0, inputPosition < input.count { add(child.input, POLLOUT, .input) }
+    }
+    for connection in connections {
+      add(connection.descriptor, POLLIN | (connection.hasPending ? POLLOUT : 0), .connection(connection.descriptor))
+    }
+    let ready = poll(&polled, nfds_t(polled.count), timeout)
+    if ready > 0 {
+      for (polled, source) in zip(polled, sources) where polled.revents != 0 {
+        handle(source, readable: polled.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0)
+      }
+    }
+    feedConnections()
+    return advanceTime()
+  }
+
+  private var timeout: Int32 {
+    var due = lastSeenServer + options.orphanAfter * 1000
+    if let stopping { due = min(due, stopping.due) }
+    if exit == nil, child?.output == -1 { due = min(due, Descriptors.now + 50) }
+    return Int32(clamping: max(0, due - Descriptors.now))
+  }
+
+  private mutating func handle(_ source: Source, readable: Bool) {
+    switch source {
+    case .signals: handleSignals()
+    case .listener: accept()
+    case .output: readOutput()
+    case .errors:
+      guard let descriptor = child?.errors else { return }
+      switch Descriptors.read(descriptor, upTo: 64 << 10) {
+      case .bytes(let bytes): errorLog.append(bytes)
+      case .wouldBlock: break
+      case .end:
+        close(descriptor)
+        child?.errors = -1
+      }
+    case .input: writeInput()
+    case .connection(let descriptor): if readable { read(descriptor) }
+    }
+  }
+
+  private mutating func handleSignals() {
+    guard case .bytes(let numbers) = Descriptors.read(signals, upTo: 64) else { return }
+    if numbers.contains(where: { Int32($0) != SIGCHLD }) { stop() }
+    reap()
+  }
+
+  private mutating func reap() {
+    while true {
+      var status: Int32 = 0
+      let pid = waitpid(-1, &status, WNOHANG)
+      guard pid > 0 else { return }
+      guard pid == child?.pid, exit == nil else { continue }
+      // What it had printed before it ended is still in the pipe; a process that it left behind may hold the pipe open.
+      while readOutput() {}
+      let signal = status & 0x7F
+      ended(status: signal == 0 ? (status >> 8) & 0xFF : nil, signal: signal == 0 ? nil : signal)
+    }
+  }
+
+  private mutating func ended(status: Int32?, signal: Int32?) {
+    if let descriptor = child?.errors, descriptor >= 0 {
+      while case .bytes(let bytes) = Descriptors.read(descriptor, upTo: 64 << 10) { errorLog.append(bytes) }
+    }
+    closeInput()
+    exit = ShimExit(status: status, signal: signal, stderrTail: errorLog.tail())
+    Descriptors.writeFile("exit", status.map { "{\"status\":\($0)}\n" } ?? "{\"signal\":\(signal ?? 0)}\n")
+    for pid in Descendants.all { kill(pid, SIGKILL) }
+  }
+
+  // MARK: The harness
+
+  @discardableResult
+  private mutating func readOutput() -> Bool {
+    guard let descriptor = child?.output, descriptor >= 0 else { return false }
+    switch Descriptors.read(descriptor, upTo: 64 << 10) {
+    case .bytes(let bytes):
+      guard spool.append(bytes) else {
+        // A harness whose words cannot be kept must not go on.
+        errorLog.append(Array("centaur-shim: the spool cannot be written\n".utf8))
+        stop()
+        return false
+      }
+      return true
+    case .wouldBlock: return false
+    case .end:
+      close(descriptor)
+      child?.output = -1
+      return false
+    }
+  }
+
+  private mutating func take(_ id: String, _ bytes: [UInt8], closes: Bool) {
+    guard taken.insert(id).inserted else { return }
+    takenInOrder.append(id)
+    _ = Descriptors.writeAll(inputFile, Array((id + "\n").utf8))
+    input.append(contentsOf: bytes)
+    closesInput = closesInput || closes
+    writeInput()
+  }
+
+  private mutating func writeInput() {
+    guard let descriptor = child?.input, descriptor >= 0 else { return }
+    while inputPosition < input.count {
+      guard let count = Descriptors.write(descriptor, input[inputPosition...]) else { return closeInput() }
+      if count == 0 { return }
+      inputPosition += count
+    }
+    input.removeAll(keepingCapacity: input.count < 1 << 20)
+    inputPosition = 0
+    if closesInput { closeInput() }
+  }
+
+  private mutating func closeInput() {
+    guard let descriptor = child?.input, descriptor >= 0 else { return }
+    close(descriptor)
+    child?.input = -1
+  }
+
+  // MARK: Servers
+
+  private mutating func accept() {
+    let descriptor = Glibc.accept(listener, nil, nil)
+    guard descriptor >= 0 else { return }
+    Descriptors.setNonBlocking(descriptor)
+    var connection = Connection(descriptor: descriptor)
+    connection.send(
+      .hello(
+        ShimHello(
+          shimPID: getpid(), harnessPID: child?.pid ?? 0, spoolStart: spool.start, spoolEnd: spool.end,
+          takenInputIDs: takenInOrder)))
+    connections.append(connection)
+  }
+
+  private mutating func read(_ descriptor: Int32) {
+    guard let index = connections.firstIndex(where: { $0.descriptor == descriptor }) else { return }
+    switch Descriptors.read(descriptor, upTo: 256 << 10) {
+    case .bytes(let bytes): connections[index].decoder.append(bytes)
+    case .wouldBlock: return
+    case .end: return drop(descriptor)
+    }
+    do {
+      while let index = connections.firstIndex(where: { $0.descriptor == descriptor }),
+        let frame = try connections[index].decoder.nextServerFrame()
+      { handle(frame, from: index) }
+    } catch { drop(descriptor) }
+  }
+
+  private mutating func handle(_ frame: ServerFrame, from index: Int) {
+    switch frame {
+    case .attach(let fence, let offset):
+      let descriptor = connections[index].descriptor
+      let rivals = connections.filter { $0.descriptor != descriptor && $0.fence != nil }
+      if let newer = rivals.compactMap(\.fence).max(), newer > fence {
+        connections[index].send(.refused(reason: "a newer server is attached"))
+        return
+      }
+      connections[index].fence = fence
+      connections[index].offset = max(offset, spool.start)
+      for rival in rivals { drop(rival.descriptor) }
+    case .input(let id, let bytes, let closes):
+      guard connections[index].fence != nil else { return }
+      take(id, bytes, closes: closes)
+      connections[index].send(.accepted(id: id))
+    case .signal(let number):
+      guard connections[index].fence != nil, let child, exit == nil else { return }
+      kill(-child.pid, number)
+    case .release(let offset): spool.release(before: offset)
+    case .stop: stop()
+    }
+  }
+
+  private mutating func feedConnections() {
+    var gone: [Int32] = []
+    for index in connections.indices {
+      if connections[index].fence != nil {
+        lastSeenServer = Descriptors.now
+        while !connections[index].isFull, connections[index].offset < spool.end {
+          let bytes = spool.read(at: connections[index].offset, upTo: 64 << 10)
+          guard !bytes.isEmpty else { break }
+          connections[index].send(.output(offset: connections[index].offset, bytes: bytes))
+          connections[index].offset += Int64(bytes.count)
+        }
+        if let exit, !connections[index].exitSent, connections[index].offset >= spool.end {
+          connections[index].exitSent = true
+          connections[index].send(.exited(exit))
+        }
+      }
+      if !connections[index].flush() { gone.append(connections[index].descriptor) }
+    }
+    for descriptor in gone { drop(descriptor) }
+  }
+
+  private mutating func drop(_ descriptor: Int32) {
+    close(descriptor)
+    connections.removeAll { $0.descriptor == descriptor }
+  }
+
+  // MARK: The end
+
+  /// How long each step of stopping may take, in milliseconds: the end of its input, SIGTERM, SIGKILL to all.
+  private static let patience: [Int64] = [300, 2000, 5000]
+
+  private mutating func stop() {
+    guard stopping == nil else { return }
+    closeInput()
+    stopping = (0, Descriptors.now + Self.patience[0])
+  }
+
+  private mutating func advanceTime() -> Bool {
+    let now = Descriptors.now
+    if stopping == nil, now - lastSeenServer >= options.orphanAfter * 1000 { stop() }
+    if exit == nil, child?.output == -1 { reap() }
+    guard let stopping else { return true }
+    if exit != nil {
+      let left = Descendants.all
+      for pid in left { kill(pid, SIGKILL) }
+      if left.isEmpty { return false }
+      self.stopping = (stopping.step, now + 20)
+      return true
+    }
+    guard now >= stopping.due, let child else { return true }
+    kill(-child.pid, stopping.step == 0 ? SIGTERM : SIGKILL)
+    if stopping.step > 0 { for pid in Descendants.all { kill(pid, SIGKILL) } }
+    let next = min(stopping.step + 1, Self.patience.count - 1)
+    self.stopping = (next, now + Self.patience[next])
+    return true
+  }
+}

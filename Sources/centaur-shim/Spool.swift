@@ -1,0 +1,92 @@
+import Glibc
+
+/// All that the harness printed, in segment files named by the offset of their first byte. Written before anybody is
+/// shown it.
+struct Spool {
+  private struct Segment {
+    var start: Int64
+    var end: Int64
+    var descriptor: Int32
+  }
+
+  static let segmentSize: Int64 = 16 << 20
+
+  private let directory: String
+  private var segments: [Segment] = []
+
+  /// The spool in `directory`, which is made.
+  init(directory: String) {
+    self.directory = directory
+    mkdir(directory, 0o700)
+  }
+
+  var start: Int64 { segments.first?.start ?? 0 }
+  var end: Int64 { segments.last?.end ?? 0 }
+
+  /// - Returns: false where the disk takes no more.
+  mutating func append(_ bytes: [UInt8]) -> Bool {
+    if segments.last.map({ $0.end - $0.start >= Self.segmentSize }) ?? true, !open() { return false }
+    let last = segments.count - 1
+    guard Descriptors.writeAll(segments[last].descriptor, bytes) else { return false }
+    segments[last].end += Int64(bytes.count)
+    return true
+  }
+
+  private mutating func open() -> Bool {
+    let offset = end
+    let descriptor = Glibc.open("\(directory)/\(offset)", O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { return false }
+    segments.append(Segment(start: offset, end: offset, descriptor: descriptor))
+    return true
+  }
+
+  func read(at offset: Int64, upTo size: Int) -> [UInt8] {
+    guard let segment = segments.last(where: { $0.start <= offset }), offset < segment.end else { return [] }
+    let wanted = min(size, Int(segment.end - offset))
+    return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, initialized in
+      initialized = max(0, pread(segment.descriptor, buffer.baseAddress, wanted, off_t(offset - segment.start)))
+    }
+  }
+
+  /// Forgets segments that end at or before `offset`; the newest stays.
+  mutating func release(before offset: Int64) {
+    while segments.count > 1, segments[0].end <= offset {
+      close(segments[0].descriptor)
+      unlink("\(directory)/\(segments[0].start)")
+      segments.removeFirst()
+    }
+  }
+}
+
+/// The end of the harness's standard error: two files, the older of which is dropped when the newer is full.
+struct ErrorLog {
+  private static let halfSize = 128 << 10
+  private let path: String
+  private var descriptor: Int32
+  private var size = 0
+
+  init(path: String) {
+    self.path = path
+    descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
+  }
+
+  mutating func append(_ bytes: [UInt8]) {
+    if size >= Self.halfSize {
+      close(descriptor)
+      rename(path, path + ".1")
+      descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
+      size = 0
+    }
+    _ = Descriptors.writeAll(descriptor, bytes)
+    size += bytes.count
+  }
+
+  /// The last bytes as text.
+  func tail(_ count: Int = 4096) -> String {
+    let start = max(0, size - count)
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      initialized = max(0, pread(descriptor, buffer.baseAddress, min(count, size), off_t(start)))
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}

@@ -1,0 +1,172 @@
+"""A real `centaur serve` as a process of its own, for one test or for many."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+from session_api import SessionAPI
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = Path(os.environ.get("CENTAUR_PROGRAM", ROOT / ".build/debug/centaur"))
+CODEX = ROOT / ".venv/bin/codex"
+START_SECONDS = 30
+STOP_SECONDS = 40
+
+
+def base_environment() -> dict[str, str]:
+    """The environment for servers and clients: no keys, no settings of the person who runs the tests."""
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment.setdefault("LANG", "C.UTF-8")
+    return environment
+
+
+class ServerFailed(Exception):
+    """The server did not start, or ended by itself."""
+
+
+class CentaurServer:
+    """`config` is the configuration file's content. The scripted model is used unless `stand_in` is false."""
+
+    def __init__(self, directory: Path, config: dict | None = None, *, stand_in: bool = True, environment=None):
+        self.directory = directory
+        self.data = directory / "data"
+        self.log = directory / "server.log"
+        self.stand_in = stand_in
+        self.environment = {**base_environment(), **(environment or {})}
+        self.config = {"harnesses": {"codex": {"binary": str(CODEX)}, "codex-exec": {"binary": str(CODEX)}}}
+        for key, value in (config or {}).items():
+            self.config[key] = value
+        self.process: subprocess.Popen | None = None
+        self.lines: list[str] = []
+        self.url = ""
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def v1(self) -> str:
+        return f"{self.url}/v1"
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    @property
+    def api(self) -> SessionAPI:
+        return SessionAPI(self.url)
+
+    def start(self) -> CentaurServer:
+        # JSON is YAML.
+        file = self.directory / "centaur.yaml"
+        file.write_text(json.dumps(self.config, indent=1))
+        command = [str(PROGRAM), "serve", "--config", str(file), "--listen", "127.0.0.1:0", "--data", str(self.data)]
+        if self.stand_in:
+            command.append("--stand-in-model")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                text=True)
+        listening = threading.Event()
+        threading.Thread(target=self._read, args=(self.process, listening), daemon=True).start()
+        if not listening.wait(START_SECONDS) or not self.url:
+            self.kill()
+            raise ServerFailed(f"no listening line from {' '.join(command)}\n{self.log_tail()}")
+        return self
+
+    def _read(self, process: subprocess.Popen, listening: threading.Event) -> None:
+        self.url = ""
+        for line in process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith("listening on "):
+                self.url = line.split()[-1].rstrip("/")
+                listening.set()
+        listening.set()
+
+    def stop(self) -> int:
+        """Ends the server as an operator would. Returns its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise ServerFailed(f"the server did not end within {STOP_SECONDS} s of SIGTERM\n{self.log_tail()}")
+
+    def kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def end(self) -> None:
+        """Leaves no process behind, whatever state the test left."""
+        try:
+            if self.process and self.process.poll() is None:
+                self.stop()
+        finally:
+            self.kill()
+            end_processes_of(self.data)
+
+    def log_tail(self, lines: int = 60) -> str:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(self.lines[-10:] + text.splitlines()[-lines:])
+
+    def resident_kilobytes(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+class StandInModel:
+    """The scripted model as a process of its own: `GET /requests` tells what the harness sent."""
+
+    def __init__(self, directory: Path):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = (directory / "model.log").open("wb")
+        self.process = subprocess.Popen(
+            [str(PROGRAM.parent / "centaur-stand-in-model"), "--listen", "127.0.0.1:0"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=self.log, text=True, env=base_environment())
+        self.url = ""
+        for line in self.process.stdout:
+            if line.startswith("listening on "):
+                self.url = line.split()[-1].rstrip("/")
+                break
+        if not self.url:
+            raise ServerFailed("the scripted model did not start")
+
+    def requests(self) -> list[dict]:
+        found = httpx.get(f"{self.url}/requests", timeout=20).raise_for_status().json()
+        return found["data"] if isinstance(found, dict) else found
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+def end_processes_of(data: Path) -> None:
+    """Ends what a killed server left running: the shims and harnesses whose command line names its data directory."""
+    mark = os.fsencode(str(data))
+    deadline = time.monotonic() + 10
+    while True:
+        left = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if mark in (entry / "cmdline").read_bytes() or mark in (entry / "environ").read_bytes():
+                        left.append(int(entry.name))
+                except OSError:
+                    continue
+        if not left or time.monotonic() > deadline:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        time.sleep(0.05)

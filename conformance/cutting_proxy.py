@@ -1,0 +1,107 @@
+"""A TCP proxy before the server that cuts a client's connection at a chosen point of an answer."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cut:
+    """After the `count`-th frame that holds `marker` has gone through; with `count` 0 before the answer's first byte."""
+
+    marker: bytes = b""
+    count: int = 0
+
+
+BEFORE_HEADERS = Cut()
+
+
+class CuttingProxy:
+    """Connections go through untouched but for answers to `POST …/responses`: the n-th of these gets `cuts[n]`."""
+
+    def __init__(self, port: int, cuts: list[Cut | None]):
+        self.upstream = port
+        self.cuts = list(cuts)
+        # The heads of the answered requests and how each ended: "cut" or "whole".
+        self.ends: list[str] = []
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> CuttingProxy:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self.upstream))
+        pending: list[Cut | None] = []
+        wanted = threading.Event()
+
+        def requests() -> None:
+            try:
+                while data := client.recv(65536):
+                    # A request's head is one segment's beginning: clients send it in one write.
+                    if data.startswith(b"POST ") and b"/responses " in data.split(b"\r\n", 1)[0]:
+                        with self.lock:
+                            pending.append(self.cuts.pop(0) if self.cuts else None)
+                        wanted.set()
+                    server.sendall(data)
+            except OSError:
+                pass
+            try:
+                server.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+        threading.Thread(target=requests, daemon=True).start()
+        buffer, seen, cut, begun = b"", 0, None, False
+        try:
+            while data := server.recv(65536):
+                if not begun and pending:
+                    cut, begun, seen, buffer = pending.pop(0), True, 0, b""
+                if cut is None:
+                    client.sendall(data)
+                    if data.endswith(b"0\r\n\r\n"):
+                        self._ended("whole", begun)
+                        begun = False
+                    continue
+                if cut.count == 0:
+                    return self._cut(client, server)
+                buffer += data
+                while (end := buffer.find(b"\n\n")) >= 0:
+                    frame, buffer = buffer[: end + 2], buffer[end + 2 :]
+                    client.sendall(frame)
+                    seen += cut.marker in frame
+                    if seen == cut.count:
+                        return self._cut(client, server)
+        except OSError:
+            pass
+        finally:
+            for side in (client, server):
+                side.close()
+
+    def _ended(self, how: str, was_answer: bool) -> None:
+        if was_answer:
+            with self.lock:
+                self.ends.append(how)
+
+    def _cut(self, client: socket.socket, server: socket.socket) -> None:
+        """As a network fails: no closing chunk, and a reset for both sides."""
+        self._ended("cut", True)
+        for side in (client, server):
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            side.close()

@@ -1,0 +1,196 @@
+"""The server as an operator meets it: start, health, restart, a run without a terminal."""
+
+import json
+import random
+import signal
+import subprocess
+import uuid
+
+import httpx
+import pytest
+from centaur_server import PROGRAM, base_environment
+from codex_cli import CodexHome
+from conftest import make_sdk
+from scripts import COUNT, script, shell, text
+from session_api import executions, kinds
+
+
+def test_health(server):
+    """Probes answer, and the counters can be scraped."""
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    assert httpx.get(f"{server.url}/readyz").status_code == 200
+    metrics = httpx.get(f"{server.url}/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for line in metrics.text.splitlines():
+        assert line.startswith("#") or len(line.rsplit(" ", 1)) == 2 and float(line.rsplit(" ", 1)[1]) is not None
+    assert "centaur_" in metrics.text
+
+
+def test_says_what_it_is(server):
+    """Who starts the server is told that nothing is isolated and that the model is scripted."""
+    said = "\n".join(server.lines).lower()
+    assert "isolat" in said and "script" in said
+
+
+def test_a_session_outlives_a_restart(directory, make_server):
+    """A session goes on after its server was stopped and started: same log, same workspace, same conversation."""
+    server = make_server()
+    user = CodexHome(directory / "user", server.v1)
+    first = user.exec(script(shell(COUNT), text("{{stdout}}"))).ok()
+    before = server.api.events(first.key)
+    assert server.stop() == 0
+    server.start()
+    user.point_at(server.v1)
+    after = server.api.events(first.key)
+    assert after[: len(before)] == before
+    second = user.resume(first.session, script(shell(COUNT), text("{{stdout}} of {{history}}"))).ok()
+    assert second.answer.split() == ["2", "of", "2"]
+    assert list(executions(server.api.events(first.key)).values()) == ["completed", "completed"]
+
+
+def test_an_answer_can_be_continued_after_a_restart(make_server):
+    """`previous_response_id` from before a restart is still known."""
+    server = make_server()
+    first = make_sdk(server).responses.create(model="m", input="Reply ONE")
+    server.stop()
+    server.start()
+    second = make_sdk(server).responses.create(
+        model="m", previous_response_id=first.id, input=script(text("{{history}}")))
+    assert second.output_text == "2"
+
+
+def test_a_killed_server_leaves_no_turn_running_for_ever(make_server):
+    """After a crash each turn that ran comes to one end, and its session takes the next one."""
+    server = make_server()
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key)
+    server.api.execute(key, {"text": script(shell("sleep 20"), text("late"))})
+    server.api.wait_for_kind(key, "item.started")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    server.start()
+    server.api.wait_for_kind(key, "execution.completed", "execution.failed", "execution.cancelled")
+    server.api.execute(key, {"text": "Reply ALIVE"})
+    events = server.api.wait(key, lambda event: event["kind"] == "execution.completed" and "ALIVE" in str(
+        server.api.events(key)))
+    assert events
+    assert set(executions(server.api.events(key)).values()) <= {"completed", "failed", "cancelled"}
+
+
+def test_stops_in_the_middle_of_a_turn(make_server):
+    """SIGTERM ends the server soon even while a turn runs and consoles listen."""
+    server = make_server()
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key)
+    server.api.execute(key, {"text": script(shell("sleep 100"), text("late"))})
+    server.api.wait_for_kind(key, "item.started")
+    stream = server.api.stream(key)
+    next(stream)
+    server.stop()
+
+
+def test_one_server_a_data_directory(make_server):
+    """A second server on the same data is refused at start, with the reason."""
+    server = make_server()
+    second = subprocess.run(
+        [str(PROGRAM), "serve", "--listen", "127.0.0.1:0", "--data", str(server.data), "--stand-in-model"],
+        env=base_environment(), capture_output=True, text=True, timeout=30)
+    assert second.returncode != 0 and str(server.data) in second.stderr
+
+
+@pytest.mark.parametrize(
+    "config, said", [
+        ("listen: [1]\n", "line|:1:"), ("nonsense: 1\n", "nonsense"), ("limits:\n  turn: soon\n", ":2:"),
+        ("harnesses:\n  codex:\n    provider: nobody\n", "nobody")],
+    ids=["wrong type", "unknown key", "wrong value", "unknown provider"])
+def test_configuration_mistakes(directory, config, said):
+    """A mistake in the configuration stops the start and names its place."""
+    file = directory / "bad.yaml"
+    file.write_text(config)
+    run = subprocess.run(
+        [str(PROGRAM), "serve", "--config", str(file), "--data", str(directory / "data")], env=base_environment(),
+        capture_output=True, text=True, timeout=30)
+    assert run.returncode != 0
+    assert any(word in run.stderr for word in said.split("|")), run.stderr
+
+
+def test_the_real_key_stays_outside(make_server, model):
+    """The provider gets the real key; the agent's commands cannot find it."""
+    config = {"providers": {"openai": {"base_url": f"{model.url}/v1", "api_key_env": "TEST_MODEL_KEY"}}}
+    secret = f"sk-conformance-{uuid.uuid4()}"
+    server = make_server(config, stand_in=False, environment={"TEST_MODEL_KEY": secret})
+    answer = make_sdk(server).responses.create(
+        model="m", input=script(shell("env; cat /proc/$PPID/environ | tr '\\0' '\\n'"), text("{{stdout}}")))
+    assert "CODEX_HOME" in answer.output_text, "the agent's environment was printed"
+    assert secret not in answer.output_text
+    calls = [request for request in model.requests() if request["path"].endswith("/responses")]
+    assert calls
+    for call in calls:
+        headers = {name.lower(): value for name, value in (
+            call["headers"].items() if isinstance(call["headers"], dict) else call["headers"])}
+        assert headers["authorization"] == f"Bearer {secret}"
+
+
+def mutate(random_: random.Random, value):
+    """Another value of any shape at one place of a JSON value."""
+    odd = [None, True, -1, 0, 1e308, "", "x" * 300, [], {}, [[]], {"type": "message"}, "\ud83d\ude42", 2**63]
+    if random_.random() < 0.25 or not isinstance(value, (dict, list)) or not value:
+        return random_.choice(odd)
+    if isinstance(value, dict):
+        key = random_.choice(list(value))
+        changed = dict(value)
+        match random_.randrange(3):
+            case 0:
+                del changed[key]
+            case 1:
+                changed[key] = mutate(random_, value[key])
+            case _:
+                changed[random_.choice(["type", "id", "role", "content", "status", "new"])] = random_.choice(odd)
+        return changed
+    index = random_.randrange(len(value))
+    return value[:index] + [mutate(random_, value[index])] + value[index + 1 :]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fuzzed_bodies(make_server, seed):
+    """No body, however wrong, brings the server down or gets anything but an answer or an error object."""
+    server = make_server()
+    random_ = random.Random(seed)
+    base = {
+        "model": "m", "stream": False, "instructions": "x", "temperature": 1, "metadata": {"a": "b"},
+        "reasoning": {"effort": "low", "summary": "auto"}, "text": {"format": {"type": "text"}},
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}], "tool_choice": "auto",
+        "input": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "earlier"}]},
+            {"type": "message", "role": "assistant", "id": "msg_a_1", "status": "completed",
+             "content": [{"type": "output_text", "text": "said", "annotations": []}]},
+            {"type": "reasoning", "id": "rs_a_1", "summary": []},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "o"},
+            {"role": "user", "content": [{"type": "input_text", "text": "Reply OK"}]},
+        ],
+    }
+    with httpx.Client(timeout=60) as client:
+        for number in range(60):
+            body = base
+            for _ in range(random_.randrange(1, 5)):
+                body = mutate(random_, body)
+            content = json.dumps(body).encode()
+            if random_.random() < 0.2:
+                position = random_.randrange(len(content) + 1)
+                content = content[:position] + bytes([random_.randrange(256)]) + content[position + 1 :]
+            headers = {"content-type": "application/json", "x-centaur-thread-key": f"api:fuzz-{seed}"}
+            answer = client.post(f"{server.v1}/responses", content=content, headers=headers)
+            assert answer.status_code < 500, (number, content, answer.text)
+            if answer.headers["content-type"].startswith("text/event-stream"):
+                assert "[DONE]" in answer.text, (number, content)
+            elif answer.status_code == 200:
+                assert answer.json()["object"] == "response", (number, content)
+            else:
+                assert answer.json()["error"]["message"], (number, content)
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    response = server.api.show(f"api:fuzz-{seed}")
+    if response.status_code == 200:
+        states = executions(server.api.events(f"api:fuzz-{seed}")).values()
+        assert set(states) <= {"completed", "failed", "cancelled"}
+        assert "session.created" in kinds(server.api.events(f"api:fuzz-{seed}"))
