@@ -73,15 +73,16 @@ let package = Package(
     room("ModelGateway", ["SessionModel", hummingbird, httpTypes, asyncHTTPClient, logging, nioCore, nioHTTP1]),
     // Floor 3.
     room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
-    // Floor 4: one dialect each.
-    room("ResponsesIngress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, nioCore, logging]),
-    room("SessionAPI", ["SessionModel", "ControlPlane", hummingbird, httpTypes, nioCore, logging]),
+    // Floor 4: one dialect each, and what HTTP is to all of them.
+    room("HTTPEdge", ["SessionModel", hummingbird, httpTypes, logging, nioCore]),
+    room("ResponsesIngress", ["SessionModel", "ControlPlane", "HTTPEdge", hummingbird, httpTypes, nioCore, logging]),
+    room("SessionAPI", ["SessionModel", "ControlPlane", "HTTPEdge", hummingbird, httpTypes, nioCore, logging]),
     // Floor 5.
     room(
       "CentaurServer",
       [
         "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "ResponsesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes, lifecycle, logging, metrics, nioCore,
+        "HTTPEdge", "ResponsesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes, lifecycle, logging, metrics, nioCore,
         unixSignals, yams,
       ]),
     // Floor 6.

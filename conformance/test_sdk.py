@@ -63,7 +63,7 @@ def test_stream_keeps_the_rules(server):
 def test_work_is_shown_to_those_who_ask(server, reasoning):
     """A program sees the agent's steps if it asks for summaries, and only the answer if not."""
     steps = script(
-        {"reason": "Looking around."}, shell("echo one"), shell("echo two >&2; exit 3"),
+        {"reason": "Looking around.", "shell": "echo one"}, shell("echo two >&2; exit 3"),
         {"patch": "*** Begin Patch\n*** Add File: new.txt\n+hello\n*** End Patch"}, text("done"))
     body = {"model": "m", "input": steps, "stream": True}
     if reasoning:

@@ -1,5 +1,6 @@
 import ControlPlane
 import FoundationEssentials
+import HTTPEdge
 import Harness
 import Hummingbird
 public import Logging
@@ -67,6 +68,7 @@ public struct Server: Sendable {
     logger.logLevel = max(logger.logLevel, .notice)
     let application = Application(
       router: routes.router(),
+      server: .http1(configuration: .init(additionalChannelHandlers: [ClientPresenceHandler()])),
       configuration: .init(
         address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: nil),
       onServerRunning: { channel in

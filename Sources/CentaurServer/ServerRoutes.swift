@@ -1,4 +1,5 @@
 import ControlPlane
+import HTTPEdge
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -16,8 +17,8 @@ struct ServerRoutes {
   let ids: IdentifierSource
   let metrics: PrometheusMetrics
 
-  func router() -> Router<BasicRequestContext> {
-    let router = Router(context: BasicRequestContext.self)
+  func router() -> Router<EdgeRequestContext> {
+    let router = Router(context: EdgeRequestContext.self)
     router.add(middleware: RequestErrors())
     router.get("/healthz") { _, _ in plain("ok\n") }
     router.get("/readyz") { _, _ in

@@ -42,6 +42,8 @@ public struct ControlPlaneConfiguration: Sendable {
     public var idleSandbox: Duration
     /// How many sandboxes may live at once.
     public var sandboxes: Int
+    /// How many turns may be at work or wait for a sandbox.
+    public var turns: Int
     /// How long a harness may take until it accepts a turn.
     public var harnessStart: Duration
     /// The longest line that a harness may print, in bytes.
@@ -50,12 +52,13 @@ public struct ControlPlaneConfiguration: Sendable {
     public var lease: Duration
 
     public init(
-      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
+      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16, turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30)
     ) {
       self.turn = turn
       self.idleSandbox = idleSandbox
       self.sandboxes = sandboxes
+      self.turns = turns
       self.harnessStart = harnessStart
       self.harnessLine = harnessLine
       self.lease = lease

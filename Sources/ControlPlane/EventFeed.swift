@@ -120,15 +120,20 @@ public struct EventSubscription: AsyncSequence, Sendable {
 
   public func makeAsyncIterator() -> Iterator { Iterator(feed: feed, waiter: feed.newWaiter(), cursor: after) }
 
-  /// Gives all batches to `body` until it returns false, the feed ends or the task is cancelled; an empty batch where
-  /// nothing came for at most `quietAfter`, so that the reader can tell its client that it is still there.
+  /// Gives all batches to `body` until it returns false, the feed ends or the task is cancelled.
+  ///
+  /// The batch is empty where nothing came for at most `quietAfter`, so that the reader can tell its client that it is
+  /// still there, and where the reader was woken.
+  /// - Parameter wakes: is given the way to wake the reader.
   /// - Throws: `CentaurError` of the store, and what `body` throws
   public func read(
-    quietAfter: Duration, _ body: ([SessionEvent]) async throws -> Bool
+    quietAfter: Duration, wakes: (@escaping @Sendable () -> Void) -> Void,
+    _ body: ([SessionEvent]) async throws -> Bool
   ) async throws {
     var iterator = makeAsyncIterator()
     iterator.returnsWhenNudged = true
     let waiter = iterator.waiter
+    wakes { feed.nudge(waiter) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
         while true {

@@ -42,36 +42,39 @@ extension SessionDrive {
     guard process == nil, startingProcess == nil, let session,
       let setup = services.configuration.harnesses[session.harness]
     else { return }
-    do {
-      try services.capacity.take()
-    } catch {
-      post { drive in await drive.processFailed(error) }
-      return
-    }
     generation += 1
     let number = generation
     startingProcess = number
     let begun = ContinuousClock.now
     let stopping = lastStop
     let services = services
-    lastStop = Task {
+    start = Task {
       // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
       await stopping?.value
       do {
+        try await services.capacity.take()
+      } catch {
+        post { drive in drive.startingProcess = nil }
+        return
+      }
+      do {
         let process = try await HarnessStart(session: session, setup: setup, services: services)
           .start(generation: number, begun: begun)
-        post(orElse: { Task { await process.sandbox.stop() } }) { drive in await drive.processStarted(process) }
+        guard post({ drive in await drive.processStarted(process) }) else {
+          // The drive has ended in the meantime.
+          await process.sandbox.stop()
+          services.capacity.giveBack()
+          return
+        }
       } catch {
+        services.capacity.giveBack()
         post { drive in await drive.processFailed(error) }
       }
     }
   }
 
   private func processFailed(_ error: any Error) async {
-    if startingProcess != nil {
-      startingProcess = nil
-      services.capacity.giveBack()
-    }
+    startingProcess = nil
     let failure =
       error as? CentaurError ?? CentaurError(.harnessStart, "The harness could not be started.")
     logger.error("harness start failed", metadata: ["error": "\(error)"])
@@ -287,6 +290,7 @@ extension SessionDrive {
   func lost(_ error: any Error) async {
     guard !hasEnded else { return }
     logger.error("the session is given up", metadata: ["error": "\(error)"])
+    start?.cancel()
     end()
     for steer in steers.values { steer.answer.resume(throwing: error) }
     steers = [:]
@@ -301,6 +305,7 @@ extension SessionDrive {
     running?.failure = CentaurError(
       .serverRestarted, "The server was stopped while this turn ran; its work was cut off.")
     queue = []
+    start?.cancel()
     await stopProcess(reason: "shutdown")
     do {
       if let session, let token { try await services.store.releaseLease(session.id, token: token) }

@@ -8,7 +8,7 @@ extension SessionDrive {
   /// Takes a request: starts, steers or finds the turn that answers it.
   nonisolated func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
     try await withCheckedThrowingContinuation { continuation in
-      post(orElse: { continuation.resume(throwing: DriveEnded()) }) { drive in
+      let isTaken = post { drive in
         do {
           if let admitted = try await drive.admit(request, answer: continuation) {
             continuation.resume(returning: admitted)
@@ -17,6 +17,7 @@ extension SessionDrive {
           continuation.resume(throwing: error)
         }
       }
+      if !isTaken { continuation.resume(throwing: DriveEnded()) }
     }
   }
 

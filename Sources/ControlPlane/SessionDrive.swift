@@ -51,6 +51,8 @@ actor SessionDrive {
   // The harness process.
   var process: HarnessProcess?
   var startingProcess: Int?
+  /// Waits for a place and starts a process; ends by itself or by being cancelled while it waits.
+  var start: Task<Void, Never>?
   var lastStop: Task<Void, Never>?
   var generation = 0
   var timers: [DriveTimer: RunningTimer] = [:]
@@ -108,6 +110,7 @@ actor SessionDrive {
     }
     for timer in timers.values { timer.task.cancel() }
     timers = [:]
+    await start?.value
     await lastStop?.value
   }
 
@@ -117,19 +120,22 @@ actor SessionDrive {
     _ body: @escaping @Sendable (isolated SessionDrive) async throws -> T
   ) async throws -> T {
     try await withCheckedThrowingContinuation { continuation in
-      post(orElse: { continuation.resume(throwing: DriveEnded()) }) { drive in
+      let isTaken = post { drive in
         do {
           continuation.resume(returning: try await body(drive))
         } catch {
           continuation.resume(throwing: error)
         }
       }
+      if !isTaken { continuation.resume(throwing: DriveEnded()) }
     }
   }
 
-  /// Puts a step into the inbox; `orElse` runs where the drive takes no more.
-  nonisolated func post(orElse refuse: () -> Void = {}, _ step: @escaping Step) {
-    if case .terminated = inbox.yield(step) { refuse() }
+  /// Puts a step into the inbox.
+  /// - Returns: false where the drive takes no more.
+  @discardableResult
+  nonisolated func post(_ step: @escaping Step) -> Bool {
+    if case .terminated = inbox.yield(step) { false } else { true }
   }
 
   private var isQuiet: Bool {

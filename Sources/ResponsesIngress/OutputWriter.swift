@@ -100,9 +100,9 @@ struct OutputWriter: Sendable {
 
   // MARK: Reasoning
 
-  private static func reasoningItem(_ id: String, _ parts: [String]) -> JSONValue {
+  private static func reasoningItem(_ id: String, _ status: String, _ parts: [String]) -> JSONValue {
     [
-      "type": "reasoning", "id": .string(id),
+      "type": "reasoning", "id": .string(id), "status": .string(status),
       "summary": .array(parts.map { ["type": "summary_text", "text": .string($0)] }),
     ]
   }
@@ -110,7 +110,7 @@ struct OutputWriter: Sendable {
   mutating func openReasoning(_ id: String) -> [ResponsesEvent] {
     open = .reasoning(id: id, parts: [], hasOpenPart: false)
     return [
-      event("response.output_item.added", [("output_index", index), ("item", Self.reasoningItem(id, []))])
+      event("response.output_item.added", [("output_index", index), ("item", Self.reasoningItem(id, "in_progress", []))])
     ]
   }
 
@@ -159,7 +159,7 @@ struct OutputWriter: Sendable {
   mutating func closeReasoning() -> [ResponsesEvent] {
     var events = closePart()
     guard case .reasoning(let id, let parts, _)? = open else { return events }
-    let item = Self.reasoningItem(id, parts)
+    let item = Self.reasoningItem(id, "completed", parts)
     events.append(event("response.output_item.done", [("output_index", index), ("item", item)]))
     output.append(item)
     open = nil

@@ -1,6 +1,6 @@
+import HTTPEdge
 import HTTPTypes
 public import Hummingbird
-import NIOCore
 public import SessionModel
 
 /// How this API says that something went wrong, in the form that each client shows to its user
@@ -12,16 +12,12 @@ public import SessionModel
 public enum ResponsesError {
   /// For a request whose client is not known, or is an SDK.
   public static func response(_ error: CentaurError) -> Response {
-    var headers: HTTPFields = [.contentType: "application/json"]
-    if let retryAfter = error.retryAfter {
-      headers[.retryAfter] = String(max(1, retryAfter.components.seconds))
-    } else if let name = HTTPField.Name("x-should-retry") {
+    var headers = error.retryHeaders
+    if error.retryAfter == nil, let name = HTTPField.Name("x-should-retry") {
       // The SDKs repeat 409, 429 and 5xx by themselves: a turn that failed must not be run again for that.
       headers[name] = "false"
     }
-    return Response(
-      status: status(error.code), headers: headers,
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: body(error).serialized)))
+    return .json(body(error), status: error.status, headers: headers)
   }
 
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
@@ -36,16 +32,10 @@ public enum ResponsesError {
     var writer = OutputWriter(held: [])
     let failed = object.json(
       status: "failed", error: (wireCode(error.code.rawValue, isCodex: true), error.message), usage: TurnUsage())
-    var buffer = ByteBuffer()
-    for event in [
+    return ResponsesEvent.stream([
       writer.event("response.created", [("response", object.json(status: "in_progress"))]),
       writer.event("response.failed", [("response", failed)]),
-    ] {
-      event.appendFrame(to: &buffer)
-    }
-    buffer.writeImmutableBuffer(ResponsesEvent.done)
-    return Response(
-      status: .ok, headers: [.contentType: "text/event-stream"], body: ResponseBody(byteBuffer: buffer))
+    ])
   }
 
   /// The code of a failed response on the wire.
@@ -63,27 +53,6 @@ public enum ResponsesError {
   /// Worth asking again without a change.
   static func isTemporary(_ code: CentaurError.Code) -> Bool {
     code.category == .unavailable || code.category == .rateLimited
-  }
-
-  static func status(_ code: CentaurError.Code) -> HTTPResponse.Status {
-    switch code {
-    case .methodNotAllowed: return .methodNotAllowed
-    case .contextWindowExceeded: return .badRequest
-    case .providerRateLimit, .providerQuota: return .tooManyRequests
-    case .turnTimeLimit: return .gatewayTimeout
-    default: break
-    }
-    return switch code.category {
-    case .invalidRequest: .badRequest
-    case .authentication: .unauthorized
-    case .notFound: .notFound
-    case .conflict: .conflict
-    case .tooLarge: .contentTooLarge
-    case .rateLimited: .tooManyRequests
-    case .unavailable: .serviceUnavailable
-    case .upstream: .badGateway
-    case .internalFailure: .internalServerError
-    }
   }
 
   private static func type(_ code: CentaurError.Code) -> String {

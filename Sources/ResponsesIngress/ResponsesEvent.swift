@@ -1,3 +1,5 @@
+import HTTPEdge
+import Hummingbird
 import NIOCore
 import SessionModel
 
@@ -7,13 +9,16 @@ struct ResponsesEvent: Sendable, Hashable {
   let data: JSONValue
 
   /// One SSE frame, to be written at once. `event:` equals the data's `type`.
-  func appendFrame(to buffer: inout ByteBuffer) {
-    var bytes = Array("event: \(type)\ndata: ".utf8)
-    data.serialize(into: &bytes)
-    bytes.append(contentsOf: "\n\n".utf8)
-    buffer.writeBytes(bytes)
-  }
+  var frame: ByteBuffer { EventStream.frame(event: type, data: data.serialized) }
 
   /// What ends every stream over HTTP.
   static let done = ByteBuffer(string: "data: [DONE]\n\n")
+
+  /// A whole answer that is known at once.
+  static func stream(_ events: [ResponsesEvent]) -> Response {
+    EventStream.response { writer in
+      for event in events { try await writer.write(event.frame) }
+      try await writer.write(done)
+    }
+  }
 }

@@ -1,8 +1,8 @@
 public import ControlPlane
+public import HTTPEdge
 import HTTPTypes
 public import Hummingbird
 import Logging
-import NIOCore
 public import SessionModel
 
 /// `POST /v1/responses`, for the Codex CLI and OpenAI's SDKs.
@@ -30,62 +30,45 @@ public struct ResponsesRoutes: Sendable {
     self.models = models
   }
 
-  public func add<Context: RequestContext>(to router: Router<Context>) {
-    router.post("/v1/responses") { request, context in await respond(request, context.logger) }
+  public func add(to router: Router<EdgeRequestContext>) {
+    router.post("/v1/responses") { request, context in await respond(request, context) }
     // Codex tries a WebSocket where it is told to, and takes 426 as the advice to use HTTP.
     router.get("/v1/responses") { _, _ in Response(status: .upgradeRequired) }
-    router.get("/v1/models") { _, _ in Self.json(modelList) }
+    router.get("/v1/models") { _, _ in Response.json(modelList) }
   }
 
-  private func respond(_ request: Request, _ logger: Logger) async -> Response {
+  private func respond(_ request: Request, _ context: EdgeRequestContext) async -> Response {
     let headers = RequestHeaders(request.headers)
     do {
-      let body = try ResponsesRequest(await read(request))
+      guard let json = try await JSONBody.read(request, limit: bodyLimit) else {
+        throw CentaurError(.invalidJSON, "The body is empty.")
+      }
+      let body = try ResponsesRequest(json)
       let reading = TurnReading(body, headers: headers)
       let kind = reading.isCodex ? RequestClass.of(body.body, reading.metadata) : .turn
       guard kind == .turn else { return sideAnswer(kind, body, reading.metadata) }
       let (turn, echo) = try reading.turn()
       let admitted = try await controlPlane.submit(turn)
       let answer = TurnAnswer(
-        admitted: admitted, controlPlane: controlPlane, echo: echo, keepAlive: keepAlive,
+        admitted: admitted, controlPlane: controlPlane, echo: echo, client: await context.client, keepAlive: keepAlive,
         cancelsOnDisconnect: turn.cancelsOnDisconnect)
-      return body.streams ? answer.stream(request) : try await answer.whole(request)
+      return body.streams ? answer.stream() : try await answer.whole()
+    } catch is ClientLeft {
+      return Response(status: .badRequest)
     } catch {
       let known =
         error as? CentaurError
         ?? CentaurError(.internalFailure, "The server failed to answer; its log says why.")
-      if !(error is CentaurError) { logger.error("a request failed", metadata: ["error": "\(error)"]) }
+      if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
       return ResponsesError.response(known, isCodex: headers.areCodex, responseID: sideID(), now: clock.now)
     }
   }
 
   private func sideID() -> String { "resp_side_\(ids.thread())" }
 
-  private func read(_ request: Request) async throws -> JSONValue {
-    let tooLarge = CentaurError(
-      .bodyTooLarge, "The body is larger than this server's limit of \(bodyLimit) bytes.")
-    if let length = request.headers[.contentLength].flatMap(Int.init), length > bodyLimit { throw tooLarge }
-    let buffer: ByteBuffer
-    do {
-      buffer = try await request.body.collect(upTo: bodyLimit)
-    } catch is NIOTooManyBytesError {
-      throw tooLarge
-    }
-    do {
-      return try JSONValue(parsing: buffer.readableBytesView)
-    } catch {
-      throw CentaurError(.invalidJSON, "The body is not JSON: \(error).")
-    }
-  }
-
   private func sideAnswer(_ kind: RequestClass, _ body: ResponsesRequest, _ metadata: CodexMetadata) -> Response {
     let (events, response) = SideAnswer(kind, body, metadata, responseID: sideID(), now: clock.now).events()
-    guard body.streams else { return Self.json(response) }
-    var buffer = ByteBuffer()
-    for event in events { event.appendFrame(to: &buffer) }
-    buffer.writeImmutableBuffer(ResponsesEvent.done)
-    return Response(
-      status: .ok, headers: [.contentType: "text/event-stream"], body: ResponseBody(byteBuffer: buffer))
+    return body.streams ? ResponsesEvent.stream(events) : .json(response)
   }
 
   /// Both what Codex reads (`models`) and what OpenAI's SDKs do (`data`).
@@ -104,13 +87,6 @@ public struct ResponsesRoutes: Sendable {
       ["id": .string(model), "object": "model", "created": 0, "owned_by": "centaur"]
     }
     return ["object": "list", "data": .array(data), "models": .array(entries)]
-  }
-
-  static func json(_ value: JSONValue, headers: HTTPFields = [:]) -> Response {
-    var headers = headers
-    headers[.contentType] = "application/json"
-    return Response(
-      status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: value.serialized)))
   }
 }
 

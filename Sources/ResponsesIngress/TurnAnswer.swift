@@ -1,7 +1,7 @@
 import ControlPlane
+import HTTPEdge
 import HTTPTypes
 import Hummingbird
-import NIOCore
 import SessionModel
 
 /// The answer to one request: the turn's events, folded, as a stream or as one body.
@@ -10,6 +10,7 @@ struct TurnAnswer: Sendable {
   let controlPlane: ControlPlane
   /// Of this request: one that comes back may hold more items than the first did.
   let echo: ReplyEcho
+  let client: ClientPresence
   let keepAlive: Duration
   let cancelsOnDisconnect: Bool
 
@@ -26,84 +27,62 @@ struct TurnAnswer: Sendable {
   }
 
   /// Headers and the first events leave at once.
-  func stream(_ request: Request) -> Response {
-    var headers = headers
-    headers[.contentType] = "text/event-stream"
-    headers[.cacheControl] = "no-store"
-    // Watching for the client's end uses up the connection.
-    headers[.connection] = "close"
-    return Response(
-      status: .ok, headers: headers,
-      body: ResponseBody { writer in
-        var translator = translator
-        do {
-          try await request.body.consumeWithCancellationOnInboundClose { _ in
-            try await write(translator.start(), to: &writer)
-            try await admitted.events.read(quietAfter: keepAlive) { batch in
-              if batch.isEmpty { try await write([translator.keepAlive], to: &writer) }
-              for event in batch { try await write(translator.fold(event), to: &writer) }
-              return !translator.isFinished
-            }
-          }
-        } catch {
-          await left(translator)
-          throw error
-        }
-        guard translator.isFinished else { throw CutShort() }
-        try await writer.write(ResponsesEvent.done)
-        try await writer.finish(nil)
-      })
+  func stream() -> Response {
+    EventStream.response(headers: headers) { writer in
+      var translator = translator
+      try await write(translator.start(), to: &writer)
+      try await follow { batch in
+        if batch.isEmpty { try await write([translator.keepAlive], to: &writer) }
+        for event in batch { try await write(translator.fold(event), to: &writer) }
+        return !translator.isFinished
+      }
+      // The log's tail ended before the turn did: the server is going down. The client sees a cut, and comes back.
+      guard translator.isFinished else { throw CutShort() }
+      try await writer.write(ResponsesEvent.done)
+    }
   }
 
-  /// The log's tail ended before the turn did: the server is going down. The client sees a cut, and comes back.
   private struct CutShort: Error {}
 
-  /// The client went away. The turn goes on, unless the client had asked otherwise.
-  private func left(_ translator: ResponsesTranslator) async {
-    guard cancelsOnDisconnect, !translator.isFinished else { return }
-    await controlPlane.cancel(admitted, reason: "client_disconnected")
-  }
-
   private func write(_ events: [ResponsesEvent], to writer: inout any ResponseBodyWriter) async throws {
-    for event in events {
-      var buffer = ByteBuffer()
-      event.appendFrame(to: &buffer)
-      try await writer.write(buffer)
-    }
+    for event in events { try await writer.write(event.frame) }
   }
 
   /// Answers when the turn has ended.
   /// - Throws: `CentaurError` where it failed
-  func whole(_ request: Request) async throws -> Response {
-    let translator =
-      cancelsOnDisconnect
-      ? try await request.body.consumeWithCancellationOnInboundClose { _ in try await ended() } : try await ended()
-    var headers = headers
-    if cancelsOnDisconnect { headers[.connection] = "close" }
+  func whole() async throws -> Response {
+    var translator = translator
+    _ = translator.start()
+    try await follow { batch in
+      for event in batch { _ = translator.fold(event) }
+      return !translator.isFinished
+    }
     switch translator.outcome {
     case .failed(let failure)?: throw CentaurError(failure)
-    case .completed?, .cancelled?: return ResponsesRoutes.json(translator.response, headers: headers)
+    case .completed?, .cancelled?: return .json(translator.response, headers: headers)
     case nil:
       throw CentaurError(.shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
     }
   }
 
-  private func ended() async throws -> ResponsesTranslator {
-    var translator = translator
-    _ = translator.start()
+  /// Reads the turn's events until `body` has enough or the client goes away. Then the turn goes on, unless the client
+  /// had asked otherwise.
+  private func follow(_ body: ([SessionEvent]) async throws -> Bool) async throws {
+    defer { client.onLeave(nil) }
     do {
-      for try await batch in admitted.events {
-        for event in batch { _ = translator.fold(event) }
-        if translator.isFinished { break }
+      try await admitted.events.read(quietAfter: keepAlive, wakes: client.onLeave) { batch in
+        guard !client.hasLeft else { throw ClientLeft() }
+        return try await body(batch)
       }
-      try Task.checkCancellation()
     } catch {
-      await left(translator)
+      if cancelsOnDisconnect, client.hasLeft { await controlPlane.cancel(admitted, reason: "client_disconnected") }
       throw error
     }
-    return translator
   }
 }
+
+/// Nobody is there to read the answer.
+struct ClientLeft: Error {}
 
 extension ThreadKey {
   /// A header holds ASCII; what is not is percent-encoded.

@@ -1,5 +1,5 @@
+import HTTPEdge
 import Hummingbird
-import NIOCore
 import SessionModel
 
 /// The body of a session API request: a JSON object, or nothing.
@@ -8,21 +8,9 @@ struct SessionAPIBody {
 
   /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`, `invalidType`
   init(_ request: Request, limit: Int) async throws {
-    let buffer: ByteBuffer
-    do {
-      buffer = try await request.body.collect(upTo: limit)
-    } catch is NIOTooManyBytesError {
-      throw CentaurError(.bodyTooLarge, "The body is larger than this server's limit of \(limit) bytes.")
-    }
-    guard buffer.readableBytes > 0 else {
+    guard let value = try await JSONBody.read(request, limit: limit) else {
       object = JSONObject()
       return
-    }
-    let value: JSONValue
-    do {
-      value = try JSONValue(parsing: buffer.readableBytesView)
-    } catch {
-      throw CentaurError(.invalidJSON, "The body is not JSON: \(error).")
     }
     guard case .object(let object) = value else {
       throw CentaurError(.invalidType, "The body must be an object, not \(value.kindDescription).")

@@ -1,8 +1,8 @@
 public import ControlPlane
 import Foundation
+public import HTTPEdge
 import HTTPTypes
 public import Hummingbird
-import NIOCore
 public import SessionModel
 
 /// The session API: sessions by their thread key, with their whole log. For consoles and programs that want what the
@@ -23,7 +23,7 @@ public struct SessionRoutes: Sendable {
     self.keepAlive = keepAlive
   }
 
-  public func add<Context: RequestContext>(to router: Router<Context>) {
+  public func add(to router: Router<EdgeRequestContext>) {
     router.get("/api/sessions") { request, _ in try await respond { try await list(request) } }
     let session = router.group("/api/session/:thread_key")
     session.post { request, context in try await respond { try await open(request, context) } }
@@ -42,7 +42,7 @@ public struct SessionRoutes: Sendable {
     }
   }
 
-  private func key(_ context: some RequestContext) throws -> ThreadKey {
+  private func key(_ context: EdgeRequestContext) throws -> ThreadKey {
     let raw = context.parameters.get("thread_key") ?? ""
     return try ThreadKey(raw.removingPercentEncoding ?? raw)
   }
@@ -53,41 +53,41 @@ public struct SessionRoutes: Sendable {
     let limit = try integer(request, "limit", default: 50, in: 1...200)
     let before = request.uri.queryParameters.get("after").map { SessionID(rawValue: $0) }
     let found = try await store.sessions(owner: .local, before: before, limit: limit + 1)
-    return json([
+    return .json([
       "data": .array(found.prefix(limit).map(\.json)), "has_more": .bool(found.count > limit),
       "next": found.count > limit ? .string(found[limit - 1].id.rawValue) : .null,
     ])
   }
 
-  private func open(_ request: Request, _ context: some RequestContext) async throws -> Response {
+  private func open(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let key = try key(context)
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     let (session, isNew) = try await controlPlane.openSession(
       owner: .local, key: key, harness: try body.string("harness").map(HarnessName.init(rawValue:)),
       persona: try body.string("persona"), instructions: try body.string("instructions"), origin: "session_api")
-    return json(session.json, status: isNew ? .created : .ok)
+    return .json(session.json, status: isNew ? .created : .ok)
   }
 
-  private func show(_ context: some RequestContext) async throws -> Response {
+  private func show(_ context: EdgeRequestContext) async throws -> Response {
     let session = try await controlPlane.session(owner: .local, key: key(context))
-    guard case .object(var object) = session.json else { return json(session.json) }
+    guard case .object(var object) = session.json else { return .json(session.json) }
     let newest = try await store.newestExecution(session.id)
     object["newest_execution"] = newest?.json ?? .null
-    return json(.object(object))
+    return .json(.object(object))
   }
 
   // MARK: Turns
 
-  private func append(_ request: Request, _ context: some RequestContext) async throws -> Response {
+  private func append(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let key = try key(context)
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     var message = try body.message()
     if message.clientID == nil { message.clientID = request.headers[.idempotencyKey].map { "key:\($0)" } }
     let event = try await controlPlane.append(message, owner: .local, key: key)
-    return json(["event_id": .int(event.seq), "message_id": JSONValue(message.clientID)], status: .created)
+    return .json(["event_id": .int(event.seq), "message_id": JSONValue(message.clientID)], status: .created)
   }
 
-  private func execute(_ request: Request, _ context: some RequestContext) async throws -> Response {
+  private func execute(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let key = try key(context)
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     let turn = TurnRequest(
@@ -96,7 +96,7 @@ public struct SessionRoutes: Sendable {
       options: TurnOptions(requestedModel: try body.string("model"), effort: try body.string("effort")),
       busy: try body.string("busy").map(busyPolicy), replyPrefix: "turn", echo: .null)
     let admitted = try await controlPlane.execute(turn, key: key)
-    return json(
+    return .json(
       [
         "execution_id": .string(admitted.execution.id.rawValue), "event_id": .int(admitted.execution.firstSeq),
         "status": .string(admitted.execution.status.rawValue), "replayed": .bool(admitted.isReplay),
@@ -110,14 +110,14 @@ public struct SessionRoutes: Sendable {
     return policy
   }
 
-  private func interrupt(_ context: some RequestContext) async throws -> Response {
+  private func interrupt(_ context: EdgeRequestContext) async throws -> Response {
     let id = try await controlPlane.interrupt(owner: .local, key: key(context), reason: "interrupted")
-    return json(["execution_id": .string(id.rawValue)], status: .accepted)
+    return .json(["execution_id": .string(id.rawValue)], status: .accepted)
   }
 
   // MARK: Events
 
-  private func events(_ request: Request, _ context: some RequestContext) async throws -> Response {
+  private func events(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let key = try key(context)
     let last = request.headers[.lastEventID]
     if let last, Int64(last) == nil || (Int64(last) ?? 0) < 0 {
@@ -126,12 +126,12 @@ public struct SessionRoutes: Sendable {
     let after = try Int64(integer(request, "after_event_id", default: Int(last ?? "0") ?? 0, in: 0...Int.max))
     guard request.headers[.accept]?.contains("application/json") == true else {
       let events = try await controlPlane.events(owner: .local, key: key, after: after)
-      return EventStreamResponse.make(events, of: request, keepAlive: keepAlive)
+      return EventStreamResponse.make(events, to: await context.client, keepAlive: keepAlive)
     }
     let limit = try integer(request, "limit", default: 200, in: 1...1000)
     let session = try await controlPlane.session(owner: .local, key: key)
     let page = try await store.events(session.id, after: after, limit: limit + 1)
-    return json([
+    return .json([
       "data": .array(page.prefix(limit).map(\.json)), "has_more": .bool(page.count > limit),
     ])
   }
@@ -146,12 +146,6 @@ public struct SessionRoutes: Sendable {
         parameter: name)
     }
     return value
-  }
-
-  private func json(_ value: JSONValue, status: HTTPResponse.Status = .ok) -> Response {
-    Response(
-      status: status, headers: [.contentType: "application/json"],
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: value.serialized)))
   }
 }
 

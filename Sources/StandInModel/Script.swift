@@ -179,10 +179,10 @@ extension Script {
       .replacing("{{instructions}}", with: request.instructions.joined(separator: "\n"))
   }
 
-  /// Codex puts a head before a command's output, which ends in a line of its own.
+  /// A command's output alone: without the head that Codex puts before it, and without the newline at its end.
   private static func stdout(_ output: String) -> String {
-    guard let head = output.firstRange(of: "Output:\n") else { return output }
-    return String(output[head.upperBound...])
+    let text = output.firstRange(of: "Output:\n").map { output[$0.upperBound...] } ?? output[...]
+    return String(text.reversed().drop { $0.isNewline }.reversed())
   }
 
   private func finished(_ utterance: Utterance, _ step: JSONValue, _ request: ModelRequest) -> Utterance {

@@ -116,6 +116,9 @@ struct ConfigurationFile {
       case "sandboxes":
         limits.sandboxes = try integer(value, key)
         guard limits.sandboxes > 0 else { throw error(value, "'sandboxes' must be at least 1") }
+      case "turns":
+        limits.turns = try integer(value, key)
+        guard limits.turns > 0 else { throw error(value, "'turns' must be at least 1") }
       case "harness_start": limits.harnessStart = try duration(value, key)
       case "harness_line": limits.harnessLine = try bytes(value, key)
       case "keep_alive": limits.keepAlive = try duration(value, key)

@@ -59,6 +59,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     /// How long a sandbox waits for its session's next turn.
     public var idleSandbox: Duration = .seconds(1800)
     public var sandboxes = 16
+    /// How many turns may be at work or wait for a sandbox; at least as many as there are sandboxes.
+    public var turns = 64
     /// How long a harness may take until it accepts a turn.
     public var harnessStart: Duration = .seconds(60)
     /// The longest line that a harness may print, in bytes.
@@ -115,6 +117,9 @@ extension ServerConfiguration {
       guard harnesses[harness] != nil else {
         throw ConfigurationError("'ingress' gives '\(name)' the harness '\(harness)', which is not configured")
       }
+    }
+    guard limits.turns >= limits.sandboxes else {
+      throw ConfigurationError("'turns' (\(limits.turns)) must be at least 'sandboxes' (\(limits.sandboxes))")
     }
     for (name, persona) in personas {
       if let harness = persona.harness, harnesses[harness] == nil {

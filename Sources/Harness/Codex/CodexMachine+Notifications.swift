@@ -91,7 +91,8 @@ extension CodexMachine {
     case "error": return failed(parameters, turnID)
     case "turn/completed": return completed(parameters["turn"] ?? .null)
     case "warning", "configWarning":
-      guard let text = parameters["message"]?.string ?? parameters["summary"]?.string else { return [] }
+      // What it warns of before the conversation begins is about its own installation.
+      guard isReady, let text = parameters["message"]?.string ?? parameters["summary"]?.string else { return [] }
       let warning = EventPayload.warning(code: "harness_warning", message: String(text.prefix(1000)))
       return [.emit(EventDraft(warning, execution: turn?.execution))]
     default: return []

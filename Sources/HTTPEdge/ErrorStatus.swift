@@ -1,0 +1,32 @@
+public import HTTPTypes
+public import SessionModel
+
+extension CentaurError {
+  /// The HTTP status that a program is told; every dialect agrees on it.
+  public var status: HTTPResponse.Status {
+    switch code {
+    case .methodNotAllowed: return .methodNotAllowed
+    case .contextWindowExceeded: return .badRequest
+    case .providerRateLimit, .providerQuota: return .tooManyRequests
+    case .turnTimeLimit: return .gatewayTimeout
+    default: break
+    }
+    return switch code.category {
+    case .invalidRequest: .badRequest
+    case .authentication: .unauthorized
+    case .notFound: .notFound
+    case .conflict: .conflict
+    case .tooLarge: .contentTooLarge
+    case .rateLimited: .tooManyRequests
+    case .unavailable: .serviceUnavailable
+    case .upstream: .badGateway
+    case .internalFailure: .internalServerError
+    }
+  }
+
+  /// `Retry-After`, in whole seconds, where it is worth coming back.
+  public var retryHeaders: HTTPFields {
+    guard let retryAfter else { return [:] }
+    return [.retryAfter: String(max(1, retryAfter.components.seconds))]
+  }
+}
