@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from centaur_server import CentaurServer, StandInModel
+from centaur_server import CentaurServer, StandInModel, end_processes_of
 from codex_cli import CodexHome
 
 KEPT = pytest.StashKey[bool]()
@@ -42,6 +42,8 @@ def directory(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory of the test's own."""
     made = make_directory()
     yield made
+    # Codex's TUI leaves a daemon behind.
+    end_processes_of(made)
     remove(made, request.node.stash.get(KEPT, False))
 
 

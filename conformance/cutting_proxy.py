@@ -104,4 +104,9 @@ class CuttingProxy:
         self._ended("cut", True)
         for side in (client, server):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            try:
+                # The other thread waits in a `recv` of the same socket: closing alone would not end the connection.
+                side.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
             side.close()

@@ -86,7 +86,7 @@ def test_every_kind_of_work_is_in_the_log(api, key):
     """Reasoning, commands, edits and messages are items with all that they hold."""
     api.create(key)
     api.execute(key, {"text": script(
-        {"reason": "Thinking first."}, shell("echo out; exit 4"),
+        shell("echo out; exit 4", reason="Thinking first."),
         {"patch": "*** Begin Patch\n*** Add File: made.txt\n+content\n*** End Patch"}, text("done"))})
     events = api.wait(key, lambda event: event["kind"] in ("execution.completed", "execution.failed"))
     assert events[-1]["kind"] == "execution.completed", events[-1]

@@ -104,7 +104,7 @@ extension SessionDrive {
     }
     schedule(.start, after: services.configuration.limits.harnessStart) { drive in
       guard drive.process?.isReady == false else { return }
-      await drive.processEnded(HarnessExit(status: nil, stderrTail: "It did not become ready in time."))
+      await drive.processEnded(HarnessExit(status: nil, reason: "it did not become ready in time"))
     }
   }
 
@@ -127,7 +127,11 @@ extension SessionDrive {
     case .output(let offset, let bytes): await read(bytes, at: offset)
     case .accepted: break
     case .exited(let exit):
-      await processEnded(HarnessExit(status: exit.status, signal: exit.signal, stderrTail: exit.stderrTail))
+      // What it said may name things of this machine: it is for the operator.
+      logger.notice(
+        "the harness ended by itself",
+        metadata: ["exit": "\(exit.status ?? -1)", "signal": "\(exit.signal ?? 0)", "stderr": "\(exit.stderrTail)"])
+      await processEnded(HarnessExit(status: exit.status, signal: exit.signal))
     }
   }
 
@@ -139,8 +143,9 @@ extension SessionDrive {
       await perform(actions)
       try await giveBackSpool()
     } catch {
-      let failure = error as? CentaurError
-      await processEnded(HarnessExit(status: nil, stderrTail: failure?.message ?? "Its output could not be read."))
+      logger.error("the harness's output could not be read", metadata: ["error": "\(error)"])
+      let reason = (error as? CentaurError)?.code == .harnessLineTooLong ? "it printed a line that is too long" : nil
+      await processEnded(HarnessExit(status: nil, reason: reason ?? "its output could not be read"))
     }
   }
 
@@ -216,13 +221,12 @@ extension SessionDrive {
 
   private func linkEnded(_ number: Int) async {
     guard process?.generation == number else { return }
-    await processEnded(HarnessExit(status: nil, stderrTail: "The link to its sandbox was cut."))
+    await processEnded(HarnessExit(status: nil, reason: "the link to its sandbox was cut"))
   }
 
   /// The process is gone, or of no more use: what it left open is closed, and what runs fails.
   private func processEnded(_ exit: HarnessExit) async {
     guard let ended = process, !ended.isEnding else { return }
-    logger.info("harness ended", metadata: ["status": "\(exit.status ?? -1)", "signal": "\(exit.signal ?? 0)"])
     await endMachine(exit)
     do {
       if ended.isReady, ended.lifetime == .session {
@@ -230,8 +234,8 @@ extension SessionDrive {
       }
       discardProcess()
       if !ended.isReady {
-        let detail = exit.stderrTail.split(separator: "\n").last.map { ": \($0.suffix(300))" } ?? "."
-        try await failQueue(CentaurError(.harnessStart, "The harness could not be started\(detail)"))
+        try await failQueue(
+          CentaurError(.harnessStart, "The harness could not be started: its process ended \(exit.description)."))
       }
     } catch { await lost(error) }
     await startNextTurn()
@@ -280,9 +284,7 @@ extension SessionDrive {
   }
 
   private static func reason(_ exit: HarnessExit) -> String {
-    if let signal = exit.signal { return "signal \(signal)" }
-    if let status = exit.status { return "exit status \(status)" }
-    return "unreachable"
+    exit.reason ?? exit.signal.map { "signal \($0)" } ?? exit.status.map { "exit status \($0)" } ?? "unreachable"
   }
 
   /// The store took a write no more: what this drive holds in memory is worth nothing. It ends; the next request opens

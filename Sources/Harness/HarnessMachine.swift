@@ -41,12 +41,19 @@ public struct HarnessExit: Sendable, Hashable {
   /// The exit status, or nil where a signal ended it.
   public var status: Int32?
   public var signal: Int32?
-  /// The end of what it wrote to standard error, for the error message.
-  public var stderrTail: String
-  public init(status: Int32?, signal: Int32? = nil, stderrTail: String = "") {
+  /// Why we gave it up, where it did not end by itself; a sentence without its full stop.
+  public var reason: String?
+  public init(status: Int32?, signal: Int32? = nil, reason: String? = nil) {
     self.status = status
     self.signal = signal
-    self.stderrTail = stderrTail
+    self.reason = reason
+  }
+
+  /// How it ended, in words: `with status 1`, `by signal 9`, …
+  public var description: String {
+    if let reason { return "(\(reason))" }
+    if let signal { return "by signal \(signal)" }
+    return status.map { "with status \($0)" } ?? "without a trace"
   }
 }
 

@@ -17,10 +17,10 @@ struct Script: Sendable {
       } else {
         steps = [["text": "The script between [[ and ]] is not JSON with a list of steps."]]
       }
-    } else if text.hasPrefix("Reply ") {
-      steps = [["text": .string(String(text.dropFirst("Reply ".count)))]]
-    } else if text.hasPrefix("run ") {
-      steps = [["shell": .string(String(text.dropFirst("run ".count)))], ["text": "{{stdout}}"]]
+    } else if let rest = Self.order("Reply ", text) {
+      steps = [["text": .string(String(rest))]]
+    } else if let rest = Self.order("run ", text) {
+      steps = [["shell": .string(String(rest))], ["text": "{{stdout}}"]]
     } else {
       steps = [["text": .string(Self.introduction)]]
     }
@@ -30,6 +30,13 @@ struct Script: Sendable {
     This is Centaur's stand-in model: a script, not an intelligence. It follows "Reply PONG", "run echo hi" and scripts \
     such as [[{"steps":[{"shell":"ls"},{"text":"{{out}}"}]}]]; whatever else is said gets this answer.
     """
+
+  /// What follows a word at the text's beginning, or at that of its last line: other messages may stand before it.
+  private static func order(_ word: String, _ text: String) -> Substring? {
+    if text.hasPrefix(word) { return text.dropFirst(word.count) }
+    guard let line = text.split(separator: "\n").last, line.hasPrefix(word) else { return nil }
+    return line.dropFirst(word.count)
+  }
 
   private static func between(_ open: String, _ close: String, _ text: String) -> Substring? {
     guard let start = text.firstRange(of: "\(open){")?.lowerBound, let end = text.ranges(of: close).last?.lowerBound

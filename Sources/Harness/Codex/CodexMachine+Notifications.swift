@@ -63,6 +63,7 @@ extension CodexMachine {
   mutating func notified(_ method: String, _ parameters: JSONValue) -> [HarnessAction] {
     if let other = parameters["threadId"]?.string, let thread, other != thread { return [] }
     let turnID = parameters["turnId"]?.string
+    if let turnID, closedTurns.contains(turnID) { return [] }
     switch method {
     case "turn/started":
       guard turn != nil, turn?.ending == nil else { return [] }
@@ -113,11 +114,16 @@ extension CodexMachine {
     if let turnID, lateTurns[turnID] != nil, turn?.id != turnID {
       guard var items = lateTurns.removeValue(forKey: turnID) else { return [] }
       let actions = body(&items)
-      if !items.isEmpty { lateTurns[turnID] = items }
+      if items.isEmpty { close(turnID) } else { lateTurns[turnID] = items }
       return actions
     }
     guard turn != nil, turnID == nil || turn?.id == nil || turn?.id == turnID else { return [] }
     return withRunningItems(body)
+  }
+
+  private mutating func close(_ turnID: String) {
+    closedTurns.append(turnID)
+    if closedTurns.count > 64 { closedTurns.removeFirst() }
   }
 
   private mutating func withRunningItems(_ body: (inout TurnItems) -> [HarnessAction]) -> [HarnessAction] {
@@ -195,6 +201,7 @@ extension CodexMachine {
     } else {
       actions += running.items.closeAll()
     }
+    if let id = running.id, lateTurns[id] == nil { close(id) }
     actions.append(.cancelTimer(Self.interruptTimer))
     actions.append(.cancelTimer(Self.cleanTimer))
     let terminal: EventPayload

@@ -54,6 +54,8 @@ struct CodexMachine: HarnessMachine {
   var turn: Turn?
   /// Turns that are over, with items that are not: by the harness's id of the turn.
   var lateTurns: [String: TurnItems] = [:]
+  /// The newest turns that are over for good. The harness may report a killed command after its turn's end.
+  var closedTurns: [String] = []
 
   init(_ context: HarnessContext) { self.context = context }
 
@@ -135,10 +137,7 @@ struct CodexMachine: HarnessMachine {
   }
 
   private static func died(_ exit: HarnessExit) -> CentaurError {
-    let how =
-      exit.signal.map { "by signal \($0)" } ?? exit.status.map { "with status \($0)" } ?? "without a trace"
-    let last = exit.stderrTail.split(separator: "\n").last.map { ": \($0.suffix(300))" } ?? "."
-    return CentaurError(.harnessDied, "The agent's process ended \(how) in the middle of the turn\(last)")
+    CentaurError(.harnessDied, "The agent's process ended \(exit.description) in the middle of the turn.")
   }
 
   mutating func read(_ line: HarnessLine) -> [HarnessAction] {

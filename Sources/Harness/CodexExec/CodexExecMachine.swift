@@ -56,8 +56,8 @@ struct CodexExecMachine: HarnessMachine {
     guard !hasExited else { return [] }
     hasExited = true
     if failure == nil, !isCompleted {
-      let last = exit.stderrTail.split(separator: "\n").last.map { ": \($0.suffix(300))" } ?? "."
-      failure = CentaurError(.harnessDied, "The agent's process ended in the middle of the turn\(last)")
+      failure = CentaurError(
+        .harnessDied, "The agent's process ended \(exit.description) in the middle of the turn.")
     }
     return finish() + [.stop]
   }
