@@ -74,10 +74,11 @@ class CuttingProxy:
                 if not begun and pending:
                     cut, begun, seen, buffer = pending.pop(0), True, 0, b""
                 if cut is None:
-                    client.sendall(data)
+                    # Noted before it is sent: the client may be gone a moment later.
                     if data.endswith(b"0\r\n\r\n"):
                         self._ended("whole", begun)
                         begun = False
+                    client.sendall(data)
                     continue
                 if cut.count == 0:
                     return self._cut(client, server)

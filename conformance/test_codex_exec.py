@@ -140,7 +140,7 @@ def test_an_image_reaches_the_model(directory, make_server, model):
     picture = directory / "dot.png"
     picture.write_bytes(bytes.fromhex(
         "89504e470d0a1a0a0000000d494844520000000100000001080200000090775"
-        "3de0000000c4944415478da63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"))
+        "3de0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"))
     run = user.exec("-i", str(picture), "--", "Reply SEEN").ok()
     assert run.answer == "SEEN"
     assert '"input_image"' in str(model.requests()).replace("'", '"')

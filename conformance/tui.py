@@ -70,6 +70,20 @@ class CodexTUI:
 
     def submit(self, text: str) -> None:
         self.type(text)
-        # Codex takes an Enter that follows typed text at once for a pasted line break.
-        time.sleep(0.4)
-        self.press("Enter")
+        # Codex takes an Enter that follows typed text at once for a pasted line break: asked again until it is taken.
+        for _ in range(6):
+            time.sleep(0.4)
+            self.press("Enter")
+            if self._is_submitted(text):
+                return
+        raise AssertionError(f"the composer kept {text!r}:\n{self.screen()}")
+
+    def _is_submitted(self, text: str) -> bool:
+        """Whether the composer, the last line that has its mark, is free of the text."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            marked = [line for line in self.screen().splitlines() if re.match(r"[›!] ", line)]
+            if not marked or text.lstrip("!")[:12] not in marked[-1]:
+                return True
+            time.sleep(0.05)
+        return False
