@@ -74,27 +74,31 @@ let package = Package(
     // Floor 3.
     room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
-    room("HTTPEdge", ["SessionModel", hummingbird, httpTypes, logging, nioCore]),
-    room("ResponsesIngress", ["SessionModel", "ControlPlane", "HTTPEdge", hummingbird, httpTypes, nioCore, logging]),
-    room("SessionAPI", ["SessionModel", "ControlPlane", "HTTPEdge", hummingbird, httpTypes, nioCore, logging]),
+    room("Ingress", ["SessionModel", hummingbird, httpTypes, logging, nioCore]),
+    room("ResponsesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
+    room("MessagesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
+    room("SessionAPI", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     // Floor 5.
     room(
       "CentaurServer",
       [
         "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "HTTPEdge", "ResponsesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes, lifecycle, logging, metrics, nioCore,
-        unixSignals, yams,
+        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes,
+        lifecycle, logging, metrics, nioCore, unixSignals, yams,
       ]),
     // Floor 6.
     program("centaur", ["CentaurServer", argumentParser, logging]),
 
+    .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     tests("SessionModelTests", ["SessionModel"]),
     tests("StandInModelTests", ["StandInModel", "SessionModel"]),
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "SessionModel"]),
     tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel"]),
-    tests("HarnessTests", ["Harness", "SessionModel"], fixtures: true),
+    tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
     tests("ControlPlaneTests", ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel"]),
-    tests("ResponsesIngressTests", ["ResponsesIngress", "ControlPlane", "SessionModel"], fixtures: true),
+    tests(
+      "ResponsesIngressTests", ["ResponsesIngress", "ControlPlane", "SessionModel", "GoldenFiles"], fixtures: true),
+    tests("MessagesIngressTests", ["MessagesIngress", "ControlPlane", "SessionModel", "GoldenFiles"], fixtures: true),
     tests("CentaurServerTests", ["CentaurServer", "SessionModel"]),
   ]
 )

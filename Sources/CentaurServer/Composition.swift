@@ -58,7 +58,7 @@ struct Composition {
       },
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
-        turns: limits.turns,        harnessStart: limits.harnessStart, harnessLine: limits.harnessLine),
+        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine),
       modelBaseURL: { session, harness in
         let path = gateway.path(session: session, provider: providers[harness.rawValue] ?? "")
         return "http://127.0.0.1:\(await gatewayPort.value)\(path)/v1"

@@ -1,6 +1,6 @@
 import ControlPlane
 import FoundationEssentials
-import HTTPEdge
+import Ingress
 import Harness
 import Hummingbird
 public import Logging

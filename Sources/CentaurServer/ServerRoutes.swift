@@ -1,5 +1,5 @@
 import ControlPlane
-import HTTPEdge
+import Ingress
 import HTTPTypes
 import Hummingbird
 import Logging

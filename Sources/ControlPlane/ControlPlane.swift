@@ -25,7 +25,8 @@ public actor ControlPlane: Service {
     clock: WallClock, ids: IdentifierSource, logger: Logger
   ) {
     services = SessionDrive.Services(
-      store: store, sandboxes: sandboxes, capacity: SandboxCapacity(limit: configuration.limits.sandboxes, turns: configuration.limits.turns),
+      store: store, sandboxes: sandboxes,
+      capacity: SandboxCapacity(limit: configuration.limits.sandboxes, turns: configuration.limits.turns),
       configuration: configuration, clock: clock, ids: ids, metrics: DriveMetrics(), logger: logger)
     self.logger = logger
     (starts, starter) = AsyncStream.makeStream(of: SessionDrive.self)

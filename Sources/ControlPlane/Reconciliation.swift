@@ -50,7 +50,8 @@ struct Reconciliation {
   /// A session that is new to us runs the last thing said; what came before is what the harness is told first.
   private static func seed(_ request: TurnRequest) -> Decision {
     guard let last = request.input.last else { return .nothing }
-    guard request.hasHistory else { return .start(input: request.input, history: []) }
+    // Several messages of a program are one question; of a CLI, all but the last were turns of their own.
+    guard request.hasHistory || request.client == .cli else { return .start(input: request.input, history: []) }
     return .start(input: [last], history: request.history() + request.input.dropLast())
   }
 }

@@ -110,7 +110,8 @@ struct OutputWriter: Sendable {
   mutating func openReasoning(_ id: String) -> [ResponsesEvent] {
     open = .reasoning(id: id, parts: [], hasOpenPart: false)
     return [
-      event("response.output_item.added", [("output_index", index), ("item", Self.reasoningItem(id, "in_progress", []))])
+      event(
+        "response.output_item.added", [("output_index", index), ("item", Self.reasoningItem(id, "in_progress", []))])
     ]
   }
 

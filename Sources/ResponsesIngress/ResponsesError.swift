@@ -1,4 +1,4 @@
-import HTTPEdge
+import Ingress
 import HTTPTypes
 public import Hummingbird
 public import SessionModel

@@ -1,5 +1,5 @@
 public import ControlPlane
-public import HTTPEdge
+public import Ingress
 import HTTPTypes
 public import Hummingbird
 import Logging

@@ -1,4 +1,4 @@
-import HTTPEdge
+import Ingress
 import Hummingbird
 import SessionModel
 

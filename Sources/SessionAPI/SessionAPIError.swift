@@ -1,4 +1,4 @@
-import HTTPEdge
+import Ingress
 public import Hummingbird
 public import SessionModel
 

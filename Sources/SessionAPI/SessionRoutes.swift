@@ -1,6 +1,6 @@
 public import ControlPlane
 import Foundation
-public import HTTPEdge
+public import Ingress
 import HTTPTypes
 public import Hummingbird
 public import SessionModel

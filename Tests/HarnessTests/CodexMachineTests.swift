@@ -100,7 +100,8 @@ struct CodexMachineTests {
       return
     }
     #expect(failure.code == "harness_died" && failure.message.contains("signal 9"))
-    #expect(actions.contains { if case .emit(let draft) = $0 { draft.payload.kind == "item.completed" } else { false } })
+    #expect(
+      actions.contains { if case .emit(let draft) = $0 { draft.payload.kind == "item.completed" } else { false } })
     #expect(machine.exited(HarnessExit(status: 0)).isEmpty)
   }
 

@@ -1,3 +1,4 @@
+import GoldenFiles
 import Harness
 import SessionModel
 import Testing
@@ -5,12 +6,12 @@ import Testing
 /// Every recording of the real Codex, through the machine. A failure here means that sessions would show, store or
 /// bill a turn wrongly.
 struct CodexTranscriptTests {
-  static let appServer = Transcript.all.filter { !$0.hasPrefix("22") }
+  static let appServer = golden.names(in: "codex", extension: "jsonl").filter { !$0.hasPrefix("22") }
 
   @Test("a recorded app-server gives the events of its golden file", arguments: appServer)
-  func golden(_ name: String) throws {
+  func recorded(_ name: String) throws {
     let played = AppServerPlayer.play(try Transcript(name))
-    try Golden.check("codex/\(name)", played.actions.map(\.golden).joined(separator: "\n") + "\n")
+    try golden.check("codex/\(name)", played.actions.map(\.golden).joined(separator: "\n") + "\n")
   }
 
   @Test("a transcript read twice gives the same actions", arguments: appServer)
@@ -89,7 +90,7 @@ struct CodexTranscriptTests {
       offset += Int64(bytes.count + 1)
     }
     actions += machine.exited(HarnessExit(status: name.hasSuffix("error") ? 1 : 0))
-    try Golden.check("codex-exec/\(name)", actions.map(\.golden).joined(separator: "\n") + "\n")
+    try golden.check("codex-exec/\(name)", actions.map(\.golden).joined(separator: "\n") + "\n")
     let ends = actions.filter { if case .emit(let draft) = $0 { draft.payload.isTerminal } else { false } }
     #expect(ends.count == 1)
   }

@@ -1,6 +1,9 @@
 import Foundation
+import GoldenFiles
 import Harness
 import SessionModel
+
+let golden = GoldenFiles()
 
 /// A recording of a harness, `{"t":seconds,"dir":">"|"<"|"meta","msg":…}` a line.
 struct Transcript {
@@ -12,18 +15,14 @@ struct Transcript {
   let name: String
   let lines: [Line]
 
-  init(_ name: String) throws {
+  /// - Parameter folder: `codex` or `claude`
+  init(_ name: String, in folder: String = "codex") throws {
     self.name = name
-    let file = Golden.fixtures.appending(path: "codex/\(name).jsonl")
+    let file = golden.fixtures.appending(path: "\(folder)/\(name).jsonl")
     lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map { text in
       let line = try JSONValue(parsing: String(text))
       return Line(direction: line["dir"]?.string ?? "", message: line["msg"] ?? .null)
     }
-  }
-
-  static var all: [String] {
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: Golden.fixtures.appending(path: "codex").path)) ?? []
-    return files.filter { $0.hasSuffix(".jsonl") }.map { String($0.dropLast(".jsonl".count)) }.sorted()
   }
 }
 
