@@ -74,7 +74,7 @@ let package = Package(
     // Floor 3.
     room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
-    room("Ingress", ["SessionModel", hummingbird, httpTypes, logging, nioCore]),
+    room("Ingress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, logging, nioCore]),
     room("ResponsesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     room("MessagesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     room("SessionAPI", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
@@ -97,8 +97,11 @@ let package = Package(
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
     tests("ControlPlaneTests", ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel"]),
     tests(
-      "ResponsesIngressTests", ["ResponsesIngress", "ControlPlane", "SessionModel", "GoldenFiles"], fixtures: true),
-    tests("MessagesIngressTests", ["MessagesIngress", "ControlPlane", "SessionModel", "GoldenFiles"], fixtures: true),
+      "ResponsesIngressTests", ["ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles"],
+      fixtures: true),
+    tests(
+      "MessagesIngressTests", ["MessagesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles"],
+      fixtures: true),
     tests("CentaurServerTests", ["CentaurServer", "SessionModel"]),
   ]
 )

@@ -48,10 +48,31 @@ def events_by_type() -> dict[str, str]:
 
 
 def faults(name: str, value: dict) -> list[str]:
-    return [
+    found: list[str] = []
+    value = without_extensions(value, found)
+    return found + [
         f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}"
         for error in validator(name).iter_errors(value)
     ]
+
+
+def without_extensions(value, found: list[str]):
+    """The value with an item of the schema's own in the place of each extension item.
+
+    The specification lets a vendor add item types under its prefix; its schema is a closed list. What the
+    specification asks of every item is checked here.
+    """
+    if isinstance(value, list):
+        return [without_extensions(element, found) for element in value]
+    if not isinstance(value, dict):
+        return value
+    if str(value.get("type", "")).startswith("centaur:"):
+        if not isinstance(value.get("id"), str) or not value["id"]:
+            found.append(f"an extension item without an id: {value}")
+        if value.get("status") not in ("in_progress", "completed", "incomplete"):
+            found.append(f"an extension item without a status: {value}")
+        return {"type": "reasoning", "id": value.get("id"), "summary": []}
+    return {key: without_extensions(element, found) for key, element in value.items()}
 
 
 def event_faults(event: dict) -> list[str]:

@@ -29,4 +29,16 @@ extension CentaurError {
     guard let retryAfter else { return [:] }
     return [.retryAfter: String(max(1, retryAfter.components.seconds))]
   }
+
+  /// A failed turn, as an error for a client that gets no stream.
+  public init(_ failure: ExecutionFailure) {
+    self.init(CentaurError.Code.named(failure.code), failure.message)
+  }
+
+  /// What a caller is told of an error that may not be one of ours: those are for the log.
+  public init(caught error: any Error) {
+    self =
+      error as? CentaurError
+      ?? CentaurError(.internalFailure, "The server failed to answer; its log says why.")
+  }
 }

@@ -1,3 +1,4 @@
+import Ingress
 import SessionModel
 
 /// What Codex says about a request beside its input (Codex 0.163.0, wire/codex-client.md §2): headers, the JSON in

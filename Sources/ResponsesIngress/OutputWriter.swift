@@ -169,9 +169,12 @@ struct OutputWriter: Sendable {
 
   // MARK: Whole items
 
+  /// An item that is known as a whole.
   mutating func item(_ item: JSONValue) -> [ResponsesEvent] {
+    var begun = item.object ?? JSONObject()
+    if begun["status"] != nil { begun["status"] = "in_progress" }
     let events = [
-      event("response.output_item.added", [("output_index", index), ("item", item)]),
+      event("response.output_item.added", [("output_index", index), ("item", .object(begun))]),
       event("response.output_item.done", [("output_index", index), ("item", item)]),
     ]
     output.append(item)

@@ -64,10 +64,3 @@ public enum ResponsesError {
     }
   }
 }
-
-extension CentaurError {
-  /// A failed turn, as an error for a client that gets no stream.
-  init(_ failure: ExecutionFailure) {
-    self.init(CentaurError.Code.named(failure.code), failure.message)
-  }
-}

@@ -4,7 +4,7 @@ import NIOCore
 import SessionModel
 
 /// One event of a response's stream.
-struct ResponsesEvent: Sendable, Hashable {
+struct ResponsesEvent: WireEvent, Hashable {
   let type: String
   let data: JSONValue
 

@@ -1,3 +1,4 @@
+import Ingress
 public import SessionModel
 
 /// The body of `POST /v1/responses`, checked: what is known has the right type and range, what is unknown is accepted.
@@ -14,7 +15,7 @@ public struct ResponsesRequest: Sendable {
       throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
     }
     self.body = body
-    let checks = FieldChecks(body: body)
+    let checks = BodyFields(body)
     for name in [
       "model", "instructions", "previous_response_id", "service_tier", "prompt_cache_key", "safety_identifier",
     ] {
@@ -78,61 +79,6 @@ public struct ResponsesRequest: Sendable {
       throw CentaurError(
         .invalidType, "'content' must be a string or an array, not \(other.kindDescription).",
         parameter: "\(path).content")
-    }
-  }
-}
-
-/// Types and ranges of a body's top-level fields; null counts as absent.
-private struct FieldChecks {
-  let body: JSONValue
-
-  private func value(_ name: String) -> JSONValue? {
-    guard let value = body[name], !value.isNull else { return nil }
-    return value
-  }
-
-  private func wrongType(_ name: String, _ expected: String, _ value: JSONValue) -> CentaurError {
-    CentaurError(.invalidType, "'\(name)' must be \(expected), not \(value.kindDescription).", parameter: name)
-  }
-
-  func string(_ name: String) throws(CentaurError) {
-    if let value = value(name), value.string == nil { throw wrongType(name, "a string", value) }
-  }
-
-  func bool(_ name: String) throws(CentaurError) {
-    if let value = value(name), value.bool == nil { throw wrongType(name, "a boolean", value) }
-  }
-
-  func object(_ name: String) throws(CentaurError) {
-    if let value = value(name), value.object == nil { throw wrongType(name, "an object", value) }
-  }
-
-  func array(_ name: String) throws(CentaurError) {
-    if let value = value(name), value.array == nil { throw wrongType(name, "an array", value) }
-  }
-
-  func number(_ name: String, in range: ClosedRange<Double>) throws(CentaurError) {
-    guard let value = value(name) else { return }
-    guard let number = value.double else { throw wrongType(name, "a number", value) }
-    guard range.contains(number) else {
-      throw CentaurError(
-        .invalidValue, "'\(name)' must be from \(range.lowerBound) to \(range.upperBound).", parameter: name)
-    }
-  }
-
-  func integer(_ name: String, in range: ClosedRange<Int>) throws(CentaurError) {
-    guard let value = value(name) else { return }
-    guard let number = value.int else { throw wrongType(name, "a whole number", value) }
-    guard range.contains(number) else {
-      throw CentaurError(.invalidValue, "'\(name)' must be at least \(range.lowerBound).", parameter: name)
-    }
-  }
-
-  func oneOf(_ name: String, _ choices: [String]) throws(CentaurError) {
-    guard let value = value(name) else { return }
-    guard let text = value.string else { throw wrongType(name, "a string", value) }
-    guard choices.contains(text) else {
-      throw CentaurError(.invalidValue, "'\(name)' is one of \(choices.joined(separator: ", ")).", parameter: name)
     }
   }
 }

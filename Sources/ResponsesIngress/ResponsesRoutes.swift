@@ -49,18 +49,23 @@ public struct ResponsesRoutes: Sendable {
       guard kind == .turn else { return sideAnswer(kind, body, reading.metadata) }
       let (turn, echo) = try reading.turn()
       let admitted = try await controlPlane.submit(turn)
+      // The echo is this request's: one that comes back may hold more items than the first did.
+      let translator = ResponsesTranslator(
+        responseID: admitted.reply.wireID, execution: admitted.execution.id, createdAt: admitted.reply.createdAt,
+        echo: echo)
       let answer = TurnAnswer(
-        admitted: admitted, controlPlane: controlPlane, echo: echo, client: await context.client, keepAlive: keepAlive,
-        cancelsOnDisconnect: turn.cancelsOnDisconnect)
-      return body.streams ? answer.stream() : try await answer.whole()
+        admitted, controlPlane: controlPlane, translator: translator, client: await context.client,
+        keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
+      guard !body.streams else { return answer.stream(closing: ResponsesEvent.done) }
+      let whole = try await answer.whole()
+      if case .failed(let failure)? = whole.outcome { throw CentaurError(failure) }
+      return .json(whole.response, headers: answer.headers)
     } catch is ClientLeft {
       return Response(status: .badRequest)
     } catch {
-      let known =
-        error as? CentaurError
-        ?? CentaurError(.internalFailure, "The server failed to answer; its log says why.")
       if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
-      return ResponsesError.response(known, isCodex: headers.areCodex, responseID: sideID(), now: clock.now)
+      return ResponsesError.response(
+        CentaurError(caught: error), isCodex: headers.areCodex, responseID: sideID(), now: clock.now)
     }
   }
 
@@ -87,11 +92,5 @@ public struct ResponsesRoutes: Sendable {
       ["id": .string(model), "object": "model", "created": 0, "owned_by": "centaur"]
     }
     return ["object": "list", "data": .array(data), "models": .array(entries)]
-  }
-}
-
-extension RequestHeaders {
-  init(_ fields: HTTPFields) {
-    self.init(Dictionary(fields.map { ($0.name.canonicalName, $0.value) }) { first, _ in first })
   }
 }

@@ -1,3 +1,4 @@
+import Ingress
 import SessionModel
 
 /// A turn's events as a response's events: a pure fold, so that a replay gives the bytes that the live stream gave.
@@ -9,7 +10,7 @@ import SessionModel
 ///   it commentary, the turn's end the answer. So the answer comes last whatever the harness knows.
 /// - Work is shown only to those who asked for it: summary parts while it runs, a short message when it is done.
 /// - A function call is never written: no item of this fold has that type.
-struct ResponsesTranslator: Sendable {
+struct ResponsesTranslator: TurnTranslator {
   let object: ResponseObject
   private let execution: ExecutionID
   private var writer: OutputWriter
@@ -191,11 +192,16 @@ struct ResponsesTranslator: Sendable {
     return events + writer.closeMessage(phase: "commentary")
   }
 
-  /// The structured item, as `X-Centaur-Items: full` asks for it.
+  /// The structured item, as `X-Centaur-Items: full` asks for it. The specification knows no item that failed: it is
+  /// complete, and says so in a member of its own.
   private func extensionItem(_ item: Item) -> JSONValue {
     var object = item.json.object ?? JSONObject()
     object["type"] = .string("centaur:\(item.typeName)")
     object["id"] = .string("item_\(execution)_\(item.ordinal)")
+    if item.status == .failed {
+      object["status"] = "completed"
+      object["has_failed"] = true
+    }
     return .object(object)
   }
 

@@ -1,4 +1,5 @@
 import ControlPlane
+import Ingress
 import SessionModel
 
 /// Reads a classified turn into what the control plane is asked.
@@ -23,20 +24,16 @@ struct TurnReading {
     }
     let items = request.input
     let historyEnd = input.tailStart
-    let model = request.body["model"]?.string
-    let persona = headers["x-centaur-persona"] ?? model.flatMap(Self.persona)
+    let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
     let echo = echo(input)
     let turn = TurnRequest(
-      session: try session(), client: isCodex ? .cli : .sdk, turnKey: turnKey, input: input.messages,
+      session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey, input: input.messages,
       abortsRunningTurn: input.isAbort, hasHistory: hasHistory(before: historyEnd),
       history: { InputItem.history(items[..<historyEnd]) }, fork: try fork(input),
-      harness: headers["x-centaur-harness"].map(HarnessName.init(rawValue:)), persona: persona,
-      instructions: instructions(input), origin: "responses",
+      harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
       options: TurnOptions(
-        requestedModel: model.flatMap { Self.persona($0) == nil ? $0 : nil },
-        effort: request.body["reasoning"]?["effort"]?.string, outputSchema: outputSchema),
-      busy: try choice("x-centaur-busy"), cancelsOnDisconnect: headers["x-centaur-on-disconnect"] == "cancel",
-      replyPrefix: "resp", echo: echo.json)
+        requestedModel: wishes.model, effort: request.body["reasoning"]?["effort"]?.string, outputSchema: outputSchema),
+      busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
     return (turn, echo)
   }
 
@@ -47,8 +44,8 @@ struct TurnReading {
       showsItems: headers["x-centaur-items"] == "full" && !isCodex, heldItemIDs: input.heldItemIDs)
   }
 
-  private func session() throws(CentaurError) -> TurnRequest.SessionChoice {
-    if let key = headers["x-centaur-thread-key"] { return .key(try ThreadKey(key)) }
+  private func session(_ key: ThreadKey?) throws(CentaurError) -> TurnRequest.SessionChoice {
+    if let key { return .key(key) }
     if isCodex, let session = metadata.sessionID, metadata.threadID ?? session == session {
       return .key(try ThreadKey("api:codex:\(session)"))
     }
@@ -84,18 +81,12 @@ struct TurnReading {
     guard let format = request.body["text"]?["format"], format["type"]?.string == "json_schema" else { return nil }
     return format["schema"]
   }
+}
 
-  private func choice(_ name: String) throws(CentaurError) -> TurnRequest.BusyPolicy? {
-    guard let text = headers[name] else { return nil }
-    guard let policy = TurnRequest.BusyPolicy(rawValue: text) else {
-      let choices = TurnRequest.BusyPolicy.allCases.map(\.rawValue).joined(separator: ", ")
-      throw CentaurError(.invalidValue, "\(name) is one of \(choices).", parameter: name)
-    }
-    return policy
-  }
-
-  private static func persona(_ model: String) -> String? {
-    let prefix = "centaur/"
-    return model.hasPrefix(prefix) ? String(model.dropFirst(prefix.count)) : nil
+extension RequestHeaders {
+  /// Headers that only Codex sends.
+  var areCodex: Bool {
+    self["session-id"] != nil || self["originator"]?.hasPrefix("codex") == true
+      || names.contains { $0.hasPrefix("x-codex-") }
   }
 }

@@ -1,6 +1,7 @@
 import ControlPlane
 import Foundation
 import GoldenFiles
+import Ingress
 import SessionModel
 import Testing
 

@@ -1,10 +1,10 @@
-import SessionModel
+public import SessionModel
 
 /// How the agent's work reads in a client that was written for a bare model: a live line while it runs, a short note
 /// when it is done.
-enum WorkNarration {
-  /// A summary part, `**Headline**` and one short line: Codex's TUI shows the line as its status.
-  static func live(_ content: Item.Content) -> String? {
+public enum WorkNarration {
+  /// While it runs: `**Headline**` and one short line, which Codex's TUI shows as its status.
+  public static func live(_ content: Item.Content) -> String? {
     switch content {
     case .command(let command): part("Running a command", code(command.command))
     case .fileChange(let change): part("Editing files", files(change))
@@ -18,7 +18,7 @@ enum WorkNarration {
   }
 
   /// What stays in the transcript; nil where the live line was enough.
-  static func note(_ item: Item) -> String? {
+  public static func note(_ item: Item) -> String? {
     switch item.content {
     case .command(let command): note(command, item.status)
     case .fileChange(let change):

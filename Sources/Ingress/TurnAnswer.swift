@@ -1,0 +1,113 @@
+public import ControlPlane
+public import HTTPTypes
+public import Hummingbird
+public import NIOCore
+public import SessionModel
+
+/// A dialect's fold over a turn's events, for as long as one answer needs it: a pure value, so that a replay gives the
+/// bytes that the live stream gave.
+public protocol TurnTranslator: Sendable {
+  associatedtype Event: WireEvent
+  /// What is written before anything has happened.
+  mutating func start() -> [Event]
+  /// What an event becomes; nothing for an event of another turn, and nothing after the turn's end.
+  mutating func fold(_ event: SessionEvent) -> [Event]
+  /// Keeps a quiet stream alive and changes nothing. Not part of the fold.
+  var keepAlive: Event { get }
+  /// The turn's end was folded.
+  var isFinished: Bool { get }
+}
+
+/// One event of a dialect's stream.
+public protocol WireEvent: Sendable {
+  /// It as a server-sent event, to be written at once.
+  var frame: ByteBuffer { get }
+}
+
+/// The answer to one request: the turn's events, folded, as a stream or as one body.
+public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
+  private let admitted: AdmittedTurn
+  private let controlPlane: ControlPlane
+  private let translator: Translator
+  private let client: ClientPresence
+  private let keepAlive: Duration
+  private let cancelsOnDisconnect: Bool
+
+  /// - Parameters:
+  ///   - translator: at its beginning
+  ///   - keepAlive: how long a stream may be silent
+  public init(
+    _ admitted: AdmittedTurn, controlPlane: ControlPlane, translator: Translator, client: ClientPresence,
+    keepAlive: Duration, cancelsOnDisconnect: Bool
+  ) {
+    self.admitted = admitted
+    self.controlPlane = controlPlane
+    self.translator = translator
+    self.client = client
+    self.keepAlive = keepAlive
+    self.cancelsOnDisconnect = cancelsOnDisconnect
+  }
+
+  /// The session's key, for the answer's head.
+  public var headers: HTTPFields {
+    var headers = HTTPFields()
+    if let name = HTTPField.Name("X-Centaur-Thread-Key") { headers[name] = admitted.session.key.headerValue }
+    return headers
+  }
+
+  /// Headers and the first frames leave at once.
+  /// - Parameter closing: what follows the turn's last frame
+  public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
+    EventStream.response(headers: headers + more) { writer in
+      var translator = translator
+      for event in translator.start() { try await writer.write(event.frame) }
+      try await follow { batch in
+        if batch.isEmpty { try await writer.write(translator.keepAlive.frame) }
+        for event in batch {
+          for wireEvent in translator.fold(event) { try await writer.write(wireEvent.frame) }
+        }
+        return !translator.isFinished
+      }
+      // The log's tail ended before the turn did: the server is going down. The client sees a cut, and comes back.
+      guard translator.isFinished else { throw CutShort() }
+      if let closing { try await writer.write(closing) }
+    }
+  }
+
+  private struct CutShort: Error {}
+
+  /// The fold of the whole turn, when that has ended.
+  /// - Throws: `CentaurError` with `shuttingDown`, `ClientLeft`
+  public func whole() async throws -> Translator {
+    var translator = translator
+    _ = translator.start()
+    try await follow { batch in
+      for event in batch { _ = translator.fold(event) }
+      return !translator.isFinished
+    }
+    guard translator.isFinished else {
+      throw CentaurError(.shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
+    }
+    return translator
+  }
+
+  /// Reads the turn's events until `body` has enough or the client goes away. Then the turn goes on, unless the client
+  /// had asked otherwise.
+  private func follow(_ body: ([SessionEvent]) async throws -> Bool) async throws {
+    defer { client.onLeave(nil) }
+    do {
+      try await admitted.events.read(quietAfter: keepAlive, wakes: client.onLeave) { batch in
+        guard !client.hasLeft else { throw ClientLeft() }
+        return try await body(batch)
+      }
+    } catch {
+      if cancelsOnDisconnect, client.hasLeft { await controlPlane.cancel(admitted, reason: "client_disconnected") }
+      throw error
+    }
+  }
+}
+
+/// Nobody is there to read the answer.
+public struct ClientLeft: Error {
+  public init() {}
+}
