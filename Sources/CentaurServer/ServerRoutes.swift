@@ -3,6 +3,7 @@ import Ingress
 import HTTPTypes
 import Hummingbird
 import Logging
+import MessagesIngress
 import NIOCore
 import ResponsesIngress
 import SessionAPI
@@ -19,7 +20,7 @@ struct ServerRoutes {
 
   func router() -> Router<EdgeRequestContext> {
     let router = Router(context: EdgeRequestContext.self)
-    router.add(middleware: RequestErrors())
+    router.add(middleware: RequestErrors(ids: ids))
     router.get("/healthz") { _, _ in plain("ok\n") }
     router.get("/readyz") { _, _ in
       // The store answers: that is what a request needs first.
@@ -31,9 +32,12 @@ struct ServerRoutes {
     }
     let models = Set(configuration.harnesses.values.flatMap(\.models)).sorted()
     let limits = configuration.limits
+    ModelRoutes(models: models).add(to: router)
     ResponsesRoutes(
-      controlPlane: controlPlane, clock: clock, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive,
-      models: models
+      controlPlane: controlPlane, clock: clock, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive
+    ).add(to: router)
+    MessagesRoutes(
+      controlPlane: controlPlane, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive
     ).add(to: router)
     SessionRoutes(
       controlPlane: controlPlane, store: store, bodyLimit: limits.body, keepAlive: limits.keepAlive
@@ -48,6 +52,8 @@ struct ServerRoutes {
 
 /// Turns what no route answered into an error object: the dialect's own below `/v1`, the session API's elsewhere.
 struct RequestErrors<Context: RequestContext>: RouterMiddleware {
+  let ids: IdentifierSource
+
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
@@ -76,6 +82,14 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
   }
 
   private func response(_ error: CentaurError, _ request: Request) -> Response {
-    request.uri.path.hasPrefix("/v1/") ? ResponsesError.response(error) : SessionAPIError.response(error)
+    guard request.uri.path.hasPrefix("/v1/") else { return SessionAPIError.response(error) }
+    // Every client of Anthropic's API names its version; no other does.
+    let isMessages = request.uri.path.hasPrefix("/v1/messages") || request.headers[.anthropicVersion] != nil
+    return isMessages
+      ? MessagesError.response(error, requestID: "req_\(ids.thread())") : ResponsesError.response(error)
   }
+}
+
+extension HTTPField.Name {
+  static let anthropicVersion = Self("anthropic-version")!
 }

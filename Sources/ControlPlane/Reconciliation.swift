@@ -16,11 +16,17 @@ struct Reconciliation {
     var turn: Execution?
     /// The turn that runs, and the client's name for it.
     var running: Execution?
+    /// The newest turn, where it matters.
+    var newest: Execution?
+    /// The turns among `takers` that did not come to an answer.
+    var failed: Set<ExecutionID> = []
   }
 
   enum Decision: Sendable, Hashable {
     /// A turn of its own, in a session that may be told `history` first.
     case start(input: [Message], history: [Message])
+    /// The input was taken by a turn that failed, and its user asks again: a turn of its own.
+    case repeated(input: [Message])
     /// The input was taken: show that turn again from its beginning.
     case attach(ExecutionID)
     /// The running turn is to hear this too.
@@ -31,6 +37,7 @@ struct Reconciliation {
 
   static func decide(_ request: TurnRequest, _ facts: Facts) -> Decision {
     guard facts.isKnown else { return seed(request) }
+    if request.continues { return (facts.running ?? facts.newest).map { .attach($0.id) } ?? .nothing }
     let fresh = request.input.filter { message in
       guard let id = message.clientID else { return true }
       return facts.takers[id] == nil
@@ -41,7 +48,10 @@ struct Reconciliation {
       if let turn = facts.turn { return .attach(turn.id) }
       let taker = request.input.reversed().lazy.compactMap { $0.clientID }.compactMap { facts.takers[$0]?.execution }
         .first
-      return taker.map(Decision.attach) ?? .nothing
+      guard let taker else { return .nothing }
+      guard request.repeatsFailedTurns, facts.failed.contains(taker) else { return .attach(taker) }
+      return .repeated(
+        input: request.input.filter { $0.clientID.flatMap { facts.takers[$0]?.execution } == taker })
     }
     if let turn = facts.turn, turn.id == facts.running?.id { return .steer(turn.id, input: fresh) }
     return .start(input: fresh, history: [])
@@ -50,6 +60,7 @@ struct Reconciliation {
   /// A session that is new to us runs the last thing said; what came before is what the harness is told first.
   private static func seed(_ request: TurnRequest) -> Decision {
     guard let last = request.input.last else { return .nothing }
+    if request.isOneMessage { return .start(input: request.input, history: request.history()) }
     // Several messages of a program are one question; of a CLI, all but the last were turns of their own.
     guard request.hasHistory || request.client == .cli else { return .start(input: request.input, history: []) }
     return .start(input: [last], history: request.history() + request.input.dropLast())

@@ -47,6 +47,9 @@ extension SessionDrive {
       default: break
       }
       return try await start(input, history: history, request)
+    case .repeated(let input):
+      try await supersede()
+      return try await start(input, history: [], request, isRepeated: true)
     }
   }
 
@@ -62,9 +65,17 @@ extension SessionDrive {
       if let turnKey = request.turnKey { try await store.execution(session.id, turnKey: turnKey) } else {
         Execution?.none
       }
-    return Reconciliation.Facts(
+    var facts = Reconciliation.Facts(
       isKnown: true, takers: ids.isEmpty ? [:] : try await store.takers(session.id, clientIDs: ids), turn: turn,
       running: running?.execution)
+    if request.continues { facts.newest = try await store.newestExecution(session.id) }
+    if request.repeatsFailedTurns {
+      for id in Set(facts.takers.values.compactMap(\.execution)) {
+        guard let status = try await store.execution(id)?.status else { continue }
+        if status == .failed || status == .cancelled { facts.failed.insert(id) }
+      }
+    }
+    return facts
   }
 
   private func checkWishes(harness: HarnessName?, persona: String?) throws(CentaurError) {
@@ -157,6 +168,7 @@ extension SessionDrive {
     var events: [EventDraft]
     var turnKeys: [ExecutionID: String]
     var takes: [String: ExecutionID?]
+    var retakes: [String: ExecutionID] = [:]
     var reply: Reply
   }
 
@@ -173,9 +185,10 @@ extension SessionDrive {
       firstSeq: 0, createdAt: now)
     var takes: [String: ExecutionID?] = [:]
     for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
+    let said = request.isOneMessage ? [Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)] : input
     return NewTurn(
-      execution: execution, input: input,
-      events: input.map { EventDraft(.messageAppended($0), execution: id) }
+      execution: execution, input: said,
+      events: said.map { EventDraft(.messageAppended($0), execution: id) }
         + [EventDraft(.executionQueued(request.options), execution: id)],
       turnKeys: turnKey.map { [id: $0] } ?? [:], takes: takes,
       reply: reply(to: request, id, number: 1, at: now, in: session))
@@ -189,17 +202,39 @@ extension SessionDrive {
       executionID: execution, echo: request.echo, createdAt: time)
   }
 
-  private func start(_ input: [Message], history: [Message], _ request: TurnRequest) async throws -> AdmittedTurn {
+  private func start(
+    _ input: [Message], history: [Message], _ request: TurnRequest, isRepeated: Bool = false
+  ) async throws -> AdmittedTurn {
     guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
     try checkCapacity()
     let isFollowUp =
       if let turnKey = request.turnKey {
         try await services.store.execution(session.id, turnKey: turnKey) != nil
       } else { false }
-    let turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
+    var turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
+    if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
+    if try await goesBack(request) { turn.events.append(Self.notRewound(turn.execution.id)) }
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events
-    let written = try await commit(events, turnKeys: turn.turnKeys, takes: turn.takes, replies: [turn.reply])
+    let written = try await commit(
+      events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes, replies: [turn.reply])
     return try await begin(turn, written)
+  }
+
+  /// Whether the client's user went back to an earlier point of the conversation and goes on from there.
+  private func goesBack(_ request: TurnRequest) async throws -> Bool {
+    guard let session, let before = request.options.messagesBefore,
+      let last = try await services.store.newestExecution(session.id)?.options.messagesBefore
+    else { return false }
+    return before < last
+  }
+
+  private static func notRewound(_ execution: ExecutionID) -> EventDraft {
+    EventDraft(
+      .warning(
+        code: EventPayload.notRewoundCode,
+        message: "The conversation was taken back in the client. What the agent did since then stays done, and it "
+          + "remembers it: the session goes on from where it is."),
+      execution: execution)
   }
 
   /// Puts an admitted turn in line; it starts at once where nothing runs.

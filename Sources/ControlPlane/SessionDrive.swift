@@ -156,13 +156,13 @@ actor SessionDrive {
   @discardableResult
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
-    replies: [Reply] = [], harnessState: JSONValue? = nil
+    retakes: [String: ExecutionID] = [:], replies: [Reply] = [], harnessState: JSONValue? = nil
   ) async throws -> [SessionEvent] {
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
     let result = try await services.store.commit(
       SessionCommit(
         session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys, takes: takes,
-        replies: replies, harnessState: harnessState))
+        retakes: retakes, replies: replies, harnessState: harnessState))
     if let harnessState { self.session?.harnessState = harnessState }
     publish(result.events)
     return result.events

@@ -48,8 +48,16 @@ public struct TurnRequest: Sendable {
   public var client: ClientKind
   /// What the client calls this turn, the same in each retry (`codex:<turn_id>`, `key:<Idempotency-Key>`).
   public var turnKey: String?
-  /// What the user said in this request, oldest first. Messages that the session took before may be among them.
+  /// What the user said in this request, oldest first. Messages that the session took before may be among them. Empty
+  /// where the client only wants the running turn, or the last one, told on (`continues`).
   public var input: [Message]
+  /// The input is one message in pieces, each with an id by which it is known again: a session that is new to us runs
+  /// all of them, and the log has them as one.
+  public var isOneMessage: Bool
+  /// The client has no input of its own and asks for what it missed.
+  public var continues: Bool
+  /// The client repeats a failed turn only when its user asks again: then it is run anew. A completed one is shown.
+  public var repeatsFailedTurns: Bool
   /// The client's own mark that its user interrupted the turn before.
   public var abortsRunningTurn: Bool
   /// The conversation before `input` as the client tells it, read only when a session is to be seeded with it.
@@ -75,6 +83,7 @@ public struct TurnRequest: Sendable {
 
   public init(
     owner: Owner = .local, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
+    isOneMessage: Bool = false, continues: Bool = false, repeatsFailedTurns: Bool = false,
     abortsRunningTurn: Bool = false, hasHistory: Bool = false, history: @escaping @Sendable () -> [Message] = { [] },
     fork: Fork? = nil, harness: HarnessName? = nil, persona: String? = nil, instructions: String? = nil,
     origin: String, options: TurnOptions = TurnOptions(), busy: BusyPolicy? = nil, cancelsOnDisconnect: Bool = false,
@@ -85,6 +94,9 @@ public struct TurnRequest: Sendable {
     self.client = client
     self.turnKey = turnKey
     self.input = input
+    self.isOneMessage = isOneMessage
+    self.continues = continues
+    self.repeatsFailedTurns = repeatsFailedTurns
     self.abortsRunningTurn = abortsRunningTurn
     self.hasHistory = hasHistory
     self.history = history

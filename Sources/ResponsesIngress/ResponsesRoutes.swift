@@ -12,29 +12,24 @@ public struct ResponsesRoutes: Sendable {
   private let ids: IdentifierSource
   private let bodyLimit: Int
   private let keepAlive: Duration
-  private let models: [String]
 
   /// - Parameters:
   ///   - bodyLimit: of a request, in bytes
   ///   - keepAlive: how long a stream may be silent; Codex gives up after 300 s and counts only data events
-  ///   - models: what `GET /v1/models` lists
   public init(
-    controlPlane: ControlPlane, clock: WallClock, ids: IdentifierSource, bodyLimit: Int, keepAlive: Duration,
-    models: [String]
+    controlPlane: ControlPlane, clock: WallClock, ids: IdentifierSource, bodyLimit: Int, keepAlive: Duration
   ) {
     self.controlPlane = controlPlane
     self.clock = clock
     self.ids = ids
     self.bodyLimit = bodyLimit
     self.keepAlive = keepAlive
-    self.models = models
   }
 
   public func add(to router: Router<EdgeRequestContext>) {
     router.post("/v1/responses") { request, context in await respond(request, context) }
     // Codex tries a WebSocket where it is told to, and takes 426 as the advice to use HTTP.
     router.get("/v1/responses") { _, _ in Response(status: .upgradeRequired) }
-    router.get("/v1/models") { _, _ in Response.json(modelList) }
   }
 
   private func respond(_ request: Request, _ context: EdgeRequestContext) async -> Response {
@@ -74,23 +69,5 @@ public struct ResponsesRoutes: Sendable {
   private func sideAnswer(_ kind: RequestClass, _ body: ResponsesRequest, _ metadata: CodexMetadata) -> Response {
     let (events, response) = SideAnswer(kind, body, metadata, responseID: sideID(), now: clock.now).events()
     return body.streams ? ResponsesEvent.stream(events) : .json(response)
-  }
-
-  /// Both what Codex reads (`models`) and what OpenAI's SDKs do (`data`).
-  private var modelList: JSONValue {
-    let entries = models.map { model -> JSONValue in
-      [
-        "slug": .string(model), "display_name": .string(model), "supported_reasoning_levels": [],
-        "shell_type": "disabled", "visibility": "list", "supported_in_api": true, "priority": 1,
-        "base_instructions": "The agent on the server has instructions of its own.",
-        "supports_reasoning_summaries": true, "support_verbosity": false,
-        "truncation_policy": ["mode": "bytes", "limit": 10000], "supports_parallel_tool_calls": true,
-        "context_window": 272_000, "experimental_supported_tools": [],
-      ]
-    }
-    let data = models.map { model -> JSONValue in
-      ["id": .string(model), "object": "model", "created": 0, "owned_by": "centaur"]
-    }
-    return ["object": "list", "data": .array(data), "models": .array(entries)]
   }
 }

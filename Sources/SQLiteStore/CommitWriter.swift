@@ -126,7 +126,7 @@ struct CommitWriter {
   }
 
   private func take(_ session: Int64, _ events: [SessionEvent]) throws {
-    guard !commit.takes.isEmpty else { return }
+    guard !commit.takes.isEmpty || !commit.retakes.isEmpty else { return }
     var seqs: [String: Int64] = [:]
     for event in events {
       if case .messageAppended(let message) = event.payload, let id = message.clientID { seqs[id] = event.seq }
@@ -139,6 +139,16 @@ struct CommitWriter {
       } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
         throw StoreConflict.clientID(clientID)
       }
+    }
+    try retake(session, seqs)
+  }
+
+  private func retake(_ session: Int64, _ seqs: [String: Int64]) throws {
+    guard !commit.retakes.isEmpty else { return }
+    let update = try db.cachedStatement(
+      sql: "UPDATE inputs SET execution = ?, seq = ? WHERE session = ? AND client_id = ?")
+    for (clientID, execution) in commit.retakes {
+      try update.execute(arguments: [execution.rawValue, seqs[clientID] ?? 0, session, clientID])
     }
   }
 

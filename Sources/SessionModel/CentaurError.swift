@@ -63,6 +63,7 @@ extension CentaurError.Code {
   public static let bodyTooLarge = Self("body_too_large", .tooLarge)
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
+  public static let modelNotFound = Self("model_not_found", .notFound)
   public static let routeNotFound = Self("not_found", .notFound)
   public static let methodNotAllowed = Self("method_not_allowed", .invalidRequest)
   public static let harnessConflict = Self("harness_conflict", .conflict)
@@ -73,6 +74,7 @@ extension CentaurError.Code {
   public static let leaseLost = Self("lease_lost", .conflict)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
   public static let shuttingDown = Self("shutting_down", .unavailable)
+  public static let turnCancelled = Self("turn_cancelled", .conflict)
   public static let turnTimeLimit = Self("turn_time_limit", .upstream)
   public static let harnessStart = Self("harness_start_failed", .upstream)
   public static let harnessDied = Self("harness_died", .upstream)
@@ -95,9 +97,9 @@ extension CentaurError.Code {
     .invalidJSON, .invalidType, .missingField, .invalidValue,
     .emptyInput, .unsupported, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .sessionNotFound,
-    .previousResponseNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
+    .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .leaseLost, .tooManyTurns, .shuttingDown, .turnTimeLimit,
+    .leaseLost, .tooManyTurns, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .harnessStart, .harnessDied, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,

@@ -83,6 +83,9 @@ public enum EventPayload: Sendable, Hashable {
   /// A kind that this version does not know: written by a newer one, kept as it is.
   case unrecognized(kind: String, JSONValue)
 
+  /// The code of the warning that a conversation which was taken back in its client goes on from where it is.
+  public static let notRewoundCode = "conversation_not_rewound"
+
   /// Whether the event ends its execution.
   public var isTerminal: Bool {
     switch self {
@@ -108,7 +111,7 @@ public struct SessionCreated: Sendable, Hashable {
   }
 }
 
-/// What a turn asks of the harness beside its input.
+/// What a turn asks of the harness beside its input, and what its client says of it.
 public struct TurnOptions: Sendable, Hashable {
   /// The model that the client named.
   public var requestedModel: String?
@@ -116,11 +119,17 @@ public struct TurnOptions: Sendable, Hashable {
   public var effort: String?
   /// A JSON schema that the final answer is to follow.
   public var outputSchema: JSONValue?
+  /// How many messages came before this turn's input by the client's own telling; nil where it does not tell. Fewer
+  /// than at an earlier turn: the client's user went back in the conversation.
+  public var messagesBefore: Int?
 
-  public init(requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil) {
+  public init(
+    requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil, messagesBefore: Int? = nil
+  ) {
     self.requestedModel = requestedModel
     self.effort = effort
     self.outputSchema = outputSchema
+    self.messagesBefore = messagesBefore
   }
 }
 

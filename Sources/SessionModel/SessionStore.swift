@@ -90,14 +90,17 @@ public struct SessionCommit: Sendable {
   public var turnKeys: [ExecutionID: String]
   /// Client message ids that this step takes, with the turn that takes them (nil: no turn, seeded history).
   public var takes: [String: ExecutionID?]
+  /// Client message ids that were taken before and that another turn takes now: their first turn failed, and the user
+  /// asks again.
+  public var retakes: [String: ExecutionID]
   public var replies: [Reply]
   /// Replaces the adapter's state.
   public var harnessState: JSONValue?
 
   public init(
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
-    turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], replies: [Reply] = [],
-    harnessState: JSONValue? = nil
+    turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
+    replies: [Reply] = [], harnessState: JSONValue? = nil
   ) {
     self.session = session
     self.creation = creation
@@ -106,6 +109,7 @@ public struct SessionCommit: Sendable {
     self.events = events
     self.turnKeys = turnKeys
     self.takes = takes
+    self.retakes = retakes
     self.replies = replies
     self.harnessState = harnessState
   }

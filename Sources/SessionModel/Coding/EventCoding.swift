@@ -145,13 +145,14 @@ extension TurnOptions {
     .members([
       ("requested_model", JSONValue(requestedModel)), ("effort", JSONValue(effort)),
       ("output_schema", outputSchema ?? .null),
+      ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
     ])
   }
 
   init(json: JSONValue) {
     self.init(
       requestedModel: json["requested_model"]?.string, effort: json["effort"]?.string,
-      outputSchema: json["output_schema"])
+      outputSchema: json["output_schema"], messagesBefore: json["messages_before"]?.int)
   }
 }
 

@@ -1,0 +1,90 @@
+import Foundation
+import SessionModel
+
+/// Reads content blocks; a string counts as one text block.
+enum ContentBlock {
+  static func blocks(_ message: JSONValue) -> [JSONValue] {
+    switch message["content"] {
+    case .string(let text)?: [["type": "text", "text": .string(text)]]
+    case .array(let blocks)?: blocks
+    default: []
+    }
+  }
+
+  static func isText(_ block: JSONValue) -> Bool { block["type"]?.string == "text" }
+
+  /// A text block's text without the white space around it, which clients add and drop as they like.
+  static func text(_ block: JSONValue) -> String {
+    isText(block) ? (block["text"]?.string ?? "").trimmingCharacters(in: .whitespacesAndNewlines) : ""
+  }
+
+  /// All text of a string or of text blocks, joined by newlines.
+  static func allText(_ content: JSONValue?) -> String {
+    switch content {
+    case .string(let text)?: text
+    case .array(let blocks)?: blocks.filter(isText).compactMap { $0["text"]?.string }.joined(separator: "\n")
+    default: ""
+    }
+  }
+
+  /// What the block adds to a message; nil for kinds that say nothing to an agent.
+  /// - Parameter path: the block's place in the body
+  /// - Throws: `CentaurError` with `unsupported`, `missingField`
+  static func part(_ block: JSONValue, path: String) throws(CentaurError) -> Message.Part? {
+    switch block["type"]?.string {
+    case "text":
+      let text = text(block)
+      return text.isEmpty ? nil : .text(text)
+    case "image": return .image(dataURL: try base64URL(block, path))
+    case "document": return try document(block, path)
+    case "search_result":
+      let found = allText(block["content"])
+      return found.isEmpty ? nil : .text(found)
+    default: return nil
+    }
+  }
+
+  private static func document(_ block: JSONValue, _ path: String) throws(CentaurError) -> Message.Part {
+    let name = block["title"]?.string
+    let source = block["source"] ?? .null
+    switch source["type"]?.string {
+    case "text":
+      let data = Data((source["data"]?.string ?? "").utf8).base64EncodedString()
+      return .file(name: name, dataURL: "data:\(source["media_type"]?.string ?? "text/plain");base64,\(data)")
+    case "content": return .text(allText(source["content"]))
+    default: return .file(name: name, dataURL: try base64URL(block, path))
+    }
+  }
+
+  private static func base64URL(_ block: JSONValue, _ path: String) throws(CentaurError) -> String {
+    let source = block["source"] ?? .null
+    guard source["type"]?.string == "base64" else {
+      throw CentaurError(
+        .unsupported, "Only content of the source type 'base64' is taken; addresses and uploads are never fetched.",
+        parameter: "\(path).source")
+    }
+    guard let media = source["media_type"]?.string, let data = source["data"]?.string else {
+      throw CentaurError(.missingField, "A base64 source needs 'media_type' and 'data'.", parameter: "\(path).source")
+    }
+    return "data:\(media);base64,\(data)"
+  }
+
+  /// What was said before, for a harness that is told the conversation by us; tool calls as short notes.
+  static func history(_ messages: some Sequence<JSONValue>, isClaudeCode: Bool) -> [Message] {
+    messages.compactMap { message in
+      let role = message["role"]?.string
+      guard role != "system" else { return nil }
+      let parts = blocks(message).compactMap { block -> Message.Part? in
+        switch block["type"]?.string {
+        case "tool_use":
+          return .text("[called \(block["name"]?.string ?? "a tool"): \((block["input"] ?? .null).text.prefix(1000))]")
+        case "tool_result": return .text("[tool output: \(allText(block["content"]).prefix(4000))]")
+        default:
+          if isClaudeCode, role == "user", ClaudeContext.isContext(block) { return nil }
+          return (try? part(block, path: "messages")) ?? nil
+        }
+      }
+      return parts.isEmpty ? nil : Message(role: role == "assistant" ? .assistant : .user, parts: parts)
+    }
+  }
+}

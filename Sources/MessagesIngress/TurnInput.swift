@@ -1,0 +1,160 @@
+import Crypto
+import SessionModel
+
+/// What the user said in a request, and nothing that the client added by itself.
+struct TurnInput: Sendable {
+  /// The pieces, in order; those of Claude Code have ids by which a repeated request is known.
+  var messages: [Message] = []
+  /// The client says that its user interrupted the turn before.
+  var isAbort = false
+  /// The client wants an answer that it knows of told on: it says nothing new.
+  var continues = false
+  /// Nothing but what the user ran in their own shell.
+  var isShellOnly = false
+  /// How many messages come before by the client's own count; nil after a compaction, when it counts anew.
+  var messagesBefore: Int?
+  /// Where in `messages` of the body the input begins; before it is history.
+  var start = 0
+  /// Texts of the answer that is to be told on, as the client kept them.
+  var heldTexts: [String] = []
+
+  /// An SDK's rule: its last messages of the role user; what came before is history.
+  static func ofSDK(_ messages: [JSONValue]) throws(CentaurError) -> TurnInput {
+    var reading = TurnInput()
+    reading.start = runStart(messages)
+    var parts: [Message.Part] = []
+    for index in reading.start..<messages.count where messages[index]["role"]?.string == "user" {
+      for (number, block) in ContentBlock.blocks(messages[index]).enumerated() {
+        let path = "messages[\(index)].content[\(number)]"
+        if block["type"]?.string == "tool_result" {
+          parts.append(.text("[tool output: \(ContentBlock.allText(block["content"]))]"))
+        } else if let part = try ContentBlock.part(block, path: path) {
+          parts.append(part)
+        }
+      }
+    }
+    if !parts.isEmpty { reading.messages = [Message(parts: parts)] }
+    return reading
+  }
+
+  /// Claude Code's rule (wire/claude-client.md §1): the blocks behind the last answer, without what the client says by
+  /// itself. Which of them were taken before is the session's to know: by an id that stands for the client's session,
+  /// the place in the conversation, and all blocks up to this one.
+  static func ofClaudeCode(_ messages: [JSONValue], clientSession: String) throws(CentaurError) -> TurnInput {
+    var reading = TurnInput()
+    reading.start = runStart(messages)
+    let before = messages[..<reading.start].count { $0["role"]?.string != "system" }
+    var run = Run()
+    for index in reading.start..<messages.count where messages[index]["role"]?.string == "user" {
+      for (number, block) in ContentBlock.blocks(messages[index]).enumerated() {
+        run.add(block, path: "messages[\(index)].content[\(number)]")
+      }
+    }
+    reading.isAbort = run.isAbort
+    reading.messagesBefore = run.isCompacted ? nil : before
+    if run.said.last.map({ ClaudeContext.isNudge($0.block) }) ?? run.hasToolResults {
+      reading.continues = true
+      reading.heldTexts = heldTexts(messages[..<reading.start])
+      return reading
+    }
+    if let nudge = run.said.lastIndex(where: { ClaudeContext.isNudge($0.block) }) { run.said.removeFirst(nudge + 1) }
+    reading.isShellOnly = !run.said.isEmpty && run.said.allSatisfy { ClaudeContext.isShell($0.block) }
+    var place = Place(clientSession: clientSession, before: before, isCompacted: run.isCompacted)
+    for (block, path) in run.said {
+      guard let part = try ContentBlock.part(block, path: path) else { continue }
+      reading.messages.append(Message(parts: [part], clientID: place.id(after: block)))
+    }
+    if !reading.messages.isEmpty {
+      reading.messages[0].parts.insert(contentsOf: shellBefore(messages[..<reading.start]), at: 0)
+    }
+    return reading
+  }
+
+  /// The blocks of the messages behind the last answer.
+  private struct Run {
+    /// What may be the user's, with its place in the body.
+    var said: [(block: JSONValue, path: String)] = []
+    var isAbort = false
+    var isCompacted = false
+    var hasToolResults = false
+    private var previous: JSONValue?
+
+    mutating func add(_ block: JSONValue, path: String) {
+      if block["type"]?.string == "tool_result" {
+        hasToolResults = true
+        return
+      }
+      if ClaudeContext.isImageSource(block, after: previous) { return }
+      defer { previous = block }
+      if ClaudeContext.isCompaction(block) { isCompacted = true }
+      if ClaudeContext.isInterruption(block) { isAbort = true }
+      if !ClaudeContext.isContext(block) { said.append((block, path)) }
+    }
+  }
+
+  /// Names blocks by where they stand.
+  private struct Place {
+    private var digest = SHA256()
+    private let before: Int
+
+    init(clientSession: String, before: Int, isCompacted: Bool) {
+      self.before = before
+      digest.update(data: Array("\(clientSession)\n\(before)\n\(isCompacted)\n".utf8))
+    }
+
+    mutating func id(after block: JSONValue) -> String {
+      var said = block.object ?? JSONObject()
+      // The client puts and takes these marks as it likes.
+      said["cache_control"] = nil
+      if ContentBlock.isText(block) { said["text"] = .string(ContentBlock.text(block)) }
+      digest.update(data: JSONValue.object(said).serialized)
+      return "claude:\(before):" + digest.finalize().prefix(16).map(hexadecimal).joined()
+    }
+
+    private func hexadecimal(_ byte: UInt8) -> String {
+      let digits = String(byte, radix: 16)
+      return byte < 16 ? "0\(digits)" : digits
+    }
+  }
+
+  /// Where the messages behind the last answer begin.
+  private static func runStart(_ messages: [JSONValue]) -> Int {
+    (messages.lastIndex { $0["role"]?.string == "assistant" }).map { $0 + 1 } ?? 0
+  }
+
+  /// The texts of an answer that the client got in pieces: those since its user last said something.
+  private static func heldTexts(_ earlier: ArraySlice<JSONValue>) -> [String] {
+    var texts: [String] = []
+    for message in earlier.reversed() {
+      switch message["role"]?.string {
+      case "assistant":
+        texts = ContentBlock.blocks(message).filter(ContentBlock.isText).compactMap { $0["text"]?.string } + texts
+      case "user":
+        let isOnlyNudges = ContentBlock.blocks(message).allSatisfy {
+          ClaudeContext.isNudge($0) || ClaudeContext.isContext($0) || $0["type"]?.string == "tool_result"
+        }
+        if !isOnlyNudges { return texts }
+      default: continue
+      }
+    }
+    return texts
+  }
+
+  /// What the user ran in their own shell since the last answer of an agent: it was noted, and belongs to what they say
+  /// next.
+  private static func shellBefore(_ earlier: ArraySlice<JSONValue>) -> [Message.Part] {
+    var parts: [Message.Part] = []
+    for message in earlier.reversed() {
+      switch message["role"]?.string {
+      case "assistant":
+        guard ContentBlock.allText(message["content"]) == SideAnswer.noted else { return parts }
+      case "user":
+        let said = ContentBlock.blocks(message).filter { !ClaudeContext.isContext($0) }
+        guard said.allSatisfy(ClaudeContext.isShell) else { return parts }
+        parts = said.map { .text(ContentBlock.text($0)) } + parts
+      default: continue
+      }
+    }
+    return parts
+  }
+}
