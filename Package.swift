@@ -94,6 +94,7 @@ let package = Package(
     program("centaur", ["CentaurServer", argumentParser, logging]),
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
+    .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),
     tests("SessionModelTests", ["SessionModel"]),
     tests("StandInModelTests", ["StandInModel", "SessionModel"]),
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "SessionModel"]),
@@ -101,10 +102,12 @@ let package = Package(
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
     tests("ControlPlaneTests", ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel"]),
     tests(
-      "ResponsesIngressTests", ["ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles"],
+      "ResponsesIngressTests",
+      ["ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns"],
       fixtures: true),
     tests(
-      "MessagesIngressTests", ["MessagesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles"],
+      "MessagesIngressTests",
+      ["MessagesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns"],
       fixtures: true),
     tests("CentaurServerTests", ["CentaurServer", "SessionModel"]),
   ]

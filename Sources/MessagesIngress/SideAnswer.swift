@@ -64,9 +64,10 @@ struct SideAnswer {
 
   /// At most 50 characters of what the user said first: Claude Code puts it between `<session>` marks.
   private var title: String {
-    let said = request.messages.last { $0["role"]?.string == "user" }.map { ContentBlock.allText($0["content"]) } ?? ""
-    let words = said.replacing("<session>", with: " ").replacing("</session>", with: " ")
-      .split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    let asked = request.messages.last { $0["role"]?.string == "user" }.map { ContentBlock.allText($0["content"]) } ?? ""
+    let start = asked.firstRange(of: "<session>")?.upperBound ?? asked.startIndex
+    let end = asked[start...].firstRange(of: "</session>")?.lowerBound ?? asked.endIndex
+    let words = asked[start..<end].split(whereSeparator: \.isWhitespace).joined(separator: " ")
     guard !words.isEmpty else { return "Conversation" }
     return words.count <= 50 ? words : "\(words.prefix(49))…"
   }

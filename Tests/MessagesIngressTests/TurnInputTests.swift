@@ -1,0 +1,153 @@
+import ControlPlane
+import Ingress
+import SessionModel
+import Testing
+
+@testable import MessagesIngress
+
+/// What no recording holds of the input rule (wire/claude-client.md §1).
+struct TurnInputTests {
+  private static func user(_ texts: String...) -> JSONValue {
+    ["role": "user", "content": .array(texts.map { ["type": "text", "text": .string($0)] })]
+  }
+
+  private static func assistant(_ texts: String...) -> JSONValue {
+    ["role": "assistant", "content": .array(texts.map { ["type": "text", "text": .string($0)] })]
+  }
+
+  private static func read(_ messages: JSONValue..., session: String = "s") throws -> TurnInput {
+    try TurnInput.ofClaudeCode(messages, clientSession: session)
+  }
+
+  private static func texts(_ input: TurnInput) -> [String] { input.messages.map(\.text) }
+
+  private static let reminder = "<system-reminder>\nbe good\n</system-reminder>"
+
+  @Test("a prompt has the same id in each retry, however the client writes it")
+  func retry() throws {
+    let first = try Self.read(Self.user(Self.reminder, "do it"))
+    let string = try Self.read(["role": "user", "content": "do it"])
+    let cached = try Self.read([
+      "role": "user", "content": [["type": "text", "text": "do it\n", "cache_control": ["type": "ephemeral"]]],
+    ])
+    #expect(first.messages.map(\.clientID) == string.messages.map(\.clientID))
+    #expect(first.messages.map(\.clientID) == cached.messages.map(\.clientID))
+    #expect(first.messagesBefore == 0)
+  }
+
+  @Test("the same words at another place, after a compaction or in another client's session are new")
+  func places() throws {
+    let inputs = [
+      try Self.read(Self.user("again")), try Self.read(Self.user("again"), session: "t"),
+      try Self.read(Self.user("again"), Self.assistant("ok"), Self.user("again")),
+      try Self.read(Self.user("This session is being continued from a previous conversation…", "again")),
+    ]
+    #expect(Set(inputs.map { $0.messages[0].clientID }).count == 4)
+    #expect(inputs[3].messagesBefore == nil && inputs[2].messagesBefore == 2)
+  }
+
+  @Test("after a failed turn the client merges both prompts: the first keeps its id, the second is new")
+  func merged() throws {
+    let first = try Self.read(Self.user(Self.reminder, "hello"))
+    let both = try Self.read(Self.user(Self.reminder, "hello\n", "NEW prompt"))
+    #expect(Self.texts(both) == ["hello", "NEW prompt"])
+    #expect(both.messages[0].clientID == first.messages[0].clientID)
+    #expect(both.messages[1].clientID != both.messages[0].clientID)
+  }
+
+  @Test("a nudge asks for the answer to be told on, with what the client kept of it")
+  func nudge() throws {
+    let nudge = "Your response above was cut off mid-stream. Resume directly, no apology."
+    let input = try Self.read(
+      Self.user("old"), Self.assistant("older answer"), Self.user("go"), Self.assistant("Ran `ls` → exit 0", "Half"),
+      Self.user(nudge), Self.assistant("More"), Self.user(nudge, nudge))
+    #expect(input.continues && input.messages.isEmpty)
+    #expect(input.heldTexts == ["Ran `ls` → exit 0", "Half", "More"])
+  }
+
+  @Test("a new prompt behind nudges is a prompt")
+  func promptBehindNudges() throws {
+    let input = try Self.read(
+      Self.user("go"), Self.assistant("Half"),
+      Self.user("Your response above was cut off mid-stream. Resume directly.", "NEW prompt"))
+    #expect(!input.continues && Self.texts(input) == ["NEW prompt"])
+  }
+
+  @Test("an interruption is a mark, not a prompt")
+  func interruption() throws {
+    let input = try Self.read(
+      Self.user("go"), Self.assistant("be"), Self.user("[Request interrupted by user]\n", "after esc"))
+    #expect(input.isAbort && Self.texts(input) == ["after esc"])
+  }
+
+  @Test("tool results alone ask for nothing new")
+  func toolResults() throws {
+    let result: JSONValue = ["type": "tool_result", "tool_use_id": "t", "content": "x"]
+    let input = try Self.read(Self.user("go"), Self.assistant("calling"), ["role": "user", "content": [result]])
+    #expect(input.continues)
+  }
+
+  @Test("what the user ran in their shell is noted, and comes with their next words")
+  func shell() throws {
+    let command = Self.user("<bash-input>ls</bash-input>", "<bash-stdout>a.txt</bash-stdout>")
+    #expect(try Self.read(command).isShellOnly)
+    let next = try Self.read(command, Self.assistant(SideAnswer.noted), Self.user("what is it?"))
+    #expect(!next.isShellOnly)
+    #expect(
+      next.messages.flatMap(\.parts) == [
+        .text("<bash-input>ls</bash-input>"), .text("<bash-stdout>a.txt</bash-stdout>"), .text("what is it?"),
+      ])
+    let later = try Self.read(
+      command, Self.assistant(SideAnswer.noted), Self.user("what is it?"), Self.assistant("a file"), Self.user("ok"))
+    #expect(later.messages.flatMap(\.parts) == [.text("ok")])
+  }
+
+  @Test("a remote image is refused and named, never fetched")
+  func remoteImage() throws {
+    let message: JSONValue = [
+      "role": "user", "content": [["type": "image", "source": ["type": "url", "url": "http://127.0.0.1:9/x.png"]]],
+    ]
+    #expect(throws: CentaurError.self) { try TurnInput.ofSDK([message]) }
+    do {
+      _ = try TurnInput.ofSDK([message])
+    } catch {
+      #expect(error.code == .unsupported && error.parameter == "messages[0].content[0].source")
+    }
+  }
+
+  @Test("images and documents are parts of the message, in their order")
+  func attachments() throws {
+    let message: JSONValue = [
+      "role": "user",
+      "content": [
+        ["type": "image", "source": ["type": "base64", "media_type": "image/png", "data": "AAAA"]],
+        ["type": "text", "text": "[Image: source: /tmp/1.png]"], ["type": "text", "text": "what is it"],
+        [
+          "type": "document", "title": "a.pdf",
+          "source": ["type": "base64", "media_type": "application/pdf", "data": "BB"],
+        ],
+        ["type": "document", "source": ["type": "text", "media_type": "text/plain", "data": "hi"]],
+      ],
+    ]
+    let parts = try TurnInput.ofClaudeCode([message], clientSession: "s").messages.flatMap(\.parts)
+    #expect(
+      parts == [
+        .image(dataURL: "data:image/png;base64,AAAA"), .text("what is it"),
+        .file(name: "a.pdf", dataURL: "data:application/pdf;base64,BB"),
+        .file(name: nil, dataURL: "data:text/plain;base64,aGk="),
+      ])
+  }
+
+  @Test("a program's request is its last message, with what came before as history")
+  func sdk() throws {
+    let request = try MessagesRequest([
+      "model": "m", "system": "be brief",
+      "messages": [Self.user("My name is Ada."), Self.assistant("Noted."), Self.user("who", "am I?")],
+    ])
+    let reading = TurnReading(request, headers: RequestHeaders([:]))
+    let turn = try reading.turn(try reading.input()).0
+    #expect(turn.input == [Message(parts: [.text("who"), .text("am I?")])])
+    #expect(turn.history().map(\.text) == ["My name is Ada.", "Noted."])
+    #expect(turn.instructions == "be brief" && turn.session == .fresh)
+  }
+}
