@@ -60,11 +60,11 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
     EventStream.response(headers: headers + more) { writer in
       var translator = translator
-      try await writer.write(contentsOf: translator.start().map(\.frame))
+      try await writer.write(contentsOf: translator.start().map { $0.frame })
       try await follow { batch in
         // What came together leaves together: one way to the socket for all frames, each still a chunk of its own.
         var frames = batch.isEmpty ? [translator.keepAlive.frame] : []
-        for event in batch { frames += translator.fold(event).map(\.frame) }
+        for event in batch { frames += translator.fold(event).map { $0.frame } }
         if translator.isFinished, let closing { frames.append(closing) }
         if !frames.isEmpty { try await writer.write(contentsOf: frames) }
         return !translator.isFinished
