@@ -214,10 +214,12 @@ extension SessionDrive {
     var turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(request) { turn.events.append(Self.notRewound(turn.execution.id)) }
-    let events = history.map { EventDraft(.messageAppended($0)) } + turn.events
+    // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
+    let start = isWaitingForTurn ? startEvents(turn.execution) : nil
+    let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
     let written = try await commit(
       events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes, replies: [turn.reply])
-    return try await begin(turn, written)
+    return try await begin(turn, written, startedWith: start?.model)
   }
 
   /// Whether the client's user went back to an earlier point of the conversation and goes on from there.
@@ -238,13 +240,21 @@ extension SessionDrive {
   }
 
   /// Puts an admitted turn in line; it starts at once where nothing runs.
-  func begin(_ turn: NewTurn, _ written: [SessionEvent]) async throws -> AdmittedTurn {
+  /// - Parameter model: of a turn whose start is in the log already
+  func begin(
+    _ turn: NewTurn, _ written: [SessionEvent], startedWith model: String? = nil
+  ) async throws -> AdmittedTurn {
     var execution = turn.execution
     let first = written.first { $0.executionID == execution.id }?.seq ?? 0
     execution.firstSeq = first
-    queue.append(QueuedTurn(execution: execution, input: turn.input))
     let admitted = try admitted(execution, turn.reply, isReplay: false)
-    await startNextTurn()
+    let queued = QueuedTurn(execution: execution, input: turn.input)
+    if let model {
+      await run(queued, model: model)
+    } else {
+      queue.append(queued)
+      await startNextTurn()
+    }
     return admitted
   }
 

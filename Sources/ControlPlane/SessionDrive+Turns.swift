@@ -12,23 +12,33 @@ extension SessionDrive {
     cancel(.idle)
     guard let process, process.isReady else { return startProcess() }
     queue.removeFirst()
-    do {
-      let (model, warning) = chooseModel(next.execution.options.requestedModel)
-      var events = [EventDraft(.executionStarted(model: model), execution: next.execution.id)]
-      if let warning { events.append(EventDraft(warning, execution: next.execution.id)) }
-      try await commit(events)
-      var execution = next.execution
-      execution.status = .running
-      running = RunningTurn(execution: execution)
-      services.metrics.turnsStarted.increment()
-      let id = execution.id
-      schedule(.turnLimit, after: services.configuration.limits.turn) { await $0.turnLimitReached(id) }
-      let turn = HarnessTurn(
-        execution: execution.id, input: next.input, model: model, options: execution.options)
-      await drive { $0.begin(turn) }
-    } catch {
-      await lost(error)
-    }
+    let (model, started) = startEvents(next.execution)
+    do { try await commit(started) } catch { return await lost(error) }
+    await run(next, model: model)
+  }
+
+  /// Whether a turn that comes now needs to wait for nothing.
+  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.isReady == true }
+
+  /// What the log says of a turn that starts, and the model that it runs.
+  func startEvents(_ execution: Execution) -> (model: String, events: [EventDraft]) {
+    let (model, warning) = chooseModel(execution.options.requestedModel)
+    let payloads = [.executionStarted(model: model), warning].compactMap(\.self)
+    return (model, payloads.map { EventDraft($0, execution: execution.id) })
+  }
+
+  /// Gives a turn whose start is in the log to the harness.
+  func run(_ turn: QueuedTurn, model: String) async {
+    services.capacity.isBusy(turn.execution.sessionID)
+    cancel(.idle)
+    var execution = turn.execution
+    execution.status = .running
+    running = RunningTurn(execution: execution)
+    services.metrics.turnsStarted.increment()
+    let id = execution.id
+    schedule(.turnLimit, after: services.configuration.limits.turn) { await $0.turnLimitReached(id) }
+    let given = HarnessTurn(execution: id, input: turn.input, model: model, options: execution.options)
+    await drive { $0.begin(given) }
   }
 
   private func chooseModel(_ requested: String?) -> (String, EventPayload?) {

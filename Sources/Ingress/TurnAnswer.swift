@@ -60,17 +60,17 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
     EventStream.response(headers: headers + more) { writer in
       var translator = translator
-      for event in translator.start() { try await writer.write(event.frame) }
+      try await writer.write(contentsOf: translator.start().map { $0.frame })
       try await follow { batch in
-        if batch.isEmpty { try await writer.write(translator.keepAlive.frame) }
-        for event in batch {
-          for wireEvent in translator.fold(event) { try await writer.write(wireEvent.frame) }
-        }
+        // What came together leaves together: one way to the socket for all frames, each still a chunk of its own.
+        var frames = batch.isEmpty ? [translator.keepAlive.frame] : []
+        for event in batch { frames += translator.fold(event).map { $0.frame } }
+        if translator.isFinished, let closing { frames.append(closing) }
+        if !frames.isEmpty { try await writer.write(contentsOf: frames) }
         return !translator.isFinished
       }
       // The log's tail ended before the turn did: the server is going down. The client sees a cut, and comes back.
       guard translator.isFinished else { throw CutShort() }
-      if let closing { try await writer.write(closing) }
     }
   }
 

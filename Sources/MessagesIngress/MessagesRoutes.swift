@@ -107,7 +107,7 @@ public struct MessagesRoutes: Sendable {
     events += [MessagesEvent("message_delta", [("delta", delta), ("usage", usage)]), MessagesEvent("message_stop")]
     let written = events
     return EventStream.response { writer in
-      for event in written { try await writer.write(event.frame) }
+      try await writer.write(contentsOf: written.map(\.frame))
     }
   }
 }

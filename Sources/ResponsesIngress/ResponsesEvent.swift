@@ -17,8 +17,7 @@ struct ResponsesEvent: WireEvent, Hashable {
   /// A whole answer that is known at once.
   static func stream(_ events: [ResponsesEvent]) -> Response {
     EventStream.response { writer in
-      for event in events { try await writer.write(event.frame) }
-      try await writer.write(done)
+      try await writer.write(contentsOf: events.map(\.frame) + [done])
     }
   }
 }

@@ -1,3 +1,4 @@
+import Dispatch
 import GRDB
 import SessionModel
 
@@ -5,6 +6,9 @@ import SessionModel
 ///
 /// A commit that comes while a transaction runs waits for the next one with all others that came meanwhile. No timer:
 /// alone, a commit starts at once; under load, the length of a transaction sets the size of the next.
+///
+/// Concurrency: the actor has a thread of its own and writes on it. A commit goes there and back and to no other
+/// thread on the way; what waits in line for the actor while it writes is the next batch.
 actor CommitQueue {
   private struct Waiting {
     var commit: SessionCommit
@@ -14,10 +18,13 @@ actor CommitQueue {
   /// More in one transaction would let readers wait for nothing.
   private static let maximumBatch = 256
 
+  private let writer = WriterExecutor()
   private let pool: DatabasePool
   private let faults: StoreFaults
   private var waiting: [Waiting] = []
-  private var isWriting = false
+  private var isWriteDue = false
+
+  nonisolated var unownedExecutor: UnownedSerialExecutor { writer.asUnownedSerialExecutor() }
 
   init(pool: DatabasePool, faults: StoreFaults) {
     self.pool = pool
@@ -27,33 +34,35 @@ actor CommitQueue {
   func commit(_ commit: SessionCommit) async throws -> CommitResult {
     try await withCheckedThrowingContinuation { continuation in
       waiting.append(Waiting(commit: commit, continuation: continuation))
-      guard !isWriting else { return }
-      isWriting = true
-      // Owned by the queue: it ends when nobody waits.
-      Task { await self.drain() }
+      writeSoon()
     }
   }
 
-  private func drain() async {
-    while !waiting.isEmpty {
-      let batch = Array(waiting.prefix(Self.maximumBatch))
-      waiting.removeFirst(batch.count)
-      let commits = batch.map(\.commit)
-      let faults = faults
-      do {
-        let results = try await pool.write { db in
-          try faults.check(.begin)
-          let results = try commits.map { commit in try CommitQueue.apply(commit, db) }
-          try faults.check(.commit)
-          return results
-        }
-        for (waiting, result) in zip(batch, results) { waiting.continuation.resume(with: result) }
-      } catch {
-        let failure = CentaurError(.storeUnavailable, "The store cannot be written.")
-        for waiting in batch { waiting.continuation.resume(throwing: failure) }
+  /// Writes behind the commits that stand in line for the actor already.
+  private func writeSoon() {
+    guard !isWriteDue, !waiting.isEmpty else { return }
+    isWriteDue = true
+    // Owned by the queue: it ends when it has written.
+    Task { write() }
+  }
+
+  private func write() {
+    let batch = Array(waiting.prefix(Self.maximumBatch))
+    waiting.removeFirst(batch.count)
+    do {
+      let results = try pool.write { db in
+        try faults.check(.begin)
+        let results = try batch.map { waiting in try CommitQueue.apply(waiting.commit, db) }
+        try faults.check(.commit)
+        return results
       }
+      for (waiting, result) in zip(batch, results) { waiting.continuation.resume(with: result) }
+    } catch {
+      let failure = CentaurError(.storeUnavailable, "The store cannot be written.")
+      for waiting in batch { waiting.continuation.resume(throwing: failure) }
     }
-    isWriting = false
+    isWriteDue = false
+    writeSoon()
   }
 
   /// One session's step in a savepoint; its own errors undo it alone.
@@ -73,6 +82,16 @@ actor CommitQueue {
       return .rollback
     }
     return result
+  }
+}
+
+/// Runs the queue's work on one thread at a time that may block: a transaction waits for the disk.
+private final class WriterExecutor: SerialExecutor {
+  private let queue = DispatchQueue(label: "centaur.store")
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
   }
 }
 

@@ -13,8 +13,8 @@ enum EventStreamResponse {
       try await writer.write(ByteBuffer(string: ": subscribed\n\n"))
       try await events.read(quietAfter: keepAlive, wakes: client.onLeave) { batch in
         guard !client.hasLeft else { return false }
-        if batch.isEmpty { try await writer.write(ByteBuffer(string: ": quiet\n\n")) }
-        for event in batch { try await writer.write(frame(event)) }
+        try await writer.write(
+          contentsOf: batch.isEmpty ? [ByteBuffer(string: ": quiet\n\n")] : batch.map(frame))
         return true
       }
     }

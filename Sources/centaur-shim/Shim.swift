@@ -263,22 +263,36 @@ struct Shim {
   private mutating func feedConnections() {
     var gone: [Int32] = []
     for index in connections.indices {
-      if connections[index].fence != nil {
-        lastSeenServer = Descriptors.now
-        while !connections[index].isFull, connections[index].offset < spool.end {
-          let bytes = spool.read(at: connections[index].offset, upTo: 64 << 10)
-          guard !bytes.isEmpty else { break }
-          connections[index].send(.output(offset: connections[index].offset, bytes: bytes))
-          connections[index].offset += Int64(bytes.count)
-        }
-        if let exit, !connections[index].exitSent, connections[index].offset >= spool.end {
-          connections[index].exitSent = true
-          connections[index].send(.exited(exit))
-        }
-      }
-      if !connections[index].flush() { gone.append(connections[index].descriptor) }
+      var isThere = true
+      var hasSent = false
+      // Again while the server takes all that it is given: without anything pending, no event of `poll` would tell
+      // that there is more in the spool.
+      repeat {
+        hasSent = fill(index)
+        isThere = connections[index].flush()
+      } while hasSent && isThere && !connections[index].hasPending
+      if !isThere { gone.append(connections[index].descriptor) }
     }
     for descriptor in gone { drop(descriptor) }
+  }
+
+  /// Takes from the spool what the connection may hold.
+  /// - Returns: whether there was anything.
+  private mutating func fill(_ index: Int) -> Bool {
+    guard connections[index].fence != nil else { return false }
+    lastSeenServer = Descriptors.now
+    let before = connections[index].offset
+    while !connections[index].isFull, connections[index].offset < spool.end {
+      let bytes = spool.read(at: connections[index].offset, upTo: 64 << 10)
+      guard !bytes.isEmpty else { break }
+      connections[index].send(.output(offset: connections[index].offset, bytes: bytes))
+      connections[index].offset += Int64(bytes.count)
+    }
+    if let exit, !connections[index].exitSent, connections[index].offset >= spool.end {
+      connections[index].exitSent = true
+      connections[index].send(.exited(exit))
+    }
+    return connections[index].offset > before
   }
 
   private mutating func drop(_ descriptor: Int32) {

@@ -174,43 +174,63 @@ private struct JSONParser {
   private mutating func string() throws -> String {
     position += 1
     let start = position
-    while true {
-      guard position < bytes.count else { throw error("unexpected end in a string") }
-      let byte = bytes[position]
-      if byte == UInt8(ascii: "\"") {
-        let run = bytes[start..<position]
-        position += 1
-        return try text(run)
+    skipPlainText()
+    guard try endOfRun() == UInt8(ascii: "\"") else { return try escapedString(from: start) }
+    let run = bytes[start..<position]
+    position += 1
+    return try text(UnsafeBufferPointer(rebasing: run))
+  }
+
+  /// The byte that ended a run of plain text: a quote or a backslash.
+  private func endOfRun() throws -> UInt8 {
+    guard position < bytes.count else { throw error("unexpected end in a string") }
+    guard bytes[position] >= 0x20 else { throw error("a control character in a string") }
+    return bytes[position]
+  }
+
+  /// Moves to the next quote, backslash or control character, eight bytes at a time: most of a body is plain text.
+  private mutating func skipPlainText() {
+    let words = UnsafeRawBufferPointer(bytes)
+    while position + 8 <= words.count {
+      let word = UInt64(littleEndian: words.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+      let ends = Self.bytes(of: word, below: 0x20) | Self.bytes(of: word ^ 0x2222_2222_2222_2222, below: 1)
+        | Self.bytes(of: word ^ 0x5C5C_5C5C_5C5C_5C5C, below: 1)
+      if ends != 0 {
+        position += ends.trailingZeroBitCount / 8
+        return
       }
-      if byte == UInt8(ascii: "\\") { return try escapedString(from: start) }
-      if byte < 0x20 { throw error("a control character in a string") }
+      position += 8
+    }
+    while position < bytes.count {
+      let byte = bytes[position]
+      if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return }
       position += 1
     }
   }
 
-  private func text(_ run: Slice<UnsafeBufferPointer<UInt8>>) throws -> String {
+  /// Marks with its high bit each byte that is below `limit` (at most 128). Exact up to the lowest mark; above it
+  /// borrows may leave others.
+  private static func bytes(of word: UInt64, below limit: UInt64) -> UInt64 {
+    (word &- limit &* 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080
+  }
+
+  private func text(_ run: UnsafeBufferPointer<UInt8>) throws -> String {
     guard let text = String(validating: run, as: UTF8.self) else { throw error("a string is not UTF-8") }
     return text
   }
 
   private mutating func escapedString(from start: Int) throws -> String {
-    var decoded: [UInt8] = Array(bytes[start..<position])
+    var decoded = Array(bytes[start..<position])
     while true {
-      guard position < bytes.count else { throw error("unexpected end in a string") }
-      let byte = bytes[position]
-      switch byte {
-      case UInt8(ascii: "\""):
+      guard try endOfRun() == UInt8(ascii: "\\") else {
         position += 1
-        guard let text = String(validating: decoded, as: UTF8.self) else { throw error("a string is not UTF-8") }
-        return text
-      case UInt8(ascii: "\\"):
-        position += 1
-        try escape(into: &decoded)
-      case 0..<0x20: throw error("a control character in a string")
-      default:
-        decoded.append(byte)
-        position += 1
+        return try decoded.withUnsafeBufferPointer { try text($0) }
       }
+      position += 1
+      try escape(into: &decoded)
+      let run = position
+      skipPlainText()
+      decoded.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[run..<position]))
     }
   }
 

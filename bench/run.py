@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""`make bench`: what Centaur costs, measured against baselines in the same run. bench/README.md tells how.
+
+`bench/run.py --quick` does less of everything; `--only PART…` measures some parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("CENTAUR_PROGRAM", str(ROOT / ".build/release/centaur"))
+sys.path.insert(0, str(ROOT / "conformance"))
+sys.dont_write_bytecode = True
+
+import figures  # noqa: E402
+import litellm_proxy  # noqa: E402
+import measure  # noqa: E402
+from centaur_server import PROGRAM, ServerFailed, end_processes_of  # noqa: E402
+from programs import Backend, BenchFailed, load_http  # noqa: E402
+
+PARTS = ("start", "first", "streams", "replay", "turns", "history")
+
+
+class LiteLLM:
+    """What the proxy does, as far as it can be had here."""
+
+    def __init__(self):
+        self.streams: dict[int, float] = {}
+        self.start: float | None = None
+        self.memory: float | None = None
+
+    def measure(self, bench: measure.Bench) -> None:
+        """Takes, for each number of clients, the better of its two dialects and of one worker or two."""
+        version = litellm_proxy.install()
+        backend = Backend(20, 16)
+        best: dict[int, str] = {}
+        try:
+            for workers in (1, 2):
+                proxy = litellm_proxy.LiteLLMProxy(bench.directory, backend, workers)
+                try:
+                    if workers == 1:
+                        self.start, self.memory = proxy.start_seconds, proxy.resident_megabytes
+                    for path, marker in (("/v1/chat/completions", '"content":"'), ("/v1/responses", "output_text.delta")):
+                        for clients in (1, 16):
+                            if clients == 1 and workers == 2:
+                                continue
+                            found = load_http(
+                                proxy.port, litellm_proxy.chat_request(path), marker, clients=clients,
+                                turns=bench.times(60, 20) if clients == 1 else bench.times(12, 4),
+                                warm=5 if clients == 1 else 1)
+                            if found.streams_a_second > self.streams.get(clients, 0):
+                                self.streams[clients] = found.streams_a_second
+                                best[clients] = f"{path}, {workers} worker{'s' if workers > 1 else ''}"
+                finally:
+                    proxy.end()
+        finally:
+            backend.end()
+        bench.notes.append(
+            f"LiteLLM proxy {version} at its best: 1 client: {best[1]}; 16 clients: {best[16]}; its start and memory are "
+            "those of one worker")
+
+
+def run(bench: measure.Bench, parts: set[str]) -> None:
+    litellm = LiteLLM()
+    if parts & {"start", "streams"}:
+        say("the LiteLLM proxy")
+        try:
+            litellm.measure(bench)
+        except (BenchFailed, OSError) as failure:
+            bench.notes.append(f"no LiteLLM baseline: {failure}")
+    if "start" in parts:
+        say("start and memory")
+        measure.start_and_memory(bench, litellm.start, litellm.memory)
+    with bench.server() as server:
+        if "first" in parts:
+            say("time to first byte")
+            measure.first_byte(bench, server)
+        if "streams" in parts:
+            say("streams a second")
+            measure.streams(bench, server, litellm.streams)
+        if "replay" in parts:
+            say("replay")
+            measure.replay(bench, server)
+        if "turns" in parts:
+            say("a long session")
+            measure.long_session(bench, server)
+        if "history" in parts:
+            say("a long history")
+            measure.long_history(bench, server)
+    measure.disk(bench)
+
+
+def say(part: str) -> None:
+    print(f"measuring: {part}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="do less of everything")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts alone")
+    options = parser.parse_args()
+    if not PROGRAM.exists():
+        print(f"{PROGRAM} is missing: run `make release`", file=sys.stderr)
+        return 1
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65536), most))
+    begun = time.monotonic()
+    # On the project's own disk: a temporary directory in memory would make durable writes free.
+    (ROOT / ".cache").mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="bench-run-", dir=ROOT / ".cache"))
+    bench = measure.Bench(directory, options.quick)
+    try:
+        run(bench, set(options.only))
+    except (BenchFailed, ServerFailed, OSError) as failure:
+        print(f"the bench failed: {failure}", file=sys.stderr)
+        return 1
+    finally:
+        end_processes_of(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+    file = figures.write(bench.figures, bench.notes, options.quick)
+    print(f"\n{figures.table(bench.figures)}\n")
+    for note in bench.notes:
+        print(f"· {note}")
+    print(f"\n{time.monotonic() - begun:.0f} s; written to {file.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
