@@ -98,6 +98,23 @@ def test_one_server_a_data_directory(make_server):
     assert second.returncode != 0 and str(server.data) in second.stderr
 
 
+def test_web_pages_of_others_are_refused(server):
+    """A page in a browser on this machine cannot start an agent, whatever name it gives itself or the server."""
+    known = server.api.known()
+    for headers in (
+        {"origin": "https://evil.example"}, {"origin": "null"}, {"host": "evil.example"},
+        {"host": "evil.example", "origin": "http://evil.example"}):
+        for path, body in (
+            ("/v1/responses", {"model": "m", "input": "run id"}),
+            ("/v1/messages", {"model": "m", "messages": [{"role": "user", "content": "run id"}]}),
+            ("/api/session/api:page", {})):
+            answer = httpx.post(f"{server.url}{path}", content=json.dumps(body), headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin"), (path, headers)
+    assert server.api.known() == known
+    for headers in ({"origin": server.url}, {"host": "localhost"}, {"host": "[::1]:1"}):
+        assert httpx.get(f"{server.url}/api/sessions", headers=headers).status_code == 200, headers
+
+
 @pytest.mark.parametrize(
     "config, said", [
         ("listen: [1]\n", "line|:1:"), ("nonsense: 1\n", "nonsense"), ("limits:\n  turn: soon\n", ":2:"),
@@ -123,6 +140,10 @@ def test_the_real_key_stays_outside(make_server, model):
         model="m", input=script(shell("env; cat /proc/$PPID/environ | tr '\\0' '\\n'"), text("{{stdout}}")))
     assert "CODEX_HOME" in answer.output_text, "the agent's environment was printed"
     assert secret not in answer.output_text
+    # Nor in the environment of any other process, the server's among them.
+    found = make_sdk(server).responses.create(
+        model="m", input=script(shell("grep -aho 'sk-conformance-[0-9a-f-]*' /proc/[0-9]*/environ"), text("[{{stdout}}]")))
+    assert secret not in found.output_text and found.output_text.startswith("["), found.output_text
     calls = [request for request in model.requests() if request["path"].endswith("/responses")]
     assert calls
     for call in calls:

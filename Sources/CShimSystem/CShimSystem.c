@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -71,8 +72,19 @@ int centaur_lock_file(const char *path) {
   int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (descriptor < 0) return -1;
   if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    int saved = errno;
     close(descriptor);
+    errno = saved;
     return -1;
   }
   return descriptor;
 }
+
+void centaur_forget_environment(const char *name) {
+  char *value = getenv(name);
+  /* The bytes lie in the block that the kernel shows: `unsetenv` would only drop the pointer to them. */
+  if (value != NULL) explicit_bzero(value, strlen(value));
+  unsetenv(name);
+}
+
+void centaur_be_private(void) { prctl(PR_SET_DUMPABLE, 0); }

@@ -14,7 +14,7 @@ struct Composition {
   func providers(standIn: ListeningPort) -> [String: ModelProvider] {
     var providers: [String: ModelProvider] = [:]
     for (name, provider) in configuration.providers {
-      let usesMessages = Self.usesMessages(provider)
+      let usesMessages = provider.dialect == .anthropic
       if configuration.usesStandInModel {
         providers[name] = ModelProvider(
           baseURL: { "http://127.0.0.1:\(await standIn.value)" }, baseIncludesVersion: false,
@@ -30,9 +30,15 @@ struct Composition {
     return providers
   }
 
-  /// Anthropic's base addresses have no version in them and take the key in a header of its own; OpenAI's have.
-  private static func usesMessages(_ provider: ServerConfiguration.Provider) -> Bool {
-    provider.baseURL.hasPrefix("https://api.anthropic.com")
+  /// What a person must know of keys that are not there; nothing where the scripted model answers.
+  var missingKeys: [String] {
+    guard !configuration.usesStandInModel else { return [] }
+    let used = Set(configuration.harnesses.values.map(\.provider))
+    return used.sorted().compactMap { name in
+      guard let variable = configuration.providers[name]?.apiKeyEnvironment, environment[variable]?.isEmpty ?? true
+      else { return nil }
+      return "provider \(name): \(variable) is not set — its models will refuse"
+    }
   }
 
   func controlPlane(

@@ -14,13 +14,20 @@ struct DataDirectory: ~Copyable {
     do {
       try FileManager.default.createDirectory(
         atPath: absolute, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      // One that was there before may be open to others.
+      try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: absolute)
     } catch {
       throw ConfigurationError("the data directory \(absolute) cannot be made: \(error)")
     }
-    guard let lock = FileLock(path: "\(absolute)/lock") else {
-      throw ConfigurationError("another server uses the data directory \(absolute)")
+    do {
+      lock = try FileLock(path: "\(absolute)/lock")
+    } catch {
+      switch error {
+      case .isHeld: throw ConfigurationError("another server uses the data directory \(absolute)")
+      case .cannotOpen(let reason):
+        throw ConfigurationError("the data directory \(absolute) cannot be used: \(reason)")
+      }
     }
-    self.lock = lock
     self.path = absolute
   }
 

@@ -5,11 +5,19 @@ import Glibc
 struct FileLock: ~Copyable {
   private let descriptor: Int32
 
-  /// Nil where another process holds it.
-  init?(path: String) {
+  /// - Throws: `FileLockError`
+  init(path: String) throws(FileLockError) {
     descriptor = centaur_lock_file(path)
-    if descriptor < 0 { return nil }
+    guard descriptor < 0 else { return }
+    let number = errno
+    throw number == EWOULDBLOCK ? .isHeld : .cannotOpen(String(cString: strerror(number)))
   }
 
   deinit { close(descriptor) }
+}
+
+enum FileLockError: Error {
+  /// By another process.
+  case isHeld
+  case cannotOpen(String)
 }

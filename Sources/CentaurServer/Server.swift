@@ -1,3 +1,4 @@
+import CShimSystem
 import ControlPlane
 import FoundationEssentials
 import Ingress
@@ -41,6 +42,11 @@ public struct Server: Sendable {
   public func run(
     notice: @escaping @Sendable (String) -> Void, onListening: @escaping @Sendable (String) -> Void
   ) async throws {
+    // The keys are copied by now: agents that run as the same user must not find them here.
+    centaur_be_private()
+    for provider in configuration.providers.values {
+      if let variable = provider.apiKeyEnvironment { centaur_forget_environment(variable) }
+    }
     let data = try DataDirectory(configuration.data)
     let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
     let ids = IdentifierSource { UInt64(clock.now.milliseconds) }
@@ -53,6 +59,7 @@ public struct Server: Sendable {
     }
     let backend = ProcessSandbox(shim: try Composition.shimPath(), environment: environment)
     if let warning = backend.startupNotice { notice(warning) }
+    for warning in composition.missingKeys { notice(warning) }
     if configuration.usesStandInModel {
       notice("model: scripted stand-in — no model is asked, answers follow a script")
     }
@@ -72,7 +79,9 @@ public struct Server: Sendable {
       configuration: .init(
         address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: nil),
       onServerRunning: { channel in
-        onListening("http://\(configuration.listen.host):\(channel.localAddress?.port ?? 0)")
+        var address = configuration.listen
+        address.port = channel.localAddress?.port ?? 0
+        onListening("http://\(address)")
       },
       logger: logger)
     var services: [any Service] = [application, GatewayService(gateway: gateway)]

@@ -21,6 +21,7 @@ struct ServerRoutes {
   func router() -> Router<EdgeRequestContext> {
     let router = Router(context: EdgeRequestContext.self)
     router.add(middleware: RequestErrors(ids: ids))
+    router.add(middleware: ForeignRequests(hosts: configuration.hosts))
     router.get("/healthz") { _, _ in plain("ok\n") }
     router.get("/readyz") { _, _ in
       // The store answers: that is what a request needs first.

@@ -1,4 +1,5 @@
 public import ControlPlane
+import Foundation
 public import SessionModel
 
 /// What a client of any dialect may ask for by our own headers.
@@ -18,7 +19,7 @@ public struct CentaurHeaders: Sendable {
 
   /// - Throws: `CentaurError` with `threadKeyTooLong`, `threadKeyMalformed`, `invalidValue`
   public init(_ headers: RequestHeaders, model: String?) throws(CentaurError) {
-    threadKey = if let key = headers["x-centaur-thread-key"] { try ThreadKey(key) } else { nil }
+    threadKey = if let key = headers["x-centaur-thread-key"] { try ThreadKey(headerValue: key) } else { nil }
     harness = headers["x-centaur-harness"].map(HarnessName.init(rawValue:))
     let prefix = "centaur/"
     let named = model.flatMap { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : nil }
@@ -49,11 +50,17 @@ public struct CentaurHeaders: Sendable {
 }
 
 extension ThreadKey {
-  /// A header holds ASCII; what is not is percent-encoded.
+  /// Reads what `headerValue` gave; a key that was never encoded stays as it is.
+  /// - Throws: `CentaurError` with `threadKeyTooLong` or `threadKeyMalformed`
+  public init(headerValue text: String) throws(CentaurError) {
+    try self.init(text.removingPercentEncoding ?? text)
+  }
+
+  /// A header holds ASCII; what is not is percent-encoded, and so is the percent sign.
   public var headerValue: String {
     var value = ""
     for byte in rawValue.utf8 {
-      if (0x20...0x7E).contains(byte) {
+      if (0x20...0x7E).contains(byte), byte != UInt8(ascii: "%") {
         value.unicodeScalars.append(Unicode.Scalar(byte))
       } else {
         let digits = String(byte, radix: 16, uppercase: true)

@@ -14,6 +14,7 @@ extension CentaurError {
     return switch code.category {
     case .invalidRequest: .badRequest
     case .authentication: .unauthorized
+    case .forbidden: .forbidden
     case .notFound: .notFound
     case .conflict: .conflict
     case .tooLarge: .contentTooLarge

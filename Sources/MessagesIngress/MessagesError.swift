@@ -44,6 +44,7 @@ public enum MessagesError {
     return switch error.code.category {
     case .invalidRequest, .conflict: "invalid_request_error"
     case .authentication: "authentication_error"
+    case .forbidden: "permission_error"
     case .notFound: "not_found_error"
     case .tooLarge: "request_too_large"
     case .rateLimited: "rate_limit_error"

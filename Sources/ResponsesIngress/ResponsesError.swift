@@ -44,7 +44,7 @@ public enum ResponsesError {
   static func body(_ error: CentaurError) -> JSONValue {
     [
       "error": [
-        "message": .string(error.message), "type": .string(type(error.code)), "code": .string(error.code.rawValue),
+        "message": .string(error.message), "type": .string(type(error)), "code": .string(error.code.rawValue),
         "param": JSONValue(error.parameter),
       ]
     ]
@@ -55,9 +55,14 @@ public enum ResponsesError {
     code.category == .unavailable || code.category == .rateLimited
   }
 
-  private static func type(_ code: CentaurError.Code) -> String {
-    switch code.category {
-    case .invalidRequest, .notFound, .conflict, .tooLarge: "invalid_request_error"
+  private static func type(_ error: CentaurError) -> String {
+    switch error.code {
+    case .providerRateLimit, .providerQuota: return "rate_limit_error"
+    case .contextWindowExceeded: return "invalid_request_error"
+    default: break
+    }
+    return switch error.code.category {
+    case .invalidRequest, .notFound, .conflict, .tooLarge, .forbidden: "invalid_request_error"
     case .authentication: "authentication_error"
     case .rateLimited: "rate_limit_error"
     case .unavailable, .upstream, .internalFailure: "server_error"

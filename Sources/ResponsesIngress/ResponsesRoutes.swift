@@ -53,8 +53,13 @@ public struct ResponsesRoutes: Sendable {
         keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
       guard !body.streams else { return answer.stream(closing: ResponsesEvent.done) }
       let whole = try await answer.whole()
-      if case .failed(let failure)? = whole.outcome { throw CentaurError(failure) }
-      return .json(whole.response, headers: answer.headers)
+      guard case .failed(let failure)? = whole.outcome else {
+        return .json(whole.response, headers: answer.headers)
+      }
+      var failed = ResponsesError.response(
+        CentaurError(failure), isCodex: headers.areCodex, responseID: admitted.reply.wireID, now: clock.now)
+      failed.headers.append(contentsOf: answer.headers)
+      return failed
     } catch is ClientLeft {
       return Response(status: .badRequest)
     } catch {

@@ -38,9 +38,9 @@ struct TurnReading {
   }
 
   private func echo(_ input: TurnInput) -> ReplyEcho {
-    let summary = request.body["reasoning"]?["summary"].map { !$0.isNull } ?? false
+    let summary = request.body["reasoning"]?["summary"].flatMap { $0.isNull ? nil : $0.string != "none" }
     return ReplyEcho(
-      body: request.body, isCodex: isCodex, showsWork: summary || metadata.isLite,
+      body: request.body, isCodex: isCodex, showsWork: summary ?? isCodex,
       showsItems: headers["x-centaur-items"] == "full" && !isCodex, heldItemIDs: input.heldItemIDs)
   }
 

@@ -18,6 +18,8 @@ public struct CentaurError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The caller's request is wrong and will be wrong again.
     case invalidRequest
     case authentication
+    /// Known, and not allowed.
+    case forbidden
     case notFound
     case conflict
     case tooLarge
@@ -61,6 +63,7 @@ extension CentaurError.Code {
   public static let unknownHarness = Self("unknown_harness", .invalidRequest)
   public static let unknownPersona = Self("unknown_persona", .invalidRequest)
   public static let bodyTooLarge = Self("body_too_large", .tooLarge)
+  public static let foreignOrigin = Self("foreign_origin", .forbidden)
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
   public static let modelNotFound = Self("model_not_found", .notFound)
@@ -96,7 +99,7 @@ extension CentaurError.Code {
   public static let all: [Self] = [
     .invalidJSON, .invalidType, .missingField, .invalidValue,
     .emptyInput, .unsupported, .threadKeyTooLong, .threadKeyMalformed,
-    .unknownHarness, .unknownPersona, .bodyTooLarge, .sessionNotFound,
+    .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .tooManyTurns, .shuttingDown, .turnCancelled, .turnTimeLimit,

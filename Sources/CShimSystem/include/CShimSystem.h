@@ -20,7 +20,15 @@ int centaur_become_subreaper(void);
 int centaur_signal_descriptor(void);
 
 /// Opens a file and locks it for this process alone, until the descriptor is closed.
-/// @return a descriptor, or -1 where another process holds the lock.
+/// @return a descriptor, or -1 with an errno: EWOULDBLOCK where another process holds the lock.
 int centaur_lock_file(const char *path);
+
+/// Empties an environment variable where the system shows it (`/proc/<pid>/environ`) and where children inherit it.
+/// Whoever needs the value must have copied it before.
+void centaur_forget_environment(const char *name);
+
+/// No other process of this user may look into this one: no `/proc/<pid>/environ` or `mem`, no ptrace, no core dump.
+/// Root may.
+void centaur_be_private(void);
 
 #endif

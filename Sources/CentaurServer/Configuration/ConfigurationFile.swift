@@ -27,6 +27,7 @@ struct ConfigurationFile {
           throw error(value, "'listen' must be HOST:PORT, not '\(text)'")
         }
         configuration.listen = address
+      case "hosts": configuration.hosts = try strings(value, key).map { $0.lowercased() }
       case "data": configuration.data = try string(value, key)
       case "store":
         guard try string(value, key) == "sqlite" else { throw error(value, "'store' can only be sqlite") }
@@ -62,6 +63,11 @@ struct ConfigurationFile {
         provider.baseURL = url.hasSuffix("/") ? String(url.dropLast()) : url
       case "api_key_env": provider.apiKeyEnvironment = try string(value, key)
       case "timeout": provider.timeout = try duration(value, key)
+      case "dialect":
+        guard let dialect = ServerConfiguration.Provider.Dialect(rawValue: try string(value, key)) else {
+          throw error(value, "'dialect' is one of openai, anthropic")
+        }
+        provider.dialect = dialect
       default: return false
       }
       return true

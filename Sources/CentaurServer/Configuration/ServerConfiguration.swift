@@ -23,11 +23,21 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var baseURL: String
     /// The environment variable that holds the key.
     public var apiKeyEnvironment: String?
+    /// Whose API it speaks; it decides where the key goes and whether the base URL has the version in it.
+    public var dialect: Dialect
     /// How long a provider may be silent.
     public var timeout: Duration = .seconds(600)
-    public init(baseURL: String, apiKeyEnvironment: String?) {
+    public init(baseURL: String, apiKeyEnvironment: String?, dialect: Dialect = .openAI) {
       self.baseURL = baseURL
       self.apiKeyEnvironment = apiKeyEnvironment
+      self.dialect = dialect
+    }
+
+    public enum Dialect: String, Sendable, Hashable, CaseIterable {
+      /// `Authorization: Bearer`, and a base URL such as `https://api.openai.com/v1`
+      case openAI = "openai"
+      /// `x-api-key`, and a base URL such as `https://api.anthropic.com`
+      case anthropic
     }
   }
 
@@ -69,12 +79,15 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var keepAlive: Duration = .seconds(15)
   }
 
+  /// Names by which clients reach the server, beside localhost and addresses; lower-case.
+  public var hosts: [String] = []
   public var listen = Address("127.0.0.1:8787")!
   public var data = "./data"
   public var sandbox = "process"
   public var providers: [String: Provider] = [
     "openai": Provider(baseURL: "https://api.openai.com/v1", apiKeyEnvironment: "OPENAI_API_KEY"),
-    "anthropic": Provider(baseURL: "https://api.anthropic.com", apiKeyEnvironment: "ANTHROPIC_API_KEY"),
+    "anthropic": Provider(
+      baseURL: "https://api.anthropic.com", apiKeyEnvironment: "ANTHROPIC_API_KEY", dialect: .anthropic),
   ]
   public var harnesses: [String: Harness] = [
     "codex": Harness(provider: "openai", model: "gpt-5.5", models: ["gpt-5.5"]),

@@ -63,6 +63,8 @@ public struct ProcessSandbox: SandboxBackend {
     environment["HOME"] = spec.home
     environment["TMPDIR"] = spec.temporary
     environment["LANG"] = "C.UTF-8"
+    // The data directory may lie in a repository of somebody's: it is not the agent's.
+    environment["GIT_CEILING_DIRECTORIES"] = spec.workspace.lastIndex(of: "/").map { String(spec.workspace[..<$0]) }
     let arguments =
       [shim, "run", "--dir", spec.directory, "--cwd", spec.workspace, "--orphan-after"]
       + [String(max(1, spec.orphanAfter.components.seconds)), "--"] + spec.command

@@ -1,0 +1,55 @@
+import HTTPTypes
+import Hummingbird
+import SessionModel
+
+/// Refuses what somebody else's web page sends, by a browser on this machine, to a server that trusts the machine.
+///
+/// A page may send a request anywhere; what it cannot do is hide where it comes from (`Origin`), nor, where its own name
+/// was made to point here, call us by another one (`Host`). An address as a number cannot be such a name.
+struct ForeignRequests<Context: RequestContext>: RouterMiddleware {
+  /// Names under which the server is known, beside `localhost`.
+  let hosts: [String]
+
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    if let host = request.head.authority, !isOurs(host) {
+      throw CentaurError(
+        .foreignOrigin,
+        "This server is not known as '\(Self.name(host).prefix(128))'; 'hosts' in its configuration may say so.")
+    }
+    if let origin = request.headers[.origin], !isOurs(Self.authority(origin)) {
+      throw CentaurError(.foreignOrigin, "Requests of the origin '\(origin.prefix(128))' are refused.")
+    }
+    return try await next(request, context)
+  }
+
+  private func isOurs(_ authority: String) -> Bool {
+    let name = Self.name(authority)
+    return name == "localhost" || Self.isAddress(name) || hosts.contains(name)
+  }
+
+  /// `https://host:port` → `host:port`; nothing of another form is ours.
+  private static func authority(_ origin: String) -> String {
+    for scheme in ["http://", "https://"] where origin.hasPrefix(scheme) {
+      return String(origin.dropFirst(scheme.count))
+    }
+    return ""
+  }
+
+  /// Without the port, lower-case.
+  private static func name(_ authority: String) -> String {
+    if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return String(authority[...end]) }
+    return authority.prefix { $0 != ":" }.lowercased()
+  }
+
+  private static func isAddress(_ name: String) -> Bool {
+    if name.hasPrefix("[") { return true }
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    return parts.count == 4 && parts.allSatisfy { UInt8($0) != nil }
+  }
+}
+
+extension HTTPField.Name {
+  static let origin = Self("Origin")!
+}
