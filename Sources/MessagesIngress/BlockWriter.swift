@@ -66,6 +66,13 @@ struct BlockWriter: Sendable {
   /// A text that is known as a whole.
   mutating func text(_ text: String) -> [MessagesEvent] { closeOpen() + addText(text) + closeOpen() }
 
+  /// A text that is written even where the client has it.
+  mutating func repeated(_ text: String) -> [MessagesEvent] {
+    let before = closeOpen()
+    held = []
+    return before + self.text(text)
+  }
+
   // MARK: Thinking
 
   mutating func addThinking(_ piece: String) -> [MessagesEvent] {

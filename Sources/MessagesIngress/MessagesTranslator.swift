@@ -205,6 +205,8 @@ struct MessagesTranslator: TurnTranslator {
     } else if !endsWithAnswer || echo.hasStructuredOutput || writer.content.isEmpty {
       events += writer.text(lastSaid.isEmpty ? Self.noAnswer : lastSaid)
     }
+    // The client has all of it. It takes an answer without any text for none at all and asks once more.
+    if writer.content.isEmpty { events += writer.repeated(lastSaid.isEmpty ? Self.noAnswer : lastSaid) }
     outcome = .completed
     let shown = MessageObject.usage(self.usage, isClamped: echo.isClaudeCode)
     var message = object.json(content: writer.content, stopReason: stopReason, usage: shown).object ?? JSONObject()
