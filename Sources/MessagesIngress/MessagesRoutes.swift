@@ -91,8 +91,9 @@ public struct MessagesRoutes: Sendable {
   }
 
   private func sideAnswer(_ kind: RequestClass, _ body: MessagesRequest) -> Response {
-    let answer = SideAnswer(kind: kind, request: body)
-    let object = MessageObject(id: "msg_side_\(ids.thread())", model: body.model)
+    let id = "\(ids.thread())"
+    let answer = SideAnswer(kind: kind, request: body, id: id)
+    let object = MessageObject(id: "msg_side_\(id)", model: body.model)
     let usage = MessageObject.usage(
       TurnUsage(last: Usage(input: 1, output: 1), sum: Usage(input: 1, output: 1), modelCalls: 1), isClamped: true)
     var writer = BlockWriter(held: [])

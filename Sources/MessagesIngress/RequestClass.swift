@@ -39,16 +39,23 @@ enum RequestClass: String, Sendable, Hashable {
     if body["max_tokens"]?.int == 1 { return .probe }
     let system = systemTexts(body["system"])
     if system.contains(where: { $0.prefix(200).contains("cc_is_subagent=") }) { return .subagent }
+    // Before the schema, which it has too: what it asks for is known.
+    if system.count > 2, isHook(system[2]) { return .hook }
     let tools = body["tools"]?.array ?? []
     if tools.isEmpty, let format = body["output_config"]?["format"], !format.isNull { return .schema }
     if tools.contains(where: { $0["type"]?.string?.hasPrefix("web_search") == true }) { return .webSearch }
     if let last = request.messages.last(where: { $0["role"]?.string != "system" }), last["role"]?.string == "user" {
-      let text = ContentBlock.blocks(last).first(where: ContentBlock.isText)?["text"]?.string ?? ""
-      if text.hasPrefix("CRITICAL: Respond with TEXT ONLY.") { return .compaction }
-      if text.hasPrefix("<system-reminder>This is a side question") { return .sideQuestion }
+      // What a local command printed before may stand in front of it.
+      let texts = ContentBlock.blocks(last).map(ContentBlock.text)
+      if texts.contains(where: { $0.hasPrefix("CRITICAL: Respond with TEXT ONLY.") }) { return .compaction }
+      if texts.contains(where: { $0.hasPrefix("<system-reminder>This is a side question") }) { return .sideQuestion }
     }
-    if system.count > 2, system[2].hasPrefix("You are evaluating a hook") { return .hook }
     return isFork(request.messages) ? .fork : .turn
+  }
+
+  /// `You are evaluating a hook in Claude Code`, `… a stop-condition hook in Claude Code`.
+  private static func isHook(_ prompt: String) -> Bool {
+    prompt.hasPrefix("You are evaluating a") && prompt.prefix(100).contains("hook in Claude Code")
   }
 
   private static func systemTexts(_ system: JSONValue?) -> [String] {

@@ -5,27 +5,32 @@ import SessionModel
 struct SideAnswer {
   let kind: RequestClass
   let request: MessagesRequest
+  /// New for each answer.
+  let id: String
 
   /// The answer to what a user ran in their own shell: it is kept by the client and comes with their next words.
   static let noted = "Noted."
 
-  private static let summary = """
-    <analysis>The conversation is kept on the server, where the agent works.</analysis>
-    <summary>The session continues on the server with its whole history; nothing of it has to be kept here.</summary>
+  /// The id tells one compaction from the next: after each the client counts its messages anew, and its user may well
+  /// say the same again.
+  private var summary: String {
     """
+    <analysis>The conversation is kept on the server, where the agent works.</analysis>
+    <summary>The session continues on the server with its whole history; nothing of it has to be kept here. (\(id))</summary>
+    """
+  }
 
   var text: String {
     switch kind {
     case .turn: Self.noted
     case .probe: "ok"
     case .subagent: "This server does not run sub-agents of the client; its own agent does the whole task."
-    case .schema: schemaAnswer.text
+    case .schema, .hook: schemaAnswer.text
     case .webSearch: "This server's agent has no web search of the client's; ask it in the conversation."
-    case .compaction: Self.summary
+    case .compaction: summary
     case .sideQuestion:
       "Side questions are not answered beside the conversation here: the agent works on the server. Ask it as an "
         + "ordinary message."
-    case .hook: #"{"ok": true}"#
     case .fork: "The session continues on the server."
     }
   }
@@ -37,6 +42,7 @@ struct SideAnswer {
   private var schemaAnswer: JSONValue {
     let schema = request.body["output_config"]?["format"]?["schema"] ?? .null
     guard case .object(var answer) = Self.smallest(schema, depth: 0) else { return .object(JSONObject()) }
+    if kind == .hook { answer["ok"] = true }
     if schema["properties"]?["title"] != nil { answer["title"] = .string(title) }
     return .object(answer)
   }
