@@ -213,7 +213,7 @@ extension SessionDrive {
       } else { false }
     var turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
-    if try await goesBack(request) { turn.events.append(Self.notRewound(turn.execution.id)) }
+    if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }
     // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
     let start = isWaitingForTurn ? startEvents(turn.execution) : nil
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
@@ -223,11 +223,14 @@ extension SessionDrive {
   }
 
   /// Whether the client's user went back to an earlier point of the conversation and goes on from there.
-  private func goesBack(_ request: TurnRequest) async throws -> Bool {
+  private func goesBack(_ input: [Message], _ request: TurnRequest) async throws -> Bool {
     guard let session, let before = request.options.messagesBefore,
-      let last = try await services.store.newestExecution(session.id)?.options.messagesBefore
+      let newest = try await services.store.newestExecution(session.id), let last = newest.options.messagesBefore,
+      newest.options.conversation == request.options.conversation
     else { return false }
-    return before < last
+    // Something else in the place of what was answered; where that is still there, its answer never arrived.
+    let takesPlace = before == last && newest.status == .completed && input.count == request.input.count
+    return before < last || takesPlace
   }
 
   private static func notRewound(_ execution: ExecutionID) -> EventDraft {

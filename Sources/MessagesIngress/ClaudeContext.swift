@@ -42,8 +42,14 @@ enum ClaudeContext {
     return shell.contains { text.hasPrefix($0) }
   }
 
-  /// A note behind an image on where it came from.
-  static func isImageSource(_ block: JSONValue, after previous: JSONValue?) -> Bool {
-    previous?["type"]?.string == "image" && ContentBlock.text(block).hasPrefix("[Image: source: ")
+  /// A note behind images on where they came from; what the user said may stand between.
+  static func isImageSource(_ block: JSONValue) -> Bool { ContentBlock.text(block).hasPrefix("[Image: source: ") }
+
+  /// What `/context` printed: unlike other local commands' output it has no mark of its own.
+  static func isContextReport(_ block: JSONValue, after previous: JSONValue?) -> Bool {
+    guard let previous, ContentBlock.text(previous).hasPrefix("<command-name>/context</command-name>") else {
+      return false
+    }
+    return ContentBlock.text(block).hasPrefix("## Context Usage")
   }
 }

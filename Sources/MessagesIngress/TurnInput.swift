@@ -11,7 +11,9 @@ struct TurnInput: Sendable {
   var continues = false
   /// Nothing but what the user ran in their own shell.
   var isShellOnly = false
-  /// How many messages come before by the client's own count; nil after a compaction, when it counts anew.
+  /// Which conversation of Claude Code this is; another one after each compaction, when its messages are counted anew.
+  var conversation: String?
+  /// How many messages of it come before.
   var messagesBefore: Int?
   /// Where in `messages` of the body the input begins; before it is history.
   var start = 0
@@ -51,7 +53,9 @@ struct TurnInput: Sendable {
       }
     }
     reading.isAbort = run.isAbort
-    reading.messagesBefore = run.isCompacted ? nil : before
+    let summary = messages.lazy.flatMap(ContentBlock.blocks).last(where: ClaudeContext.isCompaction)
+    reading.conversation = digest(clientSession, summary)
+    reading.messagesBefore = before
     if run.said.last.map({ ClaudeContext.isNudge($0.block) }) ?? run.hasToolResults {
       reading.continues = true
       reading.heldTexts = heldTexts(messages[..<reading.start])
@@ -59,7 +63,7 @@ struct TurnInput: Sendable {
     }
     if let nudge = run.said.lastIndex(where: { ClaudeContext.isNudge($0.block) }) { run.said.removeFirst(nudge + 1) }
     reading.isShellOnly = !run.said.isEmpty && run.said.allSatisfy { ClaudeContext.isShell($0.block) }
-    var place = Place(clientSession: clientSession, before: before, isCompacted: run.isCompacted)
+    var place = Place(clientSession: clientSession, before: before, compaction: run.compaction)
     for (block, path) in run.said {
       guard let part = try ContentBlock.part(block, path: path) else { continue }
       reading.messages.append(Message(parts: [part], clientID: place.id(after: block)))
@@ -75,8 +79,10 @@ struct TurnInput: Sendable {
     /// What may be the user's, with its place in the body.
     var said: [(block: JSONValue, path: String)] = []
     var isAbort = false
-    var isCompacted = false
+    /// The client's summary of what came before, where it stands among these.
+    var compaction: JSONValue?
     var hasToolResults = false
+    private var hasImages = false
     private var previous: JSONValue?
 
     mutating func add(_ block: JSONValue, path: String) {
@@ -84,22 +90,36 @@ struct TurnInput: Sendable {
         hasToolResults = true
         return
       }
-      if ClaudeContext.isImageSource(block, after: previous) { return }
+      if hasImages, ClaudeContext.isImageSource(block) { return }
       defer { previous = block }
-      if ClaudeContext.isCompaction(block) { isCompacted = true }
+      if block["type"]?.string == "image" { hasImages = true }
+      if ClaudeContext.isCompaction(block) { compaction = block }
       if ClaudeContext.isInterruption(block) { isAbort = true }
-      if !ClaudeContext.isContext(block) { said.append((block, path)) }
+      if ClaudeContext.isContext(block) || ClaudeContext.isContextReport(block, after: previous) { return }
+      said.append((block, path))
     }
   }
 
-  /// Names blocks by where they stand.
+  private static func digest(_ clientSession: String, _ compaction: JSONValue?) -> String {
+    var digest = SHA256()
+    digest.update(data: Array("\(clientSession)\n\(compaction.map(ContentBlock.text) ?? "")".utf8))
+    return digest.finalize().prefix(16).map(hexadecimal).joined()
+  }
+
+  private static func hexadecimal(_ byte: UInt8) -> String {
+    let digits = String(byte, radix: 16)
+    return byte < 16 ? "0\(digits)" : digits
+  }
+
+  /// Names blocks by where they stand. After a compaction the client counts anew: each summary begins places of its own.
   private struct Place {
     private var digest = SHA256()
     private let before: Int
 
-    init(clientSession: String, before: Int, isCompacted: Bool) {
+    init(clientSession: String, before: Int, compaction: JSONValue?) {
       self.before = before
-      digest.update(data: Array("\(clientSession)\n\(before)\n\(isCompacted)\n".utf8))
+      let summary = compaction.map(ContentBlock.text) ?? ""
+      digest.update(data: Array("\(clientSession)\n\(before)\n\(summary)\n".utf8))
     }
 
     mutating func id(after block: JSONValue) -> String {
@@ -109,11 +129,6 @@ struct TurnInput: Sendable {
       if ContentBlock.isText(block) { said["text"] = .string(ContentBlock.text(block)) }
       digest.update(data: JSONValue.object(said).serialized)
       return "claude:\(before):" + digest.finalize().prefix(16).map(hexadecimal).joined()
-    }
-
-    private func hexadecimal(_ byte: UInt8) -> String {
-      let digits = String(byte, radix: 16)
-      return byte < 16 ? "0\(digits)" : digits
     }
   }
 

@@ -48,7 +48,7 @@ struct TurnReading {
       harness: wishes.harness, persona: wishes.persona, instructions: instructions, origin: "messages",
       options: TurnOptions(
         requestedModel: wishes.model, effort: effort, outputSchema: outputSchema,
-        messagesBefore: isClaudeCode ? input.messagesBefore : nil),
+        conversation: input.conversation, messagesBefore: input.messagesBefore),
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "msg", echo: echo.json)
     return (turn, echo)
   }
@@ -82,7 +82,8 @@ struct TurnReading {
     return all.isEmpty ? nil : all.joined(separator: "\n\n")
   }
 
-  private var effort: String? { request.body["output_config"]?["effort"]?.string }
+  /// An empty one says nothing; a harness would refuse it.
+  private var effort: String? { request.body["output_config"]?["effort"]?.string.flatMap { $0.isEmpty ? nil : $0 } }
 
   private var structuredOutput: JSONValue? {
     (request.body["tools"]?.array ?? []).first { $0["name"]?.string == Self.structuredOutput }

@@ -119,16 +119,20 @@ public struct TurnOptions: Sendable, Hashable {
   public var effort: String?
   /// A JSON schema that the final answer is to follow.
   public var outputSchema: JSONValue?
-  /// How many messages came before this turn's input by the client's own telling; nil where it does not tell. Fewer
-  /// than at an earlier turn: the client's user went back in the conversation.
+  /// Which of a client's conversations this turn is in; several may be led in one session.
+  public var conversation: String?
+  /// How many messages of that conversation came before this turn's input by the client's own telling; nil where it does
+  /// not tell. Fewer than at the turn before: the client's user went back in the conversation.
   public var messagesBefore: Int?
 
   public init(
-    requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil, messagesBefore: Int? = nil
+    requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil,
+    conversation: String? = nil, messagesBefore: Int? = nil
   ) {
     self.requestedModel = requestedModel
     self.effort = effort
     self.outputSchema = outputSchema
+    self.conversation = conversation
     self.messagesBefore = messagesBefore
   }
 }

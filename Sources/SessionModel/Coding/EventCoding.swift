@@ -145,6 +145,7 @@ extension TurnOptions {
     .members([
       ("requested_model", JSONValue(requestedModel)), ("effort", JSONValue(effort)),
       ("output_schema", outputSchema ?? .null),
+      ("conversation", JSONValue(conversation)),
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
     ])
   }
@@ -152,7 +153,8 @@ extension TurnOptions {
   init(json: JSONValue) {
     self.init(
       requestedModel: json["requested_model"]?.string, effort: json["effort"]?.string,
-      outputSchema: json["output_schema"], messagesBefore: json["messages_before"]?.int)
+      outputSchema: json["output_schema"], conversation: json["conversation"]?.string,
+      messagesBefore: json["messages_before"]?.int)
   }
 }
 
