@@ -28,10 +28,13 @@ public enum MessagesError {
   /// The `error` member, in a response and in a stream.
   /// - Parameter isClaudeCode: of a stream that has begun: the type says only that it is of no use to ask again
   static func body(_ error: CentaurError, isClaudeCode: Bool) -> JSONValue {
-    [
-      "type": .string(isClaudeCode ? "invalid_request_error" : type(error)), "message": .string(error.message),
-      "code": .string(error.code.rawValue), "param": JSONValue(error.parameter),
-    ]
+    var body = JSONObject([
+      ("type", .string(isClaudeCode ? "invalid_request_error" : type(error))), ("message", .string(error.message)),
+      ("code", .string(error.code.rawValue)), ("param", JSONValue(error.parameter)),
+    ])
+    // By this Anthropic's SDK (2.12, beta message-threads-2026-08-12) knows to send its whole conversation again.
+    if error.code == .previousResponseNotFound { body.append("details", ["error_code": "thread_not_found"]) }
+    return .object(body)
   }
 
   private static func type(_ error: CentaurError) -> String {
