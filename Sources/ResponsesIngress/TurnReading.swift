@@ -32,7 +32,7 @@ struct TurnReading {
       history: { InputItem.history(items[..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
       options: TurnOptions(
-        requestedModel: wishes.model, effort: request.body["reasoning"]?["effort"]?.string, outputSchema: outputSchema),
+        requestedModel: wishes.model, effort: effort, outputSchema: outputSchema),
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
     return (turn, echo)
   }
@@ -76,6 +76,9 @@ struct TurnReading {
     let all = [request.body["instructions"]?.string].compactMap(\.self) + input.instructions
     return all.isEmpty ? nil : all.joined(separator: "\n\n")
   }
+
+  /// An empty one says nothing; a harness would refuse it.
+  private var effort: String? { request.body["reasoning"]?["effort"]?.string.flatMap { $0.isEmpty ? nil : $0 } }
 
   private var outputSchema: JSONValue? {
     guard let format = request.body["text"]?["format"], format["type"]?.string == "json_schema" else { return nil }
