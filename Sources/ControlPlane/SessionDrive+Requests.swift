@@ -129,6 +129,7 @@ extension SessionDrive {
     guard case .start(let input, let told) = decision else {
       throw CentaurError(.emptyInput, "The request holds no user input.", parameter: "input")
     }
+    try checkCapacity()
     let (session, created) = try newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
       origin: request.origin)
