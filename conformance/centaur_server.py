@@ -17,6 +17,7 @@ from session_api import SessionAPI
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("CENTAUR_PROGRAM", ROOT / ".build/debug/centaur"))
 CODEX = ROOT / ".venv/bin/codex"
+CLAUDE = ROOT / ".venv/bin/claude"
 START_SECONDS = 30
 STOP_SECONDS = 40
 

@@ -69,14 +69,17 @@ class CodexRun:
 
 
 class CodexHome:
-    """A user's `CODEX_HOME` that points at a server, and a working directory."""
+    """A user's `CODEX_HOME` that points at a server, and a working directory. `headers` go with each request."""
 
-    def __init__(self, directory: Path, base_url: str, *, provider: str = "Centaur", extra: str = ""):
+    def __init__(
+        self, directory: Path, base_url: str, *, provider: str = "Centaur", extra: str = "",
+        headers: dict[str, str] | None = None):
         self.directory = directory
         self.home = directory / "codex-home"
         self.work = directory / "work"
         self.provider = provider
         self.extra = extra
+        self.headers = dict(headers or {})
         for path in (self.home, self.work, directory / "tmp"):
             path.mkdir(parents=True, exist_ok=True)
         self.point_at(base_url)
@@ -87,13 +90,14 @@ class CodexHome:
             f"{self.extra}\n{OFFLINE}\n"
             f'[projects."{self.work}"]\ntrust_level = "trusted"\n'
             "[model_providers.centaur]\n"
-            f'name = "{self.provider}"\nbase_url = "{base_url}"\nwire_api = "responses"\n')
+            f'name = "{self.provider}"\nbase_url = "{base_url}"\nwire_api = "responses"\n'
+            f"http_headers = {{ {', '.join(f'{json.dumps(k)} = {json.dumps(v)}' for k, v in self.headers.items())} }}\n")
 
     def copy(self, directory: Path, base_url: str) -> CodexHome:
         """The same user on another machine: all that Codex kept, elsewhere."""
         directory.mkdir(parents=True)
         shutil.copytree(self.home / "sessions", directory / "codex-home" / "sessions")
-        return CodexHome(directory, base_url, provider=self.provider, extra=self.extra)
+        return CodexHome(directory, base_url, provider=self.provider, extra=self.extra, headers=self.headers)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from centaur_server import CentaurServer, StandInModel, end_processes_of
+from claude_cli import ClaudeHome
 from codex_cli import CodexHome
 
 KEPT = pytest.StashKey[bool]()
@@ -42,7 +45,7 @@ def directory(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory of the test's own."""
     made = make_directory()
     yield made
-    # Codex's TUI leaves a daemon behind.
+    # The TUIs leave daemons behind.
     end_processes_of(made)
     remove(made, request.node.stash.get(KEPT, False))
 
@@ -91,6 +94,22 @@ def codex(directory: Path, server: CentaurServer) -> CodexHome:
 
 
 @pytest.fixture
+def claude(directory: Path, server: CentaurServer) -> ClaudeHome:
+    """A user of the shared server."""
+    return ClaudeHome(directory / "user", server.url)
+
+
+@pytest.fixture(params=["codex", "claude"])
+def harness(request: pytest.FixtureRequest, server: CentaurServer) -> str:
+    """Each harness; skipped where the server has none of that name."""
+    answer = server.api.create(f"api:{uuid.uuid4()}", harness=request.param)
+    if answer.status_code == 400 and answer.json()["error"]["code"] == "unknown_harness":
+        pytest.skip(f"this server has no harness '{request.param}'")
+    answer.raise_for_status()
+    return request.param
+
+
+@pytest.fixture
 def sdk(server: CentaurServer) -> OpenAI:
     """The OpenAI SDK at the shared server, without retries of its own."""
     return make_sdk(server)
@@ -98,3 +117,22 @@ def sdk(server: CentaurServer) -> OpenAI:
 
 def make_sdk(server: CentaurServer, **more) -> OpenAI:
     return OpenAI(base_url=server.v1, api_key="not-a-key", **{"max_retries": 0, "timeout": 60, **more})
+
+
+@pytest.fixture
+def anthropic_sdk(server: CentaurServer) -> Anthropic:
+    """Anthropic's SDK at the shared server, without retries of its own."""
+    return make_anthropic(server)
+
+
+def make_anthropic(server: CentaurServer, **more) -> Anthropic:
+    return Anthropic(base_url=server.url, **{"api_key": "not-a-key", "max_retries": 0, "timeout": 60, **more})
+
+
+def with_model(make_server: Callable[..., CentaurServer], model: StandInModel) -> CentaurServer:
+    """A server whose providers are all the scripted model in a process of its own, which tells what it was sent."""
+    providers = {
+        "openai": {"base_url": f"{model.url}/v1", "api_key_env": "TEST_MODEL_KEY"},
+        "anthropic": {"base_url": model.url, "api_key_env": "TEST_MODEL_KEY"},
+    }
+    return make_server({"providers": providers}, stand_in=False, environment={"TEST_MODEL_KEY": "sk-conformance"})

@@ -1,6 +1,7 @@
 """`codex exec` against the server: answers, what it shows of the agent's work, sessions that go on."""
 
 from codex_cli import CodexHome
+from conftest import with_model
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, kinds, said
 
@@ -111,12 +112,6 @@ def test_an_unknown_session_brings_its_history(codex, directory, make_server):
     run = moved.resume(first.session, script(text("{{history}} messages, first: {{first}}"))).ok()
     assert run.answer == "2 messages, first: Reply OLD"
     assert list(executions(other.api.events(first.key)).values()) == ["completed"]
-
-
-def with_model(make_server, model):
-    """A server whose provider is the scripted model in a process of its own, which tells what it was sent."""
-    config = {"providers": {"openai": {"base_url": f"{model.url}/v1", "api_key_env": "TEST_MODEL_KEY"}}}
-    return make_server(config, stand_in=False, environment={"TEST_MODEL_KEY": "sk-conformance"})
 
 
 def test_a_schema_for_the_answer_reaches_the_model(codex, directory, make_server, model):

@@ -1,6 +1,5 @@
 """The server as an operator meets it: start, health, restart, a run without a terminal."""
 
-import json
 import random
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 from centaur_server import PROGRAM, base_environment
 from codex_cli import CodexHome
 from conftest import make_sdk
+from fuzzing import bodies
 from scripts import COUNT, script, shell, text
 from session_api import executions, kinds
 
@@ -152,26 +152,6 @@ def test_the_real_key_stays_outside(make_server, model):
         assert headers["authorization"] == f"Bearer {secret}"
 
 
-def mutate(random_: random.Random, value):
-    """Another value of any shape at one place of a JSON value."""
-    odd = [None, True, -1, 0, 1e308, "", "x" * 300, [], {}, [[]], {"type": "message"}, "\ud83d\ude42", 2**63]
-    if random_.random() < 0.25 or not isinstance(value, (dict, list)) or not value:
-        return random_.choice(odd)
-    if isinstance(value, dict):
-        key = random_.choice(list(value))
-        changed = dict(value)
-        match random_.randrange(3):
-            case 0:
-                del changed[key]
-            case 1:
-                changed[key] = mutate(random_, value[key])
-            case _:
-                changed[random_.choice(["type", "id", "role", "content", "status", "new"])] = random_.choice(odd)
-        return changed
-    index = random_.randrange(len(value))
-    return value[:index] + [mutate(random_, value[index])] + value[index + 1 :]
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_fuzzed_bodies(make_server, seed):
     """No body, however wrong, brings the server down or gets anything but an answer or an error object."""
@@ -192,14 +172,7 @@ def test_fuzzed_bodies(make_server, seed):
         ],
     }
     with httpx.Client(timeout=60) as client:
-        for number in range(60):
-            body = base
-            for _ in range(random_.randrange(1, 5)):
-                body = mutate(random_, body)
-            content = json.dumps(body).encode()
-            if random_.random() < 0.2:
-                position = random_.randrange(len(content) + 1)
-                content = content[:position] + bytes([random_.randrange(256)]) + content[position + 1 :]
+        for number, content in enumerate(bodies(random_, base, 60)):
             headers = {"content-type": "application/json", "x-centaur-thread-key": f"api:fuzz-{seed}"}
             answer = client.post(f"{server.v1}/responses", content=content, headers=headers)
             assert answer.status_code < 500, (number, content, answer.text)

@@ -1,4 +1,4 @@
-"""The real Codex TUI under tmux: keys go in, the screen is read."""
+"""The real TUIs under tmux: keys go in, the screen is read."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import re
 import shlex
 import subprocess
 import time
+from pathlib import Path
 
-from centaur_server import CODEX
+from centaur_server import CLAUDE, CODEX
+from claude_cli import ClaudeHome
 from codex_cli import CodexHome
 
 WAIT_SECONDS = 45
 COLUMNS, ROWS = 140, 60
 
 
-class CodexTUI:
+class Terminal:
     """One terminal of its own. The composer must be ready before anything is typed: `with` waits for it."""
 
-    def __init__(self, home: CodexHome, *arguments: str):
+    # What the composer shows before the text that is being written, and instead of it in the mode for shell commands.
+    mark: str
+
+    def __init__(self, home: CodexHome | ClaudeHome, program: Path, *arguments: str):
         self.home = home
-        self.arguments = arguments
+        self.command = shlex.join([str(program), *arguments])
         self.socket = str(home.directory / "tmux")
 
     def tmux(self, *arguments: str) -> str:
@@ -28,11 +33,10 @@ class CodexTUI:
             env=self.home.environment, cwd=self.home.work)
         return done.stdout
 
-    def __enter__(self) -> CodexTUI:
-        command = shlex.join([str(CODEX), *self.arguments])
+    def __enter__(self):
         self.tmux(
-            "new-session", "-d", "-s", "codex", "-x", str(COLUMNS), "-y", str(ROWS), f"{command} 2>codex-tui.err")
-        self.wait_for(r"›")
+            "new-session", "-d", "-s", "tui", "-x", str(COLUMNS), "-y", str(ROWS), f"{self.command} 2>tui.err")
+        self.wait_for(self.mark)
         return self
 
     def __exit__(self, *_) -> None:
@@ -40,7 +44,7 @@ class CodexTUI:
 
     def screen(self) -> str:
         """All that was shown, with what has scrolled away."""
-        return self.tmux("capture-pane", "-p", "-J", "-S", "-2000", "-t", "codex")
+        return self.tmux("capture-pane", "-p", "-J", "-S", "-2000", "-t", "tui")
 
     def wait_for(self, pattern: str, count: int = 1) -> str:
         """Until the screen shows `pattern` at least `count` times; the screen then."""
@@ -61,16 +65,16 @@ class CodexTUI:
 
     def type(self, text: str) -> None:
         """Puts text into the composer and waits until it stands there."""
-        self.tmux("send-keys", "-t", "codex", "-l", text)
+        self.tmux("send-keys", "-t", "tui", "-l", text)
         tail = re.escape(re.sub(r"\s+", " ", text)[-12:]).replace(r"\ ", r"\s*")
         self.wait_for(tail)
 
     def press(self, *keys: str) -> None:
-        self.tmux("send-keys", "-t", "codex", *keys)
+        self.tmux("send-keys", "-t", "tui", *keys)
 
     def submit(self, text: str) -> None:
         self.type(text)
-        # Codex takes an Enter that follows typed text at once for a pasted line break: asked again until it is taken.
+        # An Enter that follows typed text at once is taken for a pasted line break: asked again until it is taken.
         for _ in range(6):
             time.sleep(0.4)
             self.press("Enter")
@@ -78,12 +82,65 @@ class CodexTUI:
                 return
         raise AssertionError(f"the composer kept {text!r}:\n{self.screen()}")
 
+    def composer(self) -> str | None:
+        """The line that is being written: the last one that has the composer's mark."""
+        marked = [line for line in self.screen().splitlines() if re.match(rf"({self.mark}|!)\s", line)]
+        return marked[-1] if marked else None
+
     def _is_submitted(self, text: str) -> bool:
-        """Whether the composer, the last line that has its mark, is free of the text."""
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            marked = [line for line in self.screen().splitlines() if re.match(r"[›!] ", line)]
-            if not marked or text.lstrip("!")[:12] not in marked[-1]:
+            line = self.composer()
+            if line is None or text.lstrip("!")[:12] not in line:
                 return True
             time.sleep(0.05)
         return False
+
+
+class CodexTUI(Terminal):
+    mark = "›"
+
+    def __init__(self, home: CodexHome, *arguments: str):
+        super().__init__(home, CODEX, *arguments)
+
+
+class ClaudeTUI(Terminal):
+    """What the agent says stands behind a bullet: `●`."""
+
+    mark = "❯"
+
+    def __init__(self, home: ClaudeHome, *arguments: str):
+        super().__init__(home, CLAUDE, *arguments)
+
+    def clear(self) -> None:
+        """Empties the composer, into which the client may have put an earlier prompt again."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (line := self.composer()) is None or line.strip() not in (self.mark, "!"):
+            assert time.monotonic() < deadline, f"the composer cannot be emptied:\n{self.screen()}"
+            self.press("C-u")
+            time.sleep(0.1)
+
+    def go_back_to(self, prompt: str, choice: str) -> None:
+        """Esc Esc, an earlier message, and what to do about it."""
+        self.press("Escape")
+        time.sleep(0.2)
+        self.press("Escape")
+        self.wait_for("Restore the code and/or conversation")
+        self._select(prompt)
+        self.wait_for("Never mind")
+        self._select(choice)
+
+    def _select(self, choice: str) -> None:
+        for _ in range(12):
+            if re.search(rf"❯ (\d\. )?{re.escape(choice)}", self.screen().split("Rewind")[-1]):
+                return self.press("Enter")
+            self.press("Up")
+            time.sleep(0.15)
+        raise AssertionError(f"{choice!r} cannot be chosen:\n{self.screen()}")
+
+    def wait_for_title(self, title: str) -> None:
+        """Until the terminal's own title has it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while title not in (shown := self.tmux("display-message", "-p", "-t", "tui", "#{pane_title}")):
+            assert time.monotonic() < deadline, f"the terminal's title stays {shown!r}"
+            time.sleep(0.05)

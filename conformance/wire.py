@@ -1,4 +1,7 @@
-"""`POST /v1/responses` byte by byte: a plain socket, the chunks as they came, and the rules that every stream keeps."""
+"""`POST /v1/responses` byte by byte: a plain socket, the chunks as they came, and the rules that every stream keeps.
+
+The other dialect's are in `messages_wire`.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,15 @@ TERMINAL = ("response.completed", "response.failed", "response.incomplete")
 class SSEStream:
     """One streaming request, read chunk by chunk; `events` yields each event when its chunk is there."""
 
+    path = "/responses"
+    # What follows the last event, where something does.
+    closing: str | None = "[DONE]"
+
     def __init__(self, base_url: str, body: dict | bytes, headers: dict[str, str] | None = None, timeout: float = 60):
-        url = httpx.URL(f"{base_url}/responses")
+        url = httpx.URL(f"{base_url}{self.path}")
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [
-            f"POST {url.path} HTTP/1.1", f"host: {url.host}:{url.port}", "content-type: application/json",
+            f"POST {url.raw_path.decode()} HTTP/1.1", f"host: {url.host}:{url.port}", "content-type: application/json",
             f"content-length: {len(data)}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
         self.socket = socket.create_connection((url.host, url.port), timeout)
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
@@ -55,19 +62,19 @@ class SSEStream:
             yield chunk
 
     def events(self) -> Iterator[dict]:
-        """Each event's data; the closing `[DONE]` is checked, not yielded."""
-        done = False
+        """Each event's data; the closing frame is checked, not yielded."""
+        done = self.closing is None
         for chunk in self.chunks():
-            assert not done, f"bytes after [DONE]: {chunk!r}"
+            assert not done or self.closing is None, f"bytes after {self.closing}: {chunk!r}"
             assert chunk.endswith(b"\n\n") and chunk.count(b"\n\n") == 1, f"not one frame a chunk: {chunk!r}"
             name, data = frame(chunk)
-            if data == "[DONE]":
+            if self.closing is not None and data == self.closing:
                 done = True
                 continue
             event = json.loads(data)
             assert name == event["type"], f"event: {name}, type: {event['type']}"
             yield event
-        assert done, "the stream ended without [DONE]"
+        assert done, f"the stream ended without {self.closing}"
 
     def all(self) -> Answer:
         assert self.status == 200, (self.status, self.reader.read(4096))
