@@ -43,7 +43,9 @@ struct TurnInputTests {
       try Self.read(Self.user("This session is being continued from a previous conversation…", "again")),
     ]
     #expect(Set(inputs.map { $0.messages[0].clientID }).count == 4)
-    #expect(inputs[3].messagesBefore == nil && inputs[2].messagesBefore == 2)
+    // A compaction begins another conversation, in which the client counts anew.
+    #expect(inputs[3].conversation != inputs[0].conversation && inputs[2].conversation == inputs[0].conversation)
+    #expect(inputs[2].messagesBefore == 2)
   }
 
   @Test("after a failed turn the client merges both prompts: the first keeps its id, the second is new")
