@@ -14,7 +14,7 @@ struct Composition {
   func providers(standIn: ListeningPort) -> [String: ModelProvider] {
     var providers: [String: ModelProvider] = [:]
     for (name, provider) in configuration.providers {
-      let usesMessages = Self.usesMessages(provider)
+      let usesMessages = Self.usesMessages(name, provider)
       if configuration.usesStandInModel {
         providers[name] = ModelProvider(
           baseURL: { "http://127.0.0.1:\(await standIn.value)" }, baseIncludesVersion: false,
@@ -22,7 +22,8 @@ struct Composition {
       } else {
         let url = provider.baseURL
         providers[name] = ModelProvider(
-          baseURL: { url }, baseIncludesVersion: !usesMessages, credential: usesMessages ? .apiKey : .bearer,
+          baseURL: { url }, baseIncludesVersion: !usesMessages || url.hasSuffix("/v1"),
+          credential: usesMessages ? .apiKey : .bearer,
           key: provider.apiKeyEnvironment.flatMap { environment[$0] }.flatMap { $0.isEmpty ? nil : $0 },
           timeout: provider.timeout)
       }
@@ -30,9 +31,10 @@ struct Composition {
     return providers
   }
 
-  /// Anthropic's base addresses have no version in them and take the key in a header of its own; OpenAI's have.
-  private static func usesMessages(_ provider: ServerConfiguration.Provider) -> Bool {
-    provider.baseURL.hasPrefix("https://api.anthropic.com")
+  /// Whether a provider speaks Anthropic's dialect: its base address has, by custom, no version in it, and the key goes
+  /// in a header of its own. OpenAI's have the version, and the key is a bearer's.
+  private static func usesMessages(_ name: String, _ provider: ServerConfiguration.Provider) -> Bool {
+    name == "anthropic" || provider.baseURL.hasPrefix("https://api.anthropic.com")
   }
 
   func controlPlane(
@@ -69,6 +71,7 @@ struct Composition {
     switch HarnessName(rawValue: name) {
     case .codex: (CodexAppServer(), "codex")
     case .codexExec: (CodexExec(), "codex")
+    case .claude: (ClaudeCode(), "claude")
     default: nil
     }
   }
