@@ -276,6 +276,21 @@ def test_a_session_outlives_a_restart(make_server):
     assert ready == ["cold", "resumed"]
 
 
+def test_a_server_that_is_killed(make_server):
+    """After a crash of the server the turn that ran has one end, its command is gone, and the conversation goes on."""
+    server = make_server()
+    key = new_session(server.api)
+    seconds = str(70_000_000 + uuid.uuid4().int % 1_000_000)
+    server.api.execute(key, {"text": script(shell(f"sleep {seconds}"), text("never"))})
+    server.api.wait_for_kind(key, "item.started")
+    server.kill()
+    server.start()
+    again = server.api.run(key, script(text("{{history}} {{first}}")))
+    assert answer(again).startswith("2 ") and seconds in answer(again)
+    assert list(executions(server.api.events(key)).values()) == ["failed", "completed"]
+    assert gone(seconds)
+
+
 def test_a_conversation_that_is_lost_is_told_again(make_server):
     """Where Claude Code's own files are gone the session still knows what was said, and the log says what happened."""
     server = make_server()
