@@ -43,7 +43,8 @@ class CentaurServer:
         self.log = directory / "server.log"
         self.stand_in = stand_in
         self.environment = {**base_environment(), **(environment or {})}
-        self.config = {"harnesses": {"codex": {"binary": str(CODEX)}, "codex-exec": {"binary": str(CODEX)}}}
+        self.config = {"harnesses": {
+            "codex": {"binary": str(CODEX)}, "codex-exec": {"binary": str(CODEX)}, "claude": {"binary": str(CLAUDE)}}}
         for key, value in (config or {}).items():
             self.config[key] = value
         self.process: subprocess.Popen | None = None
@@ -150,20 +151,24 @@ class StandInModel:
         self.log.close()
 
 
+def processes_with(mark: str) -> list[int]:
+    """The processes, other than this one, whose command line or environment holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if os.fsencode(mark) in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
 def end_processes_of(data: Path) -> None:
     """Ends what a killed server left running: the shims and harnesses whose command line names its data directory."""
-    mark = os.fsencode(str(data))
     deadline = time.monotonic() + 10
-    while True:
-        left = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                try:
-                    if mark in (entry / "cmdline").read_bytes() or mark in (entry / "environ").read_bytes():
-                        left.append(int(entry.name))
-                except OSError:
-                    continue
-        if not left or time.monotonic() > deadline:
+    while left := processes_with(str(data)):
+        if time.monotonic() > deadline:
             return
         for pid in left:
             try:

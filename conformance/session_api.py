@@ -113,6 +113,13 @@ class SessionAPI:
                 return seen
         raise AssertionError(f"the event stream of {key} ended early: {[event['kind'] for event in seen]}")
 
+    def run(self, key: str, text: str, **more) -> list[dict]:
+        """One turn to its end: its events, the terminal one last."""
+        admitted = self.execute(key, {"text": text, **more}).raise_for_status().json()
+        events = self.wait(
+            key, lambda event: event["kind"] in TERMINAL and event["execution_id"] == admitted["execution_id"])
+        return [event for event in events if event["execution_id"] == admitted["execution_id"]]
+
     def wait_for_kind(self, key: str, *kinds: str, after: int = 0) -> dict:
         return self.wait(key, lambda event: event["kind"] in kinds, after)[-1]
 
@@ -138,6 +145,11 @@ def items(events: list[dict], type: str) -> list[dict]:
     """The finished items of one type."""
     found = [event["payload"] for event in events if event["kind"] == "item.completed"]
     return [item for item in found if item["type"] == type]
+
+
+def answer(events: list[dict]) -> str:
+    """The last message that the agent wrote."""
+    return items(events, "message")[-1]["text"]
 
 
 def said(events: list[dict]) -> list[str]:

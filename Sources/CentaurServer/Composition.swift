@@ -22,7 +22,8 @@ struct Composition {
       } else {
         let url = provider.baseURL
         providers[name] = ModelProvider(
-          baseURL: { url }, baseIncludesVersion: !usesMessages, credential: usesMessages ? .apiKey : .bearer,
+          baseURL: { url }, baseIncludesVersion: !usesMessages || url.hasSuffix("/v1"),
+          credential: usesMessages ? .apiKey : .bearer,
           key: provider.apiKeyEnvironment.flatMap { environment[$0] }.flatMap { $0.isEmpty ? nil : $0 },
           timeout: provider.timeout)
       }
@@ -75,6 +76,7 @@ struct Composition {
     switch HarnessName(rawValue: name) {
     case .codex: (CodexAppServer(), "codex")
     case .codexExec: (CodexExec(), "codex")
+    case .claude: (ClaudeCode(), "claude")
     default: nil
     }
   }

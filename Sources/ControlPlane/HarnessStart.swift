@@ -24,7 +24,8 @@ struct HarnessStart: Sendable {
         files: launch.files))
     return HarnessProcess(
       generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
-      origin: context.state == nil ? .cold : .resumed, startedAt: begun, machine: setup.adapter.machine(context),
+      origin: setup.adapter.hasConversation(context.state) ? .resumed : .cold, startedAt: begun,
+      machine: setup.adapter.machine(context),
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
   }
 
@@ -33,7 +34,7 @@ struct HarnessStart: Sendable {
   ) async throws -> HarnessContext {
     let instructions = [persona?.instructions, session.instructions].compactMap(\.self).joined(separator: "\n\n")
     // What was said is told only to a harness that has not begun the conversation: reading a long log takes time.
-    let history = session.harnessState == nil ? try await earlierConversation() : []
+    let history = setup.adapter.hasConversation(session.harnessState) ? [] : try await earlierConversation()
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,

@@ -19,6 +19,8 @@ struct DataURL: Sendable {
     }
   }
 
+  var base64: String { Data(bytes).base64EncodedString() }
+
   /// The content where it is text, by its bytes: media types of source files are too many to know.
   var text: String? {
     guard !bytes.contains(0) else { return nil }

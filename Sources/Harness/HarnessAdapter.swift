@@ -8,6 +8,13 @@ public protocol HarnessAdapter: Sendable {
   /// - Throws: `CentaurError` with `harnessStart`
   func launch(_ context: HarnessContext) throws -> HarnessLaunch
   func machine(_ context: HarnessContext) -> any HarnessMachine
+  /// Whether `state` names a conversation that the harness has begun. Where it does not, `HarnessContext.history` is to
+  /// hold what was said before.
+  func hasConversation(_ state: JSONValue?) -> Bool
+}
+
+extension HarnessAdapter {
+  public func hasConversation(_ state: JSONValue?) -> Bool { state != nil }
 }
 
 /// How long one harness process serves.
@@ -36,7 +43,7 @@ public struct HarnessContext: Sendable {
   public var models: [String]
   /// Instructions of the client and of the persona, joined.
   public var instructions: String?
-  /// What an earlier process saved with `saveState`; nil for a conversation that the harness has not begun.
+  /// What an earlier process saved with `saveState`.
   public var state: JSONValue?
   /// For a conversation that the harness has not begun: what was said before, oldest first.
   public var history: [Message]
@@ -56,6 +63,19 @@ public struct HarnessContext: Sendable {
     self.instructions = instructions
     self.state = state
     self.history = history
+  }
+
+  /// Linux takes no argument and no variable of more than 128 KiB: longer instructions would keep the process from
+  /// starting.
+  private static let longestVariable = 96 << 10
+
+  /// What every harness process may know of its session.
+  var environment: [String: String] {
+    var environment = ["CENTAUR_MODEL": model]
+    if let instructions, instructions.utf8.count <= Self.longestVariable {
+      environment["CENTAUR_EXTRA_SYSTEM_PROMPT"] = instructions
+    }
+    return environment
   }
 }
 

@@ -20,11 +20,12 @@ struct ModelRequest: Sendable {
   /// Of the request, as a model would count it.
   var inputTokens = 0
 
-  /// What a CLI puts into the conversation by itself, in the user's role.
+  /// What a CLI puts into the conversation by itself, in the user's role, and what our harness adapters add to a turn.
   private static let context = [
     "<environment_context>", "# AGENTS.md instructions", "<user_shell_command>", "<turn_aborted>", "<skill",
     "<permissions instructions>", "<model_switch>", "<subagent_notification>", "<system-reminder>",
-    "<user_instructions>",
+    "<user_instructions>", "[Request interrupted by user", "[Your previous response had no visible output",
+    "[Image: source: ", "<conversation_so_far>", "<answer_format>",
   ]
 
   private static func isContext(_ text: String) -> Bool { context.contains { text.hasPrefix($0) } }
@@ -82,9 +83,9 @@ struct ModelRequest: Sendable {
         for block in content.array ?? [] where block["type"]?.string == "tool_result" {
           output = Self.text(block["content"])
         }
+        // Each text is one message: Claude Code joins the messages of turns that had no answer into one.
         let texts = content.array?.filter { $0["type"]?.string == "text" }.compactMap { $0["text"]?.string }
-        let said = (texts ?? [content.string ?? ""]).filter { !Self.isContext($0) }
-        heard(said.joined(separator: "\n"))
+        for text in texts ?? [content.string ?? ""] { heard(text) }
       }
     }
   }

@@ -22,7 +22,9 @@ public struct StandInModelServer: Sendable {
   private final class Memory: Sendable {
     struct State {
       var requests: [JSONValue] = []
-      var answers = 0
+      /// Begins with the time: a conversation that outlives this server must not meet the ids of its answers again
+      /// (Claude Code takes a tool call whose id it knows for one that was interrupted).
+      var answers = Int(Date().timeIntervalSince1970 * 1000)
       /// How often a step of a script has refused.
       var refusals: [String: Int] = [:]
     }
@@ -120,7 +122,7 @@ public struct StandInModelServer: Sendable {
     let written = write(utterance, asked, number)
     guard asked.streams else {
       if let hang = utterance.hang { try await Task.sleep(for: hang) }
-      return json(written.body)
+      return utterance.drops ? cut(written.body) : json(written.body)
     }
     return Response(
       status: .ok, headers: headers("text/event-stream"),
@@ -135,6 +137,17 @@ public struct StandInModelServer: Sendable {
   }
 
   private struct ScriptedDrop: Error {}
+
+  /// An answer whose connection is cut in the middle of its body: a harness may ask again without streaming.
+  private func cut(_ value: JSONValue) -> Response {
+    let bytes = value.serialized
+    return Response(
+      status: .ok, headers: headers("application/json"),
+      body: ResponseBody { writer in
+        try await writer.write(ByteBuffer(bytes: bytes.prefix(bytes.count / 2)))
+        throw ScriptedDrop()
+      })
+  }
 
   private func refused(_ refusal: Utterance.Refusal, _ asked: ModelRequest) -> Response {
     let error: JSONValue = [

@@ -5,10 +5,7 @@ import Testing
 /// What no recording holds: a harness that breaks its own rules, or that ends in the middle.
 struct CodexMachineTests {
   private static func context(state: JSONValue? = nil, history: [Message] = []) -> HarnessContext {
-    HarnessContext(
-      session: SessionID(rawValue: "s"), executable: "/bin/codex", workspace: "/w", home: "/h", temporary: "/t",
-      modelBaseURL: "http://127.0.0.1:1/v1", model: "m", models: ["m"], instructions: "be brief", state: state,
-      history: history)
+    .test("/bin/codex", instructions: "be brief", state: state, history: history)
   }
 
   private static func line(_ json: JSONValue) -> HarnessLine { HarnessLine(offset: 0, bytes: json.serialized) }
@@ -39,10 +36,6 @@ struct CodexMachineTests {
     let start = try #require(request("turn/start", begun))
     _ = machine.read(line(["id": start["id"] ?? .null, "result": ["turn": ["id": "U"]]]))
     return machine
-  }
-
-  private static func terminals(_ actions: [HarnessAction]) -> [EventPayload] {
-    actions.compactMap { if case .emit(let draft) = $0, draft.payload.isTerminal { draft.payload } else { nil } }
   }
 
   @Test("instructions reach a new conversation")
@@ -95,7 +88,7 @@ struct CodexMachineTests {
       ]))
     #expect(started.count == 1)
     let actions = machine.exited(HarnessExit(status: nil, signal: 9))
-    guard case .executionFailed(let failure, _)? = Self.terminals(actions).first else {
+    guard case .executionFailed(let failure, _)? = actions.terminals.first else {
       Issue.record("the turn did not fail")
       return
     }
@@ -112,7 +105,7 @@ struct CodexMachineTests {
     #expect(Self.request("turn/interrupt", asked) != nil)
     #expect(machine.interrupt(reason: "again").isEmpty)
     let actions = machine.timerFired(HarnessTimer(name: "interrupt"))
-    #expect(Self.terminals(actions).count == 1 && actions.contains(.stop))
+    #expect(actions.terminals.count == 1 && actions.contains(.stop))
   }
 
   @Test("an interrupt before the harness has named the turn waits for the name")
@@ -134,10 +127,10 @@ struct CodexMachineTests {
       Self.line([
         "method": "turn/completed", "params": ["threadId": "T", "turn": ["id": "U", "status": "interrupted"]],
       ]))
-    #expect(Self.terminals(over).isEmpty)
+    #expect(over.terminals.isEmpty)
     let clean = try #require(Self.request("thread/backgroundTerminals/clean", over))
     let cleaned = machine.read(Self.line(["id": clean["id"] ?? .null, "result": [:]]))
-    guard case .executionCancelled(let reason, _)? = Self.terminals(cleaned).first else {
+    guard case .executionCancelled(let reason, _)? = cleaned.terminals.first else {
       Issue.record("the turn was not cancelled")
       return
     }

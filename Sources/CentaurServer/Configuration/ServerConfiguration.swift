@@ -92,9 +92,10 @@ public struct ServerConfiguration: Sendable, Hashable {
   public var harnesses: [String: Harness] = [
     "codex": Harness(provider: "openai", model: "gpt-5.5", models: ["gpt-5.5"]),
     "codex-exec": Harness(provider: "openai", model: "gpt-5.5", models: ["gpt-5.5"]),
+    "claude": Harness(provider: "anthropic", model: "claude-opus-5-5", models: ["claude-opus-5-5"]),
   ]
   /// The harness of a new session, by the ingress it comes by.
-  public var ingress: [String: String] = ["responses": "codex"]
+  public var ingress: [String: String] = ["responses": "codex", "messages": "claude", "session_api": "codex"]
   public var personas: [String: Persona] = [:]
   public var limits = Limits()
   /// Model calls go to the scripted model.

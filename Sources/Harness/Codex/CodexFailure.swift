@@ -9,47 +9,23 @@ enum CodexFailure {
     let detail = detail(message)
     let status = status(info) ?? status(in: message)
     switch info?.string {
-    case "contextWindowExceeded":
-      return CentaurError(
-        .contextWindowExceeded, "The conversation no longer fits the model's context window. \(detail)")
-    case "usageLimitExceeded": return CentaurError(.providerQuota, "The provider's quota is used up: \(detail)")
-    case "internalServerError", "serverOverloaded": return unavailable(detail)
-    case "unauthorized": return authentication(detail)
-    case "badRequest": return CentaurError(.providerInvalidRequest, "The provider refused the request: \(detail)")
+    case "contextWindowExceeded": return HarnessFailure.contextWindow(detail)
+    case "usageLimitExceeded": return HarnessFailure.quota(detail)
+    case "internalServerError", "serverOverloaded": return HarnessFailure.unavailable(detail)
+    case "unauthorized": return HarnessFailure.authentication(detail)
+    case "badRequest": return HarnessFailure.invalidRequest(detail)
     default: break
     }
-    switch status {
-    case 401, 403: return authentication(detail)
-    case 429: return CentaurError(.providerRateLimit, "The provider limits the rate of requests: \(detail)")
-    case .some(400..<500):
-      return CentaurError(.providerInvalidRequest, "The provider refused the request: \(detail)")
-    case .some(500...): return unavailable(detail)
-    default: break
-    }
-    if info?.object != nil { return unavailable(detail) }
+    if let failure = HarnessFailure.status(status, detail) { return failure }
+    if info?.object != nil { return HarnessFailure.unavailable(detail) }
     if message.hasPrefix("stream disconnected") || message.contains("stream closed before") {
-      return CentaurError(.providerStreamCut, "The provider's answer was cut off: \(detail)")
+      return HarnessFailure.streamCut(detail)
     }
-    if message.hasPrefix("{") {
-      return CentaurError(.providerInvalidRequest, "The provider refused the request: \(detail)")
-    }
-    if message.contains("high demand") || message.contains("at capacity") { return unavailable(detail) }
-    if message.hasPrefix("Quota exceeded") || message.contains("usage limit") {
-      return CentaurError(.providerQuota, "The provider's quota is used up: \(detail)")
-    }
-    if message.contains("context window") {
-      return CentaurError(
-        .contextWindowExceeded, "The conversation no longer fits the model's context window. \(detail)")
-    }
-    return CentaurError(.harnessProtocol, "The harness failed: \(detail)")
-  }
-
-  private static func authentication(_ detail: String) -> CentaurError {
-    CentaurError(.providerAuthentication, "The provider did not accept this server's key: \(detail)")
-  }
-
-  private static func unavailable(_ detail: String) -> CentaurError {
-    CentaurError(.providerUnavailable, "The provider cannot answer now: \(detail)")
+    if message.hasPrefix("{") { return HarnessFailure.invalidRequest(detail) }
+    if message.contains("high demand") || message.contains("at capacity") { return HarnessFailure.unavailable(detail) }
+    if message.hasPrefix("Quota exceeded") || message.contains("usage limit") { return HarnessFailure.quota(detail) }
+    if message.contains("context window") { return HarnessFailure.contextWindow(detail) }
+    return HarnessFailure.protocolFailure(detail)
   }
 
   /// The provider's own sentence, without the address that the harness called: that is ours and no one else's.

@@ -24,10 +24,10 @@ struct CodexLaunch {
     """
 
   func launch(_ subcommand: [String]) -> HarnessLaunch {
-    var environment = ["CODEX_HOME": context.home, "CENTAUR_MODEL": context.model, "RUST_LOG": "error"]
-    if let instructions = context.instructions { environment["CENTAUR_EXTRA_SYSTEM_PROMPT"] = instructions }
+    let environment = ["CODEX_HOME": context.home, "RUST_LOG": "error"]
     return HarnessLaunch(
-      command: [context.executable] + subcommand + settings, environment: environment,
+      command: [context.executable] + subcommand + settings,
+      environment: context.environment.merging(environment) { $1 },
       files: ["catalog.json": catalogue.serialized])
   }
 

@@ -15,10 +15,7 @@ extension CodexMachine {
       return [sendInitialized(), self.request(.resumeThread, "thread/resume", object(resume))]
     case .resumeThread:
       guard error == nil, let id = result["thread"]?["id"]?.string else {
-        let warning = EventPayload.warning(
-          code: "conversation_restarted",
-          message: "The harness no longer has this conversation; a new one was begun from the session's history.")
-        return [.emit(EventDraft(warning)), startThread()]
+        return [.emit(EventDraft(HarnessFailure.conversationRestarted)), startThread()]
       }
       thread = id
       return becomeReady()
@@ -183,9 +180,9 @@ extension CodexMachine {
     guard let thread else { return finish() }
     let closed = withRunningItems { $0.closeAll { !$0.isCommand } }
     return closed + [
-      .cancelTimer(Self.interruptTimer),
+      .cancelTimer(.interrupt),
       request(.clean, "thread/backgroundTerminals/clean", ["threadId": .string(thread)]),
-      .startTimer(Self.cleanTimer, Self.patience),
+      .startTimer(Self.cleanTimer, HarnessTimer.patience),
     ]
   }
 
@@ -202,7 +199,7 @@ extension CodexMachine {
       actions += running.items.closeAll()
     }
     if let id = running.id, lateTurns[id] == nil { close(id) }
-    actions.append(.cancelTimer(Self.interruptTimer))
+    actions.append(.cancelTimer(.interrupt))
     actions.append(.cancelTimer(Self.cleanTimer))
     let terminal: EventPayload
     switch ending {

@@ -39,10 +39,8 @@ struct CodexMachine: HarnessMachine {
     case failed
   }
 
-  static let interruptTimer = HarnessTimer(name: "interrupt")
+  /// Runs while the harness may end the commands that an interrupted turn left running.
   static let cleanTimer = HarnessTimer(name: "clean")
-  /// How long the harness may take to end an interrupted turn, and to end the commands that it left running.
-  static let patience: Duration = .seconds(5)
 
   let context: HarnessContext
   var thread: String?
@@ -101,7 +99,7 @@ struct CodexMachine: HarnessMachine {
   mutating func interrupt(reason: String) -> [HarnessAction] {
     guard turn != nil, turn?.ending == nil, turn?.interruptReason == nil else { return [] }
     turn?.interruptReason = reason
-    return sendInterrupt() + [.startTimer(Self.interruptTimer, Self.patience)]
+    return sendInterrupt() + [.startTimer(.interrupt, HarnessTimer.patience)]
   }
 
   /// The harness takes an interrupt only by the turn's id: before it is known the interrupt waits.
@@ -114,7 +112,7 @@ struct CodexMachine: HarnessMachine {
   mutating func timerFired(_ timer: HarnessTimer) -> [HarnessAction] {
     guard turn != nil else { return [] }
     if timer == Self.cleanTimer { return finish() }
-    guard timer == Self.interruptTimer else { return [] }
+    guard timer == .interrupt else { return [] }
     // It does not answer (an interrupt of an interrupted turn never is): its process is worth no more.
     turn?.ending = .interrupted
     return finish() + [.stop]
@@ -129,24 +127,18 @@ struct CodexMachine: HarnessMachine {
       if turn?.ending == nil {
         let isInterrupted = turn?.interruptReason != nil
         turn?.ending = isInterrupted ? .interrupted : .failed
-        if turn?.failure == nil { turn?.failure = Self.died(exit) }
+        if turn?.failure == nil { turn?.failure = HarnessFailure.died(exit) }
       }
       actions += finish()
     }
     return actions + [.stop]
   }
 
-  private static func died(_ exit: HarnessExit) -> CentaurError {
-    CentaurError(.harnessDied, "The agent's process ended \(exit.description) in the middle of the turn.")
-  }
-
   mutating func read(_ line: HarnessLine) -> [HarnessAction] {
     guard let message = try? JSONValue(parsing: line.bytes), case .object = message else {
       guard !saidUnreadable else { return [] }
       saidUnreadable = true
-      let warning = EventPayload.warning(
-        code: "harness_protocol", message: "The harness printed a line that is not of its protocol.")
-      return [HarnessAction.emit(EventDraft(warning, execution: turn?.execution))].from(line)
+      return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: turn?.execution))].from(line)
     }
     let actions: [HarnessAction]
     if let method = message["method"]?.string {

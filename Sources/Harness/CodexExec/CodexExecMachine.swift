@@ -2,9 +2,6 @@ import SessionModel
 
 /// What one `codex exec --json` process prints, as a state machine (recorded in wire/harness/codex/22-exec-json.jsonl).
 struct CodexExecMachine: HarnessMachine {
-  private static let interruptTimer = HarnessTimer(name: "interrupt")
-  private static let patience: Duration = .seconds(5)
-
   private let context: HarnessContext
   private var items: TurnItems?
   private var usage = TurnUsage()
@@ -33,10 +30,7 @@ struct CodexExecMachine: HarnessMachine {
     guard context.state == nil else { return nil }
     var parts: [String] = []
     if let instructions = context.instructions { parts.append("<instructions>\n\(instructions)\n</instructions>") }
-    if !context.history.isEmpty {
-      let lines = context.history.map { "\($0.role.rawValue): \($0.text)" }.joined(separator: "\n\n")
-      parts.append("<conversation_so_far>\n\(lines)\n</conversation_so_far>")
-    }
+    if let told = ConversationSoFar.text(context.history) { parts.append(told) }
     return parts.isEmpty ? nil : parts.joined(separator: "\n\n")
   }
 
@@ -45,19 +39,18 @@ struct CodexExecMachine: HarnessMachine {
   mutating func interrupt(reason: String) -> [HarnessAction] {
     guard items != nil, interruptReason == nil else { return [] }
     interruptReason = reason
-    return [.signal(2), .startTimer(Self.interruptTimer, Self.patience)]
+    return [.signal(2), .startTimer(.interrupt, HarnessTimer.patience)]
   }
 
   mutating func timerFired(_ timer: HarnessTimer) -> [HarnessAction] {
-    timer == Self.interruptTimer ? finish() + [.stop] : []
+    timer == .interrupt ? finish() + [.stop] : []
   }
 
   mutating func exited(_ exit: HarnessExit) -> [HarnessAction] {
     guard !hasExited else { return [] }
     hasExited = true
     if failure == nil, !isCompleted {
-      failure = CentaurError(
-        .harnessDied, "The agent's process ended \(exit.description) in the middle of the turn.")
+      failure = HarnessFailure.died(exit)
     }
     return finish() + [.stop]
   }
@@ -145,7 +138,7 @@ struct CodexExecMachine: HarnessMachine {
       terminal = .executionCompleted(usage)
     }
     return items.closeAll() + [
-      .cancelTimer(Self.interruptTimer), items.emit(terminal), .turnEnded(items.execution),
+      .cancelTimer(.interrupt), items.emit(terminal), .turnEnded(items.execution),
     ]
   }
 }

@@ -1,0 +1,15 @@
+public import SessionModel
+
+/// Claude Code as a harness: one `claude` process a session, spoken to by stream-json over stdio (Claude Code 2.1.330).
+public struct ClaudeCode: HarnessAdapter {
+  public init() {}
+
+  public var name: HarnessName { .claude }
+  public var lifetime: HarnessLifetime { .session }
+
+  public func launch(_ context: HarnessContext) throws -> HarnessLaunch { ClaudeLaunch(context).launch }
+
+  public func machine(_ context: HarnessContext) -> any HarnessMachine { ClaudeMachine(context) }
+
+  public func hasConversation(_ state: JSONValue?) -> Bool { ClaudeConversation.isBegun(state) }
+}
