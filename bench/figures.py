@@ -50,8 +50,9 @@ def table(figures: list[Figure]) -> str:
     right = {1, 3}
     lines = []
     for row in rows:
-        cells = [cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in enumerate(zip(row, widths))]
-        lines.append("  ".join(cells).rstrip())
+        cells = zip(row, widths)
+        justified = [cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in enumerate(cells)]
+        lines.append("  ".join(justified).rstrip())
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join(lines)
 

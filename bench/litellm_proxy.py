@@ -30,8 +30,8 @@ def install() -> str:
         try:
             subprocess.run(["python3", "-m", "venv", "--clear", ENVIRONMENT], check=True, capture_output=True)
             subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "litellm[proxy]"], check=True,
-                capture_output=True, timeout=INSTALL_SECONDS)
+                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "litellm[proxy]"],
+                check=True, capture_output=True, timeout=INSTALL_SECONDS)
         except (subprocess.SubprocessError, OSError) as failure:
             raise BenchFailed(f"litellm[proxy] could not be installed ({type(failure).__name__})") from None
         stamp.touch()

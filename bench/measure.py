@@ -16,6 +16,8 @@ from figures import Figure
 from http_bytes import FIRST_TEXT, Connection, codex_turn, request, turn
 from programs import Backend, Load, load_http, load_stdio, median, program, quantile
 
+# Of a stream whose number a second is measured: an answer of 100 tokens.
+DELTAS = 100
 CODEX_SESSION = "01a20bee-23d5-7ce3-8342-b353b68f98d5"
 
 
@@ -47,6 +49,40 @@ class Bench:
 
 def milliseconds(seconds: float) -> float:
     return seconds * 1000
+
+
+# MARK: What the machine does beside
+
+
+def others(bench: Bench) -> None:
+    """Whether something else is at work: then the figures are worth little, and say so."""
+
+    def times() -> tuple[int, int]:
+        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+        return fields[3], sum(fields)
+
+    idle, whole = times()
+    time.sleep(1)
+    idle, whole = times()[0] - idle, times()[1] - whole
+    busy = 1 - idle / whole
+    if busy > 0.1:
+        bench.notes.append(
+            f"THE MACHINE WAS {100 * busy:.0f} % BUSY before the bench began: measure again when it is not")
+
+
+def disk(bench: Bench) -> None:
+    """What one durable write costs here: every figure that commits is made of it."""
+    file = os.open(bench.directory / "disk", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    times = []
+    for _ in range(bench.times(300, 100)):
+        begun = time.monotonic()
+        os.write(file, bytes(4096))
+        os.fdatasync(file)
+        times.append(time.monotonic() - begun)
+    os.close(file)
+    bench.notes.append(
+        f"this disk makes 4 KB durable in {milliseconds(median(times)):.2f} ms (median), "
+        f"{milliseconds(quantile(times, 0.99)):.2f} ms (p99)")
 
 
 # MARK: Start and memory
@@ -92,7 +128,8 @@ def subscribers(bench: Bench, count: int = 1000) -> None:
         for one in listening:
             one.close()
     bench.figures.append(Figure(
-        f"resident memory, {count:,} idle event subscribers", after / 1024, "MB", "the same server before", before / 1024))
+        f"resident memory, {count:,} idle event subscribers", after / 1024, "MB", "the same server before",
+        before / 1024))
     bench.notes.append(f"an idle subscriber takes {(after - before) / count:.1f} KB")
 
 
@@ -101,10 +138,12 @@ def subscribers(bench: Bench, count: int = 1000) -> None:
 
 def first_byte(bench: Bench, server: CentaurServer) -> None:
     # As fast as a fast model: 100 deltas a second and stream.
-    text, turns = "deltas=20 size=16 gap=10000", bench.times(40, 8)
+    text, pause = "deltas=20 size=16 gap=10000", 0.1
     for streams in (1, 16):
-        by_hand = load_stdio(text, streams=streams, turns=turns, warm=3)
-        ours = load_http(server.port, turn(text), FIRST_TEXT, clients=streams, turns=turns, warm=3)
+        turns = bench.times(60, 15) if streams == 1 else bench.times(40, 12)
+        by_hand = load_stdio(text, streams=streams, turns=turns, warm=2, pause=pause)
+        ours = load_http(
+            server.port, turn(text), FIRST_TEXT, clients=streams, turns=turns, warm=2, pause=pause)
         name = "1 stream" if streams == 1 else f"{streams} streams"
         for share, label in ((0.5, "median"), (0.99, "p99")):
             added = milliseconds(ours.first(share) - by_hand.first(share))
@@ -129,11 +168,12 @@ def first_byte(bench: Bench, server: CentaurServer) -> None:
 
 
 def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float]) -> None:
-    text = "deltas=20 size=16"
     for clients in (1, 16):
-        turns = bench.times(400, 80) if clients == 1 else bench.times(100, 20)
+        turns = bench.times(500, 100) if clients == 1 else bench.times(150, 25)
         used = cpu_seconds(server)
-        ours = load_http(server.port, turn(text, f"bench:streams:{clients}:%CLIENT%"), FIRST_TEXT, clients=clients, turns=turns, warm=3)
+        ours = load_http(
+            server.port, turn(f"deltas={DELTAS} size=16", f"bench:streams-{clients}:%CLIENT%"), FIRST_TEXT,
+            clients=clients, turns=turns, warm=3)
         used = cpu_seconds(server) - used
         baseline = litellm.get(clients)
         holds = None if baseline is None else ours.streams_a_second >= 50 * baseline
@@ -149,14 +189,14 @@ def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float]) -> N
 
 def ceiling(bench: Bench) -> None:
     """What the load generator can at most, so that nobody takes its limit for the server's."""
-    backend = Backend(20, 16)
+    backend = Backend(DELTAS, 16)
     try:
         found = load_http(
             backend.port, request("POST", "/v1/responses", {}), "response.output_text.delta", clients=16,
-            turns=bench.times(1000, 200), warm=10)
+            turns=bench.times(500, 100), warm=10)
     finally:
         backend.end()
-    by_hand = load_stdio("deltas=20 size=16", streams=16, turns=bench.times(1000, 200), warm=10)
+    by_hand = load_stdio(f"deltas={DELTAS} size=16", streams=16, turns=bench.times(1000, 200), warm=10)
     bench.notes.append(
         f"the load generator reads {found.streams_a_second:,.0f} streams/s from the scripted backend, and drives "
         f"{by_hand.streams_a_second:,.0f} turns/s of 16 scripted harnesses by hand")
@@ -273,21 +313,3 @@ def long_history(bench: Bench, server: CentaurServer) -> None:
     bench.figures.append(Figure(
         f"a history of {len(large) / 1e6:.0f} MB adds", milliseconds(added), "ms", "to carry and read those bytes",
         milliseconds(quantile([turn.first for turn in carried.turns], 0.5)), "< 30 ms", added < 0.03))
-
-
-# MARK: The disk
-
-
-def disk(bench: Bench) -> None:
-    """What one durable write costs here: every figure above that commits is made of it."""
-    file = os.open(bench.directory / "disk", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    times = []
-    for _ in range(bench.times(300, 100)):
-        begun = time.monotonic()
-        os.write(file, bytes(4096))
-        os.fdatasync(file)
-        times.append(time.monotonic() - begun)
-    os.close(file)
-    bench.notes.append(
-        f"this disk makes 4 KB durable in {milliseconds(median(times)):.2f} ms (median), "
-        f"{milliseconds(quantile(times, 0.99)):.2f} ms (p99)")

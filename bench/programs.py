@@ -87,19 +87,23 @@ def _load(arguments: list[str]) -> Load:
 
 
 def load_http(
-    port: int, request: bytes, marker: str, *, clients: int = 1, turns: int, warm: int = 0, stop: int = 0
+    port: int, request: bytes, marker: str, *, clients: int = 1, turns: int, warm: int = 0, pause: float = 0,
+    stop: int = 0
 ) -> Load:
+    """`pause`: the most seconds that a client waits between turns, at random."""
     file = BINARIES / f"request-{os.getpid()}"
     file.write_bytes(request)
     try:
-        return _load(["http", str(port), str(clients), str(turns), str(warm), str(file), marker, str(stop)])
+        numbers = (port, clients, turns, warm, round(pause * 1e6))
+        return _load(["http", *map(str, numbers), str(file), marker, str(stop)])
     finally:
         file.unlink()
 
 
-def load_stdio(text: str, *, streams: int, turns: int, warm: int) -> Load:
+def load_stdio(text: str, *, streams: int, turns: int, warm: int, pause: float = 0) -> Load:
     """The scripted harness by hand: no server, no log, no HTTP."""
-    return _load(["stdio", str(program("harness")), str(streams), str(turns), str(warm), text])
+    numbers = (streams, turns, warm, round(pause * 1e6))
+    return _load(["stdio", str(program("harness")), *map(str, numbers), text])
 
 
 class Backend:

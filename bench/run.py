@@ -38,37 +38,37 @@ class LiteLLM:
         self.memory: float | None = None
 
     def measure(self, bench: measure.Bench) -> None:
-        """Takes, for each number of clients, the better of its two dialects and of one worker or two."""
+        """The baseline is, for each number of clients, the better of its two dialects and of one worker or two."""
         version = litellm_proxy.install()
-        backend = Backend(20, 16)
-        best: dict[int, str] = {}
+        backend = Backend(measure.DELTAS, 16)
+        rates: dict[int, dict[str, float]] = {1: {}, 16: {}}
         try:
             for workers in (1, 2):
                 proxy = litellm_proxy.LiteLLMProxy(bench.directory, backend, workers)
                 try:
                     if workers == 1:
                         self.start, self.memory = proxy.start_seconds, proxy.resident_megabytes
-                    for path, marker in (("/v1/chat/completions", '"content":"'), ("/v1/responses", "output_text.delta")):
-                        for clients in (1, 16):
-                            if clients == 1 and workers == 2:
-                                continue
-                            found = load_http(
-                                proxy.port, litellm_proxy.chat_request(path), marker, clients=clients,
-                                turns=bench.times(60, 20) if clients == 1 else bench.times(12, 4),
-                                warm=5 if clients == 1 else 1)
-                            if found.streams_a_second > self.streams.get(clients, 0):
-                                self.streams[clients] = found.streams_a_second
-                                best[clients] = f"{path}, {workers} worker{'s' if workers > 1 else ''}"
+                    self._measure(bench, proxy.port, f"{workers} worker{'s' if workers > 1 else ''}", rates)
                 finally:
                     proxy.end()
         finally:
             backend.end()
-        bench.notes.append(
-            f"LiteLLM proxy {version} at its best: 1 client: {best[1]}; 16 clients: {best[16]}; its start and memory are "
-            "those of one worker")
+        for clients, found in rates.items():
+            self.streams[clients] = max(found.values())
+            listed = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items())
+            bench.notes.append(f"LiteLLM proxy {version}, streams a second, clients {clients}: {listed}")
+
+    def _measure(self, bench: measure.Bench, port: int, name: str, rates: dict[int, dict[str, float]]) -> None:
+        for path, marker in (("/v1/chat/completions", '"content":"'), ("/v1/responses", "output_text.delta")):
+            for clients, turns in ((1, bench.times(40, 15)), (16, bench.times(10, 3))):
+                found = load_http(
+                    port, litellm_proxy.chat_request(path), marker, clients=clients, turns=turns, warm=2)
+                rates[clients][f"{path} with {name}"] = found.streams_a_second
 
 
 def run(bench: measure.Bench, parts: set[str]) -> None:
+    measure.others(bench)
+    measure.disk(bench)
     litellm = LiteLLM()
     if parts & {"start", "streams"}:
         say("the LiteLLM proxy")
@@ -95,7 +95,6 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
         if "history" in parts:
             say("a long history")
             measure.long_history(bench, server)
-    measure.disk(bench)
 
 
 def say(part: str) -> None:

@@ -23,11 +23,16 @@ actor CommitQueue {
   private let faults: StoreFaults
   private var waiting: [Waiting] = []
   private var isWriteDue = false
+  private let durability: SQLiteStore.Durability
+  /// What the writer's connection is set to.
+  private var current: SQLiteStore.Durability
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { writer.asUnownedSerialExecutor() }
 
-  init(pool: DatabasePool, faults: StoreFaults) {
+  init(pool: DatabasePool, durability: SQLiteStore.Durability, faults: StoreFaults) {
     self.pool = pool
+    self.durability = durability
+    current = durability
     self.faults = faults
   }
 
@@ -50,11 +55,15 @@ actor CommitQueue {
     let batch = Array(waiting.prefix(Self.maximumBatch))
     waiting.removeFirst(batch.count)
     do {
-      let results = try pool.write { db in
-        try faults.check(.begin)
-        let results = try batch.map { waiting in try CommitQueue.apply(waiting.commit, db) }
-        try faults.check(.commit)
-        return results
+      var results: [Result<CommitResult, any Error>] = []
+      try pool.writeWithoutTransaction { db in
+        try set(batch.allSatisfy(\.commit.isOutputOnly) ? .normal : durability, db)
+        try db.inTransaction {
+          try faults.check(.begin)
+          results = try batch.map { waiting in try CommitQueue.apply(waiting.commit, db) }
+          try faults.check(.commit)
+          return .commit
+        }
       }
       for (waiting, result) in zip(batch, results) { waiting.continuation.resume(with: result) }
     } catch {
@@ -63,6 +72,12 @@ actor CommitQueue {
     }
     isWriteDue = false
     writeSoon()
+  }
+
+  private func set(_ wanted: SQLiteStore.Durability, _ db: Database) throws {
+    guard wanted != current else { return }
+    try db.execute(sql: "PRAGMA synchronous = \(wanted.pragma)")
+    current = wanted
   }
 
   /// One session's step in a savepoint; its own errors undo it alone.
@@ -82,6 +97,20 @@ actor CommitQueue {
       return .rollback
     }
     return result
+  }
+}
+
+extension SessionCommit {
+  /// It holds pieces of a running turn and nothing else. What has said them is gone with the power, and the turn with
+  /// it: they need not be on the disk before the turn's next step of another kind, which puts them there too.
+  fileprivate var isOutputOnly: Bool {
+    guard creation == nil, takes.isEmpty, retakes.isEmpty, replies.isEmpty, harnessState == nil else { return false }
+    return events.allSatisfy { event in
+      switch event.payload {
+      case .itemStarted, .itemDelta, .itemCompleted, .usageUpdated: true
+      default: false
+      }
+    }
   }
 }
 

@@ -8,13 +8,16 @@ public import SessionModel
 /// through `CommitQueue`, which puts those that wait into one transaction, each in a savepoint of its own: one `fsync`
 /// serves them all, and each still succeeds or fails alone.
 ///
-/// What holds at power loss: with `.full`, every commit that has returned is on the disk. With `.normal`, the newest
-/// transactions may be missing after a power loss (never after the death of a process), and what is there is a prefix
-/// of the log.
+/// What holds at power loss: with `.full`, every commit that has returned is on the disk, but for the newest pieces of
+/// turns that still run (items, deltas, usage): those are, with the next step of another kind of any session, such as the
+/// turn's end. With `.normal`, the newest transactions may be missing. In both, what is there is a prefix of the log, and
+/// nothing is missing after the death of a process.
 public final class SQLiteStore: SessionStore {
   public enum Durability: Sendable, Hashable {
     case full
     case normal
+
+    var pragma: String { self == .full ? "FULL" : "NORMAL" }
   }
 
   private let pool: DatabasePool
@@ -35,7 +38,7 @@ public final class SQLiteStore: SessionStore {
       configuration.busyMode = .timeout(5)
       configuration.maximumReaderCount = 4
       configuration.prepareDatabase { db in
-        try db.execute(sql: "PRAGMA synchronous = \(durability == .full ? "FULL" : "NORMAL")")
+        try db.execute(sql: "PRAGMA synchronous = \(durability.pragma)")
       }
       pool = try DatabasePool(path: path, configuration: configuration)
       let isNewer = try pool.read { db in
@@ -51,7 +54,7 @@ public final class SQLiteStore: SessionStore {
     } catch {
       throw CentaurError(.storeUnavailable, "The store cannot be opened: \(error).")
     }
-    commits = CommitQueue(pool: pool, faults: faults)
+    commits = CommitQueue(pool: pool, durability: durability, faults: faults)
   }
 
   public func commit(_ commit: SessionCommit) async throws -> CommitResult {

@@ -1,11 +1,12 @@
 // The load generator: as many threads as streams, blocking sockets, and no more reading than it takes to find the first
 // text, the times that the scripted harness wrote into it, and the end of an answer.
 //
-//   client http PORT CLIENTS TURNS WARM REQUEST MARKER [STOP]
+//   client http PORT CLIENTS TURNS WARM PAUSE REQUEST MARKER [STOP]
 //     Each client has one connection and sends the bytes of the file REQUEST, TURNS times after WARM times that do not
 //     count. In them `%CLIENT%` becomes the client's number and `%NUMBER%` one that is never repeated, both in eight
-//     digits. MARKER is what the first text looks like. With STOP an answer is over when MARKER was seen so often.
-//   client stdio PROGRAM STREAMS TURNS WARM TEXT
+//     digits. MARKER is what the first text looks like. With STOP an answer is over when MARKER was seen so often. Before
+//     each turn it waits at random up to PAUSE microseconds, so that turns do not begin together.
+//   client stdio PROGRAM STREAMS TURNS WARM PAUSE TEXT
 //     The same by hand: a scripted harness for each stream, driven over its standard input and output.
 //
 // Prints `CLIENT FIRST INPUT WRITTEN TOTAL BYTES MARKERS` for each turn that counts, times in nanoseconds from the moment
@@ -39,7 +40,7 @@ struct client {
   struct sample *samples;
 };
 
-static int clients, turns, warm, port, stop_after;
+static int clients, turns, warm, pause_most, port, stop_after;
 static const char *marker, *program, *text;
 static char *file;
 static size_t file_length;
@@ -189,9 +190,11 @@ static void start_harness(struct client *c) {
 
 static void *run(void *argument) {
   struct client *c = argument;
+  unsigned seed = c->index + 1;
   for (int turn = -warm; turn < turns; turn++) {
     struct sample ignored;
     if (turn == 0) pthread_barrier_wait(&barrier);
+    if (pause_most) usleep(rand_r(&seed) % pause_most);
     if (!program) put_number(c, "%NUMBER%", atomic_fetch_add(&numbers, 1));
     one_turn(c, turn < 0 ? &ignored : &c->samples[turn]);
   }
@@ -216,20 +219,21 @@ static void read_file(const char *path) {
 }
 
 int main(int count, char **arguments) {
-  if (count < 7) return fprintf(stderr, "usage: see the beginning of client.c\n"), 2;
+  if (count < 8) return fprintf(stderr, "usage: see the beginning of client.c\n"), 2;
   clients = atoi(arguments[3]);
   turns = atoi(arguments[4]);
   warm = atoi(arguments[5]);
+  pause_most = atoi(arguments[6]);
   if (strcmp(arguments[1], "http") == 0) {
     port = atoi(arguments[2]);
-    read_file(arguments[6]);
-    marker = arguments[7];
-    stop_after = count > 8 ? atoi(arguments[8]) : 0;
+    read_file(arguments[7]);
+    marker = arguments[8];
+    stop_after = count > 9 ? atoi(arguments[9]) : 0;
     // Unlike in any earlier run against the same server.
     numbers = time(NULL) % 10000 * 10000 + getpid() % 100 * 100;
   } else {
     program = arguments[2];
-    text = arguments[6];
+    text = arguments[7];
     marker = "item/agentMessage/delta";
   }
   struct client *all = calloc(clients, sizeof *all);

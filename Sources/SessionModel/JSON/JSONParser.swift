@@ -193,7 +193,8 @@ private struct JSONParser {
     let words = UnsafeRawBufferPointer(bytes)
     while position + 8 <= words.count {
       let word = UInt64(littleEndian: words.loadUnaligned(fromByteOffset: position, as: UInt64.self))
-      let ends = Self.bytes(of: word, below: 0x20) | Self.bytes(of: word ^ 0x2222_2222_2222_2222, below: 1)
+      let ends =
+        Self.bytes(of: word, below: 0x20) | Self.bytes(of: word ^ 0x2222_2222_2222_2222, below: 1)
         | Self.bytes(of: word ^ 0x5C5C_5C5C_5C5C_5C5C, below: 1)
       if ends != 0 {
         position += ends.trailingZeroBitCount / 8
