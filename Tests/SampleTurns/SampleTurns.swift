@@ -5,7 +5,7 @@ public enum SampleTurns {
   public static let execution = ExecutionID(rawValue: "0190e0")
 
   /// A turn's events, numbered; their session's first event came before.
-  public static func log(_ payloads: [EventPayload]) -> [SessionEvent] {
+  public static func log(_ payloads: [EventPayload], of execution: ExecutionID = execution) -> [SessionEvent] {
     payloads.enumerated().map { index, payload in
       SessionEvent(
         seq: Int64(index + 2), sessionID: SessionID(rawValue: "s"), executionID: execution, payload: payload,
