@@ -200,14 +200,14 @@ public actor ControlPlane: Service {
   /// - Throws: `CentaurError` with `sessionNotFound`
   public func events(owner: Owner, key: ThreadKey, after: Int64) async throws -> EventSubscription {
     _ = try await session(owner: owner, key: key)
-    let feed = try await ask(owner, key) { drive in
+    let events = try await ask(owner, key) { drive in
       try await drive.serially { drive in
         _ = try await drive.open()
-        return drive.feed
+        return drive.feed?.subscribe(after: after)
       }
     }
-    guard let feed else { throw unknown(key) }
-    return feed.subscribe(after: after)
+    guard let events else { throw unknown(key) }
+    return events
   }
 
   private func unknown(_ key: ThreadKey) -> CentaurError {

@@ -13,6 +13,7 @@ public final class EventFeed: Sendable {
     var head: Int64
     var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
     var nextWaiter: UInt64 = 0
+    var subscribers = 0
     var isClosed = false
 
     mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
@@ -59,10 +60,15 @@ public final class EventFeed: Sendable {
 
   var head: Int64 { state.withLock { $0.head } }
 
-  var hasWaiters: Bool { state.withLock { !$0.waiters.isEmpty } }
+  /// Whether anybody reads here, waiting or at work with what he has read.
+  var hasSubscribers: Bool { state.withLock { $0.subscribers > 0 } }
 
   /// All events after `after`, those of the past first. Ends when the feed is closed.
-  public func subscribe(after: Int64) -> EventSubscription { EventSubscription(feed: self, after: after) }
+  public func subscribe(after: Int64) -> EventSubscription {
+    EventSubscription(feed: self, place: SubscriberPlace(self), after: after)
+  }
+
+  fileprivate func count(_ change: Int) { state.withLock { $0.subscribers += change } }
 
   fileprivate enum Reading {
     case events(ArraySlice<SessionEvent>)
@@ -111,14 +117,29 @@ public final class EventFeed: Sendable {
   }
 }
 
+/// Counts a reader for as long as the subscription, or an iterator of it, is there.
+private final class SubscriberPlace: Sendable {
+  private let feed: EventFeed
+
+  init(_ feed: EventFeed) {
+    self.feed = feed
+    feed.count(1)
+  }
+
+  deinit { feed.count(-1) }
+}
+
 /// One reader's place in a session's log: batches of events in order, each exactly once.
 public struct EventSubscription: AsyncSequence, Sendable {
   public typealias Element = [SessionEvent]
 
   fileprivate let feed: EventFeed
+  fileprivate let place: SubscriberPlace
   fileprivate let after: Int64
 
-  public func makeAsyncIterator() -> Iterator { Iterator(feed: feed, waiter: feed.newWaiter(), cursor: after) }
+  public func makeAsyncIterator() -> Iterator {
+    Iterator(feed: feed, place: place, waiter: feed.newWaiter(), cursor: after)
+  }
 
   /// Gives all batches to `body` until it returns false, the feed ends or the task is cancelled.
   ///
@@ -150,6 +171,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
 
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let feed: EventFeed
+    fileprivate let place: SubscriberPlace
     fileprivate let waiter: UInt64
     fileprivate var cursor: Int64
     fileprivate var returnsWhenNudged = false

@@ -309,9 +309,7 @@ extension SessionDrive {
     queue = []
     start?.cancel()
     await stopProcess(reason: "shutdown")
-    do {
-      if let session, let token { try await services.store.releaseLease(session.id, token: token) }
-    } catch { logger.error("the lease could not be given back", metadata: ["error": "\(error)"]) }
+    givesLeaseBack = true
     end()
   }
 

@@ -57,6 +57,8 @@ actor SessionDrive {
   var generation = 0
   var timers: [DriveTimer: RunningTimer] = [:]
   var hasEnded = false
+  /// Whether the session is given back once everything of it has ended.
+  var givesLeaseBack = false
 
   struct RunningTurn {
     var execution: Execution
@@ -100,18 +102,19 @@ actor SessionDrive {
     (steps, inbox) = AsyncStream.makeStream(of: Step.self)
   }
 
-  /// Takes steps until the drive has ended.
+  /// Takes steps until the drive has ended, and returns when everything that it started has ended too.
   func run() async {
     for await step in steps {
       await step(self)
-      if isQuiet, timers[.retire] == nil {
-        schedule(.retire, after: .seconds(60)) { if $0.isQuiet { $0.end() } }
+      if doesNothing, !hasEnded, timers[.retire] == nil {
+        schedule(.retire, after: services.configuration.limits.quiet) { $0.retire() }
       }
     }
     for timer in timers.values { timer.task.cancel() }
     timers = [:]
     await start?.value
     await lastStop?.value
+    await giveLeaseBack()
   }
 
   /// Runs `body` as a step of its own and gives back what it returned.
@@ -138,9 +141,15 @@ actor SessionDrive {
     if case .terminated = inbox.yield(step) { false } else { true }
   }
 
-  private var isQuiet: Bool {
+  private var doesNothing: Bool {
     process == nil && startingProcess == nil && running == nil && queue.isEmpty && steers.isEmpty
-      && feed?.hasWaiters != true
+  }
+
+  /// Ends a drive that does nothing and that nobody listens to. One that has listeners is asked again later.
+  private func retire() {
+    guard doesNothing, feed?.hasSubscribers != true else { return }
+    givesLeaseBack = true
+    end()
   }
 
   /// No step after those that are in the inbox.
@@ -148,6 +157,13 @@ actor SessionDrive {
     hasEnded = true
     inbox.finish()
     feed?.close()
+  }
+
+  private func giveLeaseBack() async {
+    guard givesLeaseBack, let session, let token else { return }
+    do {
+      try await services.store.releaseLease(session.id, token: token)
+    } catch { logger.error("the lease could not be given back", metadata: ["error": "\(error)"]) }
   }
 
   // MARK: The log
