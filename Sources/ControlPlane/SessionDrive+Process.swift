@@ -84,6 +84,7 @@ extension SessionDrive {
   private func processStarted(_ started: HarnessProcess) async {
     startingProcess = nil
     process = started
+    guard !hasEnded else { return discardProcess() }
     let sandbox = started.sandbox
     let number = started.generation
     // It holds the drive for as long as the process lives; `discardProcess` ends it.

@@ -10,6 +10,7 @@ extension SessionDrive {
     try await withCheckedThrowingContinuation { continuation in
       let isTaken = post { drive in
         do {
+          try drive.checkAlive()
           if let admitted = try await drive.admit(request, answer: continuation) {
             continuation.resume(returning: admitted)
           }

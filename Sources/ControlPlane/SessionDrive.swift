@@ -125,6 +125,7 @@ actor SessionDrive {
     try await withCheckedThrowingContinuation { continuation in
       let isTaken = post { drive in
         do {
+          try drive.checkAlive()
           continuation.resume(returning: try await body(drive))
         } catch {
           continuation.resume(throwing: error)
@@ -134,12 +135,15 @@ actor SessionDrive {
     }
   }
 
-  /// Puts a step into the inbox.
+  /// Puts a step into the inbox. A step that was put there before the drive's end is run after it: it must see to that.
   /// - Returns: false where the drive takes no more.
   @discardableResult
   nonisolated func post(_ step: @escaping Step) -> Bool {
     if case .terminated = inbox.yield(step) { false } else { true }
   }
+
+  /// - Throws: `DriveEnded`
+  func checkAlive() throws { if hasEnded { throw DriveEnded() } }
 
   private var doesNothing: Bool {
     process == nil && startingProcess == nil && running == nil && queue.isEmpty && steers.isEmpty
@@ -174,6 +178,7 @@ actor SessionDrive {
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
     retakes: [String: ExecutionID] = [:], replies: [Reply] = [], harnessState: JSONValue? = nil
   ) async throws -> [SessionEvent] {
+    try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
     let result = try await services.store.commit(
       SessionCommit(

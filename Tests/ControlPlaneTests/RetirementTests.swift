@@ -67,4 +67,43 @@ struct RetirementTests {
       try await within { await running.value }
     }
   }
+
+  @Test("requests that come while a session is being forgotten are answered by the next drive")
+  func race() async throws {
+    try await World.run(.init(idleSandbox: .milliseconds(1), quiet: .milliseconds(1))) { world in
+      let key = try ThreadKey("test:a")
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for number in 0..<4 {
+          group.addTask {
+            for round in 0..<50 {
+              _ = try await within {
+                try await world.controlPlane.openSession(
+                  owner: .local, key: key, harness: nil, persona: nil, instructions: nil, origin: "session_api")
+              }
+              let message = Message.said("say one", "m\(number)/\(round)")
+              _ = try await within { try await world.controlPlane.append(message, owner: .local, key: key) }
+              try await Task.sleep(for: .milliseconds(round % 4))
+            }
+          }
+        }
+        try await group.waitForAll()
+      }
+      let log = try await world.log("test:a")
+      #expect(log.isDense)
+      #expect(log.count == 201)
+    }
+  }
+
+  @Test("turns that come while a session's process and drive end are all run once")
+  func turnsInTheRace() async throws {
+    try await World.run(.init(idleSandbox: .milliseconds(1), quiet: .milliseconds(1))) { world in
+      for round in 0..<12 {
+        let events = try await world.run("count done; say \(round)", key: "test:a")
+        #expect(events.ends == ["completed"])
+        try await Task.sleep(for: .milliseconds(round))
+      }
+      #expect(try await world.lines("done", of: "test:a").count == 12)
+      #expect(try await world.log("test:a").isDense)
+    }
+  }
 }

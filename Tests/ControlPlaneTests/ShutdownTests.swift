@@ -33,6 +33,21 @@ struct ShutdownTests {
     }
   }
 
+  @Test("a server that is cancelled ends its sessions as well as one that is told to end")
+  func cancelled() async throws {
+    try await World.run(hasServer: false) { world in
+      let node = world.startServer("node-2")
+      let turn = try await node.controlPlane.submit(.sdk("say one; hold", key: "test:a"))
+      try await world.wait("test:a", on: node.controlPlane) { $0.isMessage("one") }
+      let shims = try await world.shims(of: "test:a")
+      node.running.cancel()
+      _ = try await within { await node.running.result }
+      for shim in shims { #expect(kill(shim, 0) == -1) }
+      #expect(try await world.log("test:a").ends == ["failed (server_restarted)"])
+      try await Self.takeLease(world, turn.session.id)
+    }
+  }
+
   @Test("a turn that waits when the server ends is run by the next one")
   func queued() async throws {
     try await World.run(hasServer: false) { world in
