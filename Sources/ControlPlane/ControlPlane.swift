@@ -74,14 +74,23 @@ public actor ControlPlane: Service {
     }
   }
 
-  /// Opens the sessions that an earlier server left with turns that have no end yet.
+  /// Opens the sessions that an earlier server left with turns that have no end yet, then those whose harness still
+  /// waits for a turn that this server would give to another process.
   private func recover() async {
+    var left: [SessionID] = []
     do {
-      for id in try await services.store.sessionsWithOpenExecutions() {
+      left = try await services.store.sessionsWithOpenExecutions()
+    } catch { logger.error("no turn could be looked after", metadata: ["error": "\(error)"]) }
+    left += await SessionDirectories.withSandboxes(data: services.configuration.dataDirectory).subtracting(left)
+    for id in left where !isShuttingDown {
+      do {
         guard let session = try await services.store.session(id) else { continue }
-        _ = try await drive(session.owner, session.key).serially { try await $0.open() }
+        try await ask(session.owner, session.key) { drive in _ = try await drive.serially { try await $0.open() } }
+      } catch {
+        // The others are looked after none the less; this one is opened by the next request for it.
+        logger.error("a session could not be looked after", metadata: ["session": "\(id)", "error": "\(error)"])
       }
-    } catch { logger.error("recovery failed", metadata: ["error": "\(error)"]) }
+    }
   }
 
   private func drive(_ owner: Owner, _ key: ThreadKey) throws(CentaurError) -> SessionDrive {

@@ -38,5 +38,12 @@ struct SessionDirectories: Sendable {
   /// The ids of sandboxes whose files are still there.
   var sandboxes: [String] { (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/sandboxes")) ?? [] }
 
+  /// The sessions that have any. It looks into the directory of every session, which takes its time.
+  static func withSandboxes(data: String) async -> Set<SessionID> {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(data)/sessions")) ?? []
+    let sessions = names.lazy.map { SessionID(rawValue: $0) }
+    return Set(sessions.filter { !SessionDirectories(data: data, session: $0).sandboxes.isEmpty })
+  }
+
   func removeSandbox(_ id: String) { try? FileManager.default.removeItem(atPath: sandbox(id)) }
 }

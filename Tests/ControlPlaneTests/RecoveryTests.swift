@@ -31,4 +31,53 @@ struct RecoveryTests {
       try await next.shutDown()
     }
   }
+
+  @Test("a process that waits for its session's next turn does not outlive a server that vanished")
+  func idleProcess() async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      _ = try await gone.controlPlane.submit(.sdk("say one", key: "test:a")).finished()
+      let shims = try await world.shims(of: "test:a")
+      #expect(shims.count == 1)
+      let next = world.startServer("node-3")
+      // The one that is gone notices that its process was ended, and may not write about it.
+      try await within {
+        while try await !world.leftovers(of: "test:a").isEmpty { try await Task.sleep(for: .milliseconds(5)) }
+      }
+      #expect(try await world.log("test:a").ends == ["completed"])
+      let turn = try await next.controlPlane.submit(.sdk("recall", key: "test:a"))
+      #expect(try await turn.finished().texts == ["say one"])
+      try await gone.shutDown()
+      for shim in shims { #expect(kill(shim, 0) == -1) }
+      try await next.shutDown()
+    }
+  }
+
+  @Test("one session that cannot be opened does not keep the others from being looked after")
+  func oneBroken() async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      var turns: [AdmittedTurn] = []
+      for key in ["test:a", "test:b", "test:c"] {
+        let turn = try await gone.controlPlane.submit(.sdk("say one; hold", key: key))
+        try await world.wait(key, on: gone.controlPlane) { $0.isMessage("one") }
+        turns.append(turn)
+      }
+      world.store.fail(.openExecutions(turns[0].session.id))
+      let next = world.startServer("node-3")
+      for key in ["test:b", "test:c"] {
+        try await within {
+          while try await world.log(key).ends != ["failed (server_restarted)"] {
+            try await Task.sleep(for: .milliseconds(5))
+          }
+        }
+      }
+      world.store.heal()
+      #expect(
+        try await next.controlPlane.submit(.sdk("say on", key: "test:a")).finished().texts == ["on"])
+      #expect(try await world.log("test:a").ends == ["failed (server_restarted)", "completed"])
+      try await next.shutDown()
+      try await gone.shutDown()
+    }
+  }
 }
