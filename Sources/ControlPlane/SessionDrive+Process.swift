@@ -173,6 +173,7 @@ extension SessionDrive {
       if !drafts.isEmpty || state != nil {
         try await commit(drafts, harnessState: state)
         services.metrics.events.increment(by: drafts.count)
+        for draft in drafts { services.metrics.turnEnded(draft.payload) }
       }
       for action in actions { try await carryOut(action) }
     } catch {
@@ -191,14 +192,7 @@ extension SessionDrive {
 
   private func carryOut(_ action: HarnessAction) async throws {
     switch action {
-    case .emit(let draft):
-      switch draft.payload {
-      case .executionCompleted: services.metrics.turnEnded("completed")
-      case .executionFailed: services.metrics.turnEnded("failed")
-      case .executionCancelled: services.metrics.turnEnded("cancelled")
-      default: break
-      }
-    case .saveState: break
+    case .emit, .saveState: break
     case .send(let id, let bytes): try await process?.link?.send(inputID: id, bytes: bytes, closesInput: false)
     case .closeInput(let id): try await process?.link?.send(inputID: id, bytes: [], closesInput: true)
     case .signal(let signal): try await process?.link?.signal(signal)

@@ -31,7 +31,6 @@ extension SessionDrive {
     let decision = Reconciliation.decide(request, try await facts(for: request))
     if request.abortsRunningTurn, let running, case .start = decision {
       try await interrupt(reason: "aborted_by_client")
-      services.metrics.turnEnded("aborted")
       logger.debug("aborted by the client", metadata: ["execution": "\(running.execution.id)"])
     }
     switch decision {

@@ -105,36 +105,29 @@ extension SessionDrive {
     guard try await open() else { return }
     if running?.execution.id == id {
       try await interrupt(reason: reason)
-    } else if let index = queue.firstIndex(where: { $0.execution.id == id }) {
-      queue.remove(at: index)
-      try await commit([EventDraft(.executionCancelled(reason: reason, TurnUsage()), execution: id)])
-      services.metrics.turnEnded("cancelled")
+    } else if let turn = queue.first(where: { $0.execution.id == id }) {
+      try await endWaiting([turn], .executionCancelled(reason: reason, TurnUsage()))
     }
+  }
+
+  /// Ends turns that were never begun.
+  private func endWaiting(_ turns: [QueuedTurn], _ terminal: EventPayload) async throws {
+    guard !turns.isEmpty else { return }
+    try await commit(turns.map { EventDraft(terminal, execution: $0.execution.id) })
+    let ended = Set(turns.map(\.execution.id))
+    queue.removeAll { ended.contains($0.execution.id) }
+    for _ in turns { services.metrics.turnEnded(terminal) }
   }
 
   /// A newer input takes the place of what runs and of what waits.
   func supersede() async throws {
-    let waiting = queue
-    queue = []
-    if !waiting.isEmpty {
-      try await commit(
-        waiting.map {
-          EventDraft(.executionCancelled(reason: "superseded", TurnUsage()), execution: $0.execution.id)
-        })
-    }
+    try await endWaiting(queue, .executionCancelled(reason: "superseded", TurnUsage()))
     try await interrupt(reason: "superseded")
   }
 
   /// Ends turns that wait because the harness cannot be had.
   func failQueue(_ error: CentaurError) async throws {
-    let waiting = queue
-    queue = []
-    guard !waiting.isEmpty else { return }
-    try await commit(
-      waiting.map {
-        EventDraft(.executionFailed(ExecutionFailure(error), TurnUsage()), execution: $0.execution.id)
-      })
-    for _ in waiting { services.metrics.turnEnded("failed") }
+    try await endWaiting(queue, .executionFailed(ExecutionFailure(error), TurnUsage()))
   }
 
   // MARK: After a restart
