@@ -173,6 +173,9 @@ actor SessionDrive {
   // MARK: The log
 
   /// Writes one step of the session and shows it to subscribers.
+  ///
+  /// Where the store does not take it, what this drive holds in memory is worth nothing: the drive is given up.
+  /// - Throws: `CentaurError` of the store, `StoreConflict`, `DriveEnded`
   @discardableResult
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
@@ -180,10 +183,18 @@ actor SessionDrive {
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
-    let result = try await services.store.commit(
-      SessionCommit(
-        session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys, takes: takes,
-        retakes: retakes, replies: replies, harnessState: harnessState))
+    let result: CommitResult
+    do {
+      result = try await services.store.commit(
+        SessionCommit(
+          session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
+          takes: takes, retakes: retakes, replies: replies, harnessState: harnessState))
+    } catch let conflict as StoreConflict {
+      throw conflict
+    } catch {
+      await lost(error)
+      throw error
+    }
     if let harnessState { self.session?.harnessState = harnessState }
     publish(result.events)
     return result.events
@@ -204,7 +215,14 @@ actor SessionDrive {
       until: services.clock.now + services.configuration.limits.lease, evicting: true)
     session = found
     feed = EventFeed(sessionID: found.id, head: found.lastSeq, store: services.store)
-    try await recover(found)
+    do {
+      try await recover(found)
+    } catch {
+      // A session that is half open would never be looked after.
+      await lost(error)
+      throw error
+    }
+    try checkAlive()
     return true
   }
 
