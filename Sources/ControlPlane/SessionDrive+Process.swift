@@ -142,19 +142,18 @@ extension SessionDrive {
       var actions: [HarnessAction] = []
       for line in lines { actions += process?.machine.read(line) ?? [] }
       await perform(actions)
-      try await giveBackSpool()
+      await giveBackSpool()
     } catch {
       logger.error("the harness's output could not be read", metadata: ["error": "\(error)"])
-      let reason = (error as? CentaurError)?.code == .harnessLineTooLong ? "it printed a line that is too long" : nil
-      await processEnded(HarnessExit(status: nil, reason: reason ?? "its output could not be read"))
+      await processEnded(HarnessExit(status: nil, reason: "it printed a line that is too long"))
     }
   }
 
   /// What is in the log need not stay in the spool.
-  private func giveBackSpool() async throws {
-    guard let process, let link = process.link, process.splitter.unread - process.released >= 1 << 20 else { return }
+  private func giveBackSpool() async {
+    guard let process, process.splitter.unread - process.released >= 1 << 20 else { return }
     self.process?.released = process.splitter.unread
-    try await link.release(before: process.splitter.unread)
+    await tell { try await $0.release(before: process.splitter.unread) }
   }
 
   /// Carries out what a machine wants: first what is for the log, in one commit, then the rest in order.
@@ -175,7 +174,7 @@ extension SessionDrive {
         services.metrics.events.increment(by: drafts.count)
         for draft in drafts { services.metrics.turnEnded(draft.payload) }
       }
-      for action in actions { try await carryOut(action) }
+      for action in actions { await carryOut(action) }
     } catch {
       await lost(error)
     }
@@ -190,12 +189,12 @@ extension SessionDrive {
         id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
   }
 
-  private func carryOut(_ action: HarnessAction) async throws {
+  private func carryOut(_ action: HarnessAction) async {
     switch action {
     case .emit, .saveState: break
-    case .send(let id, let bytes): try await process?.link?.send(inputID: id, bytes: bytes, closesInput: false)
-    case .closeInput(let id): try await process?.link?.send(inputID: id, bytes: [], closesInput: true)
-    case .signal(let signal): try await process?.link?.signal(signal)
+    case .send(let id, let bytes): await tell { try await $0.send(inputID: id, bytes: bytes, closesInput: false) }
+    case .closeInput(let id): await tell { try await $0.send(inputID: id, bytes: [], closesInput: true) }
+    case .signal(let signal): await tell { try await $0.signal(signal) }
     case .ready:
       process?.isReady = true
       cancel(.start)
@@ -209,6 +208,14 @@ extension SessionDrive {
     case .stop:
       await stopProcess(reason: "harness_ended")
       await startNextTurn()
+    }
+  }
+
+  /// Tells the shim something. Where it is gone the link's reader notices too, and ends the process in its turn.
+  private func tell(_ body: (ShimLink) async throws -> Void) async {
+    guard let link = process?.link else { return }
+    do { try await body(link) } catch {
+      logger.notice("a sandbox could not be told", metadata: ["error": "\(error)"])
     }
   }
 

@@ -51,6 +51,20 @@ struct HarnessFailureTests {
     }
   }
 
+  @Test("a shim that is killed fails the turn; the session goes on", arguments: ["say one; hold", "gate go"])
+  func shimDies(_ text: String) async throws {
+    try await World.run { world in
+      let turn = try await world.submit(.sdk(text, key: "test:a"))
+      try await world.wait("test:a") { $0.isMessage("one") || $0.isCommandStart }
+      for shim in try await world.shims(of: "test:a") { #expect(kill(shim, SIGKILL) == 0) }
+      // What is sent to a shim that has just died must not cost more than its turn.
+      await world.controlPlane.cancel(turn, reason: "test")
+      #expect(["failed (harness_died)", "cancelled (test)"].contains(try await turn.finished().ends.first))
+      #expect(try await world.run("say on", key: "test:a").texts == ["on"])
+      #expect(try await world.log("test:a").isDense)
+    }
+  }
+
   @Test("a failed start gives its place back")
   func placeAfterFailedStart() async throws {
     try await World.run(.init(sandboxes: 1), harnesses: Self.harness(.exits)) { world in
