@@ -22,8 +22,12 @@ struct HarnessProcess {
   var released: Int64 = 0
   /// The harness takes turns.
   var isReady = false
+  /// The machine wants it to be ended: no turn is given to it any more.
+  var isDoomed = false
   /// It is being ended; nothing more is given to it.
   var isEnding = false
+
+  var takesTurns: Bool { isReady && !isDoomed }
 
   mutating func give(_ input: (inout any HarnessMachine) -> [HarnessAction]) -> [HarnessAction] { input(&machine) }
 }
@@ -38,10 +42,12 @@ extension SessionDrive {
     try services.capacity.check()
   }
 
-  func startProcess() {
-    guard process == nil, startingProcess == nil, let session,
-      let setup = services.configuration.harnesses[session.harness]
-    else { return }
+  func startProcess() async {
+    guard process == nil, startingProcess == nil, let session else { return }
+    guard let setup = services.configuration.harnesses[session.harness] else {
+      let message = "This server does not have the session's harness, '\(session.harness)'."
+      return await processFailed(CentaurError(.harnessStart, message))
+    }
     generation += 1
     let number = generation
     startingProcess = number
@@ -145,6 +151,7 @@ extension SessionDrive {
       await giveBackSpool()
     } catch {
       logger.error("the harness's output could not be read", metadata: ["error": "\(error)"])
+      if running?.failure == nil { running?.failure = error }
       await processEnded(HarnessExit(status: nil, reason: "it printed a line that is too long"))
     }
   }
@@ -158,6 +165,7 @@ extension SessionDrive {
 
   /// Carries out what a machine wants: first what is for the log, in one commit, then the rest in order.
   private func perform(_ actions: [HarnessAction]) async {
+    if actions.contains(.stop) { process?.isDoomed = true }
     var drafts: [EventDraft] = []
     var state: JSONValue?
     for action in actions {
@@ -206,6 +214,10 @@ extension SessionDrive {
       schedule(.harness(timer), after: duration) { drive in await drive.drive { $0.timerFired(timer) } }
     case .cancelTimer(let timer): cancel(.harness(timer))
     case .stop:
+      // One that gives up before it takes turns would do so again: the turns that wait for it are told.
+      guard process?.isReady == true || process?.isEnding == true else {
+        return await processEnded(HarnessExit(status: nil, reason: "it refused to start"))
+      }
       await stopProcess(reason: "harness_ended")
       await startNextTurn()
     }

@@ -10,7 +10,7 @@ extension SessionDrive {
     guard running == nil, let next = queue.first else { return idleIfDone() }
     services.capacity.isBusy(next.execution.sessionID)
     cancel(.idle)
-    guard let process, process.isReady else { return startProcess() }
+    guard let process, process.takesTurns else { return await startProcess() }
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
     do { try await commit(started) } catch { return await lost(error) }
@@ -18,7 +18,7 @@ extension SessionDrive {
   }
 
   /// Whether a turn that comes now needs to wait for nothing.
-  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.isReady == true }
+  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.takesTurns == true }
 
   /// What the log says of a turn that starts, and the model that it runs.
   func startEvents(_ execution: Execution) -> (model: String, events: [EventDraft]) {
@@ -59,7 +59,7 @@ extension SessionDrive {
   }
 
   private func idleIfDone() {
-    guard running == nil, queue.isEmpty, process?.isReady == true, let session else { return }
+    guard running == nil, queue.isEmpty, process?.takesTurns == true, let session else { return }
     let id = session.id
     services.capacity.isIdle(id) { [weak self] in
       self?.post { drive in await drive.stopIfIdle(reason: "capacity") }

@@ -24,6 +24,20 @@ struct BusyTests {
     }
   }
 
+  @Test(
+    "the input that takes the place of a turn that does not obey is given to another process, not to the doomed one")
+  func supersedeDisobedient() async throws {
+    try await World.run { world in
+      let first = try await world.submit(Self.cli("deaf; say holding; hold", 1))
+      try await world.wait("test:a") { $0.isMessage("holding") }
+      let second = try await world.submit(Self.cli("count done; say instead", 2))
+      #expect(try await second.finished().texts == ["instead"])
+      #expect(try await first.finished().ends == ["cancelled (superseded)"])
+      #expect(try await world.log("test:a").sandboxes.count == 2)
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+    }
+  }
+
   @Test("a CLI's new input takes the place of turns that wait")
   func supersedeQueued() async throws {
     try await World.run(.init(sandboxes: 1)) { world in

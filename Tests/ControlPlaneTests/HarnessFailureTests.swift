@@ -65,6 +65,34 @@ struct HarnessFailureTests {
     }
   }
 
+  @Test(
+    "a harness that does not come up fails the turns that wait for it, each once",
+    arguments: [ScriptedHarness.Start.exits, .silent, .refuses, .long])
+  func doesNotStart(_ start: ScriptedHarness.Start) async throws {
+    let limits = ControlPlaneConfiguration.Limits(
+      harnessStart: start == .silent ? .milliseconds(200) : .seconds(60), harnessLine: 100_000)
+    try await World.run(limits, harnesses: Self.harness(start)) { world in
+      let request = try TurnRequest.cli([.said("count done", "m1")], key: "test:a", turn: "t1")
+      let first = try await world.submit(request)
+      #expect(try await first.finished().ends == ["failed (harness_start_failed)"])
+      // A retry is shown the failure; a new turn tries again.
+      #expect(try await world.submit(request).execution.id == first.execution.id)
+      #expect(try await world.run("count done", key: "test:a").ends == ["failed (harness_start_failed)"])
+      #expect(try await world.log("test:a").started.isEmpty)
+      #expect(try await world.lines("done", of: "test:a").isEmpty)
+    }
+  }
+
+  @Test("a failed start leaves nothing behind", arguments: [ScriptedHarness.Start.exits, .refuses])
+  func nothingLeft(_ start: ScriptedHarness.Start) async throws {
+    try await World.run(hasServer: false, harnesses: Self.harness(start)) { world in
+      let node = world.startServer("node-2")
+      _ = try await node.controlPlane.submit(.sdk("say one", key: "test:a")).finished()
+      try await node.shutDown()
+      #expect(try await world.leftovers(of: "test:a").isEmpty)
+    }
+  }
+
   @Test("a failed start gives its place back")
   func placeAfterFailedStart() async throws {
     try await World.run(.init(sandboxes: 1), harnesses: Self.harness(.exits)) { world in
@@ -84,12 +112,37 @@ struct HarnessFailureTests {
     }
   }
 
+  @Test("a session whose harness this server does not have any more is told so")
+  func unconfigured() async throws {
+    try await World.run(harnesses: Self.harness(.ready)) { world in
+      let well = try TurnRequest.sdk("say well", key: "test:a").with { $0.harness = HarnessName(rawValue: "well") }
+      _ = try await world.submit(well).finished()
+      let node = world.startServer("node-2", harnesses: [world.harnesses[0]])
+      let turn = try await within { try await node.controlPlane.submit(.sdk("say more", key: "test:a")) }
+      #expect(try await turn.finished().ends == ["failed (harness_start_failed)"])
+      try await node.shutDown()
+    }
+  }
+
   @Test("lines that are not of the protocol are noted and do not end a turn")
   func garbage() async throws {
     try await World.run(harnesses: Self.harness(.garbage)) { world in
       let events = try await world.run("garbage; say one", key: "test:a")
       #expect(events.ends == ["completed"])
       #expect(events.map(\.payload).contains(.warning(code: "harness_protocol", message: "3 bytes")))
+    }
+  }
+
+  @Test("a line as long as the limit is read, a longer one ends the turn with an error of its own")
+  func longLine() async throws {
+    try await World.run(.init(harnessLine: 100_000)) { world in
+      for length in [99_999, 100_000] {
+        let events = try await world.run("long \(length); say one", key: "test:a")
+        #expect(events.texts == ["one"])
+      }
+      let tooLong = try await world.run("long 100001; say one", key: "test:a")
+      #expect(tooLong.ends == ["failed (harness_line_too_long)"])
+      #expect(try await world.run("say on", key: "test:a").texts == ["on"])
     }
   }
 
