@@ -164,8 +164,23 @@ extension SessionDrive {
   }
 
   /// Carries out what a machine wants: first what is for the log, in one commit, then the rest in order.
+  ///
+  /// A message that the harness has taken is in the log before what the harness did next, so the commit is parted there.
   private func perform(_ actions: [HarnessAction]) async {
     if actions.contains(.stop) { process?.isDoomed = true }
+    do {
+      var rest = actions[...]
+      while !rest.isEmpty {
+        let end = rest.firstIndex { if case .steered = $0 { true } else { false } } ?? rest.index(before: rest.endIndex)
+        try await performAtOnce(rest[...end])
+        rest = rest[(end + 1)...]
+      }
+    } catch {
+      await lost(error)
+    }
+  }
+
+  private func performAtOnce(_ actions: ArraySlice<HarnessAction>) async throws {
     var drafts: [EventDraft] = []
     var state: JSONValue?
     for action in actions {
@@ -175,17 +190,13 @@ extension SessionDrive {
       default: break
       }
     }
-    do {
-      if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
-      if !drafts.isEmpty || state != nil {
-        try await commit(drafts, harnessState: state)
-        services.metrics.events.increment(by: drafts.count)
-        for draft in drafts { services.metrics.turnEnded(draft.payload) }
-      }
-      for action in actions { await carryOut(action) }
-    } catch {
-      await lost(error)
+    if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
+    if !drafts.isEmpty || state != nil {
+      try await commit(drafts, harnessState: state)
+      services.metrics.events.increment(by: drafts.count)
+      for draft in drafts { services.metrics.turnEnded(draft.payload) }
     }
+    for action in actions { await carryOut(action) }
   }
 
   private func sandboxReady() -> EventPayload? {
@@ -272,7 +283,9 @@ extension SessionDrive {
     process?.isEnding = true
     process?.isReady = false
     await drive { $0.exited(exit) }
-    for steer in steers.keys { await steerAnswered(steer, isTaken: false) }
+    for (id, _) in steers.sorted(by: { $0.value.number < $1.value.number }) {
+      await steerAnswered(id, isTaken: false)
+    }
   }
 
   /// Forgets the process and sees to its end; the next one waits for that.
@@ -308,7 +321,7 @@ extension SessionDrive {
     logger.error("the session is given up", metadata: ["error": "\(error)"])
     start?.cancel()
     end()
-    for steer in steers.values { steer.answer.resume(throwing: error) }
+    for answer in steers.values.flatMap(\.answers) { answer.resume(throwing: error) }
     steers = [:]
     queue = []
     running = nil

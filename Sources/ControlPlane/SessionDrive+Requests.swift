@@ -28,6 +28,7 @@ extension SessionDrive {
   ) async throws -> AdmittedTurn? {
     guard try await open() else { return try await create(request) }
     try checkWishes(harness: request.harness, persona: request.persona)
+    if joinsPendingSteer(request, answer) { return nil }
     let decision = Reconciliation.decide(request, try await facts(for: request))
     if request.abortsRunningTurn, let running, case .start = decision {
       try await interrupt(reason: "aborted_by_client")
@@ -65,9 +66,14 @@ extension SessionDrive {
       if let turnKey = request.turnKey { try await store.execution(session.id, turnKey: turnKey) } else {
         Execution?.none
       }
-    var facts = Reconciliation.Facts(
-      isKnown: true, takers: ids.isEmpty ? [:] : try await store.takers(session.id, clientIDs: ids), turn: turn,
-      running: running?.execution)
+    var takers = ids.isEmpty ? [:] : try await store.takers(session.id, clientIDs: ids)
+    // What the harness has been asked about is not asked again.
+    for steer in steers.values {
+      for id in steer.input.compactMap(\.clientID) {
+        takers[id] = TakenInput(execution: steer.execution.id, seq: 0)
+      }
+    }
+    var facts = Reconciliation.Facts(isKnown: true, takers: takers, turn: turn, running: running?.execution)
     if request.continues { facts.newest = try await store.newestExecution(session.id) }
     if request.repeatsFailedTurns {
       for id in Set(facts.takers.values.compactMap(\.execution)) {
@@ -194,7 +200,7 @@ extension SessionDrive {
       reply: reply(to: request, id, number: 1, at: now, in: session))
   }
 
-  private func reply(
+  func reply(
     to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session
   ) -> Reply {
     Reply(
@@ -280,13 +286,20 @@ extension SessionDrive {
     _ id: ExecutionID, _ input: [Message], _ request: TurnRequest,
     _ answer: CheckedContinuation<AdmittedTurn, any Error>
   ) async throws -> AdmittedTurn? {
+    if let index = queue.firstIndex(where: { $0.execution.id == id }) {
+      // The harness has not been given the turn yet.
+      let admitted = try await add(input, to: queue[index].execution, request)
+      queue[index].input += input
+      return admitted
+    }
     guard let running, running.execution.id == id, process?.isReady == true else {
       return try await start(input, history: [], request)
     }
     generation += 1
     // The client's own id makes a repeated message harmless: the shim takes each input id once.
     let inputID = "\(id)/steer/\(input.last?.clientID ?? String(generation))"
-    steers[inputID] = PendingSteer(request: request, input: input, execution: running.execution, answer: answer)
+    steers[inputID] = PendingSteer(
+      number: generation, request: request, input: input, execution: running.execution, answers: [answer])
     let message = Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)
     await drive { $0.steer(message, inputID: inputID) }
     return nil
@@ -296,21 +309,13 @@ extension SessionDrive {
   func steerAnswered(_ inputID: String, isTaken: Bool) async {
     guard let steer = steers.removeValue(forKey: inputID) else { return }
     do {
-      guard isTaken, let session else {
-        steer.answer.resume(returning: try await start(steer.input, history: [], steer.request))
-        return
-      }
-      let id = steer.execution.id
-      let number = try await services.store.replies(id).count + 1
-      let reply = reply(to: steer.request, id, number: number, at: services.clock.now, in: session)
-      var takes: [String: ExecutionID?] = [:]
-      for clientID in steer.input.compactMap(\.clientID) { takes[clientID] = id }
-      try await commit(
-        steer.input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply])
-      services.metrics.turnsSteered.increment()
-      steer.answer.resume(returning: try admitted(steer.execution, reply, isReplay: false))
+      let admitted =
+        isTaken
+        ? try await add(steer.input, to: steer.execution, steer.request)
+        : try await start(steer.input, history: [], steer.request)
+      for answer in steer.answers { answer.resume(returning: admitted) }
     } catch {
-      steer.answer.resume(throwing: error)
+      for answer in steer.answers { answer.resume(throwing: error) }
     }
   }
 

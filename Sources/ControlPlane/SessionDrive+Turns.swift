@@ -70,6 +70,8 @@ extension SessionDrive {
   private func stopIfIdle(reason: String) async {
     guard running == nil, queue.isEmpty else { return }
     await stopProcess(reason: reason)
+    // A steering message that the harness never answered is a turn now.
+    await startNextTurn()
   }
 
   private func turnLimitReached(_ id: ExecutionID) async {

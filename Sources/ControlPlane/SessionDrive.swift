@@ -72,10 +72,13 @@ actor SessionDrive {
   }
 
   struct PendingSteer {
+    /// Tells which was said first.
+    var number: Int
     var request: TurnRequest
     var input: [Message]
     var execution: Execution
-    var answer: CheckedContinuation<AdmittedTurn, any Error>
+    /// The request, and those that repeated it before the harness had answered.
+    var answers: [CheckedContinuation<AdmittedTurn, any Error>]
   }
 
   struct RunningTimer {

@@ -115,11 +115,17 @@ struct ReconciliationTests {
       "a retry without ids while the turn runs", request(.sdk, [unnamed], turn: "key:k"),
       known(turn: running, running: running), attach("e1")),
     Row("a retry that repeats nothing", request(.cli, [], turn: "t1"), known(turn: over), attach("e1")),
+    Row(
+      "a retry of what became a turn of its own", request(.cli, [one, two], turn: "t1"),
+      known(["m1": "e1", "m2": "e2"], turn: over), attach("e2")),
 
     // The same turn of the client's, and one more message.
     Row(
       "a steer", request(.cli, [one, two], turn: "t1"), known(["m1": "e1"], turn: running, running: running),
       steer("e1", [two])),
+    Row(
+      "a steer before the turn runs", request(.cli, [one, two], turn: "t1"),
+      known(["m1": "e1"], turn: turn("e1", .queued)), steer("e1", [two])),
     Row(
       "a steer after the turn", request(.cli, [one, two], turn: "t1"), known(["m1": "e1"], turn: over),
       .start(input: [two], history: [])),
