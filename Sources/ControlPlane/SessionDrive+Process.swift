@@ -36,10 +36,12 @@ struct HarnessProcess {
 extension SessionDrive {
   // MARK: Start
 
-  /// Refuses a turn that would need a sandbox where none can be had; the check is repeated when it is taken.
+  /// Refuses a turn that would need a sandbox where none can be had.
+  /// - Throws: `CentaurError` with `tooManyTurns`
   func checkCapacity() throws(CentaurError) {
-    guard process == nil, startingProcess == nil else { return }
-    try services.capacity.check()
+    guard process == nil, startingProcess == nil, !isPromisedPlace else { return }
+    try services.capacity.promise()
+    isPromisedPlace = true
   }
 
   func startProcess() async {
@@ -48,6 +50,8 @@ extension SessionDrive {
       let message = "This server does not have the session's harness, '\(session.harness)'."
       return await processFailed(CentaurError(.harnessStart, message))
     }
+    let isPromised = isPromisedPlace
+    isPromisedPlace = false
     generation += 1
     let number = generation
     startingProcess = number
@@ -58,9 +62,13 @@ extension SessionDrive {
       // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
       await stopping?.value
       do {
-        try await services.capacity.take()
+        try await services.capacity.take(promised: isPromised)
       } catch {
-        post { drive in drive.startingProcess = nil }
+        post { drive in
+          drive.startingProcess = nil
+          // The last turn that waited was cancelled; another may have come since.
+          await drive.startNextTurn()
+        }
         return
       }
       do {

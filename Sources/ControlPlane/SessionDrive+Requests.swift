@@ -138,6 +138,7 @@ extension SessionDrive {
     let (session, created) = try newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
       origin: request.origin)
+    try checkCapacity()
     var events = [created]
     if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
     let history = forked?.messages ?? told

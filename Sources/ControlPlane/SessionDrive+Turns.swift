@@ -68,7 +68,7 @@ extension SessionDrive {
   }
 
   private func stopIfIdle(reason: String) async {
-    guard running == nil, queue.isEmpty else { return }
+    guard running == nil, queue.isEmpty else { return services.capacity.staysBusy() }
     await stopProcess(reason: reason)
     // A steering message that the harness never answered is a turn now.
     await startNextTurn()
@@ -109,6 +109,8 @@ extension SessionDrive {
       try await interrupt(reason: reason)
     } else if let turn = queue.first(where: { $0.execution.id == id }) {
       try await endWaiting([turn], .executionCancelled(reason: reason, TurnUsage()))
+      // Nobody needs the place that it waits for.
+      if queue.isEmpty, process == nil { start?.cancel() }
     }
   }
 

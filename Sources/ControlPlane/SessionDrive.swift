@@ -51,6 +51,8 @@ actor SessionDrive {
   // The harness process.
   var process: HarnessProcess?
   var startingProcess: Int?
+  /// A turn was let in for which no process is being started yet; lasts no longer than a step.
+  var isPromisedPlace = false
   /// Waits for a place and starts a process; ends by itself or by being cancelled while it waits.
   var start: Task<Void, Never>?
   var lastStop: Task<Void, Never>?
@@ -109,6 +111,10 @@ actor SessionDrive {
   func run() async {
     for await step in steps {
       await step(self)
+      if isPromisedPlace {
+        isPromisedPlace = false
+        services.capacity.withdraw()
+      }
       if doesNothing, !hasEnded, timers[.retire] == nil {
         schedule(.retire, after: services.configuration.limits.quiet) { $0.retire() }
       }

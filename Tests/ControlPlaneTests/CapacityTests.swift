@@ -50,6 +50,53 @@ struct CapacityTests {
     }
   }
 
+  @Test("beyond its limit of turns the server refuses, before it has written anything")
+  func tooMany() async throws {
+    try await World.run(.init(sandboxes: 1, turns: 2)) { world in
+      let first = try await world.submit(.sdk("gate go", key: "test:a"))
+      try await world.wait("test:a") { $0.isCommandStart }
+      let second = try await world.submit(.sdk("say two", key: "test:b"))
+      let error = await #expect(throws: CentaurError.self) {
+        try await world.submit(.sdk("say three", key: "test:c"))
+      }
+      #expect(error?.code == .tooManyTurns)
+      #expect(error?.retryAfter != nil)
+      #expect(try await world.store.session(owner: .local, key: ThreadKey("test:c")) == nil)
+      // A session that has its sandbox takes turns none the less.
+      let third = try await world.submit(.sdk("say next", key: "test:a"))
+      try await world.open(gate: "go", of: "test:a")
+      for turn in [first, second, third] { #expect(try await turn.finished().ends == ["completed"]) }
+      #expect(try await world.run("say three", key: "test:c").ends == ["completed"])
+    }
+  }
+
+  @Test("requests of many sessions that come at once are not let in beyond the limit")
+  func tooManyAtOnce() async throws {
+    try await World.run(.init(sandboxes: 1, turns: 3)) { world in
+      let first = try await world.submit(.sdk("gate go", key: "test:first"))
+      try await world.wait("test:first") { $0.isCommandStart }
+      let admitted = try await withThrowingTaskGroup(of: AdmittedTurn?.self) { group in
+        for number in 0..<20 {
+          group.addTask {
+            do {
+              return try await world.submit(.sdk("say hello", key: "test:\(number)"))
+            } catch let error as CentaurError {
+              #expect(error.code == .tooManyTurns)
+              return nil
+            }
+          }
+        }
+        var admitted: [AdmittedTurn] = []
+        for try await turn in group { if let turn { admitted.append(turn) } }
+        return admitted
+      }
+      #expect(admitted.count == 2)
+      try await world.open(gate: "go", of: "test:first")
+      for turn in [first] + admitted { #expect(try await turn.finished().ends == ["completed"]) }
+      #expect(try await world.run("say hello", key: "test:later").ends == ["completed"])
+    }
+  }
+
   @Test("an idle process is ended after its time, and the next turn goes on where it was")
   func idle() async throws {
     try await World.run(.init(idleSandbox: .milliseconds(50))) { world in
@@ -59,6 +106,22 @@ struct CapacityTests {
       #expect(reason == "idle")
       #expect(try await world.run("recall", key: "test:a").texts == ["say one"])
       #expect(try await world.log("test:a").sandboxes == [.cold, .resumed])
+    }
+  }
+
+  @Test("a turn that is cancelled while it waits for a place does not take one")
+  func cancelledInLine() async throws {
+    try await World.run(.init(sandboxes: 1)) { world in
+      let first = try await world.submit(.sdk("gate go", key: "test:a"))
+      try await world.wait("test:a") { $0.isCommandStart }
+      let second = try await world.submit(.sdk("say two", key: "test:b"))
+      await world.controlPlane.cancel(second, reason: "client_disconnected")
+      #expect(try await second.finished().ends == ["cancelled (client_disconnected)"])
+      try await world.open(gate: "go", of: "test:a")
+      _ = try await first.finished()
+      #expect(try await world.run("say more", key: "test:a").ends == ["completed"])
+      #expect(try await world.log("test:a").sandboxes == [.cold])
+      #expect(try await world.log("test:b").sandboxes.isEmpty)
     }
   }
 }
