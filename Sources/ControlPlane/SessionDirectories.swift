@@ -26,7 +26,11 @@ struct SessionDirectories: Sendable {
       }
       guard !files.fileExists(atPath: workspace) else { return }
       if let template {
-        try files.copyItem(atPath: template, toPath: workspace)
+        // It appears whole or not at all: half a copy would be taken for the workspace the next time.
+        let copy = "\(root)/workspace.new"
+        if files.fileExists(atPath: copy) { try files.removeItem(atPath: copy) }
+        try files.copyItem(atPath: template, toPath: copy)
+        try files.moveItem(atPath: copy, toPath: workspace)
       } else {
         try files.createDirectory(atPath: workspace, withIntermediateDirectories: true, attributes: owner)
       }

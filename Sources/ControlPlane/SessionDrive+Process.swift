@@ -72,12 +72,14 @@ extension SessionDrive {
         return
       }
       do {
-        let process = try await HarnessStart(session: session, setup: setup, services: services)
-          .start(generation: number, begun: begun)
+        // Of its own: what was begun is not cancelled half way, or a process would stay that nobody knows of.
+        let process = try await Task {
+          try await HarnessStart(session: session, setup: setup, services: services)
+            .start(generation: number, begun: begun)
+        }.value
         guard post({ drive in await drive.processStarted(process) }) else {
           // The drive has ended in the meantime.
-          await process.sandbox.stop()
-          services.capacity.giveBack()
+          await Self.takeDown(process.sandbox, of: session, services)
           return
         }
       } catch {
@@ -310,12 +312,16 @@ extension SessionDrive {
     let stopping = lastStop
     lastStop = Task {
       await stopping?.value
-      await ended.sandbox.stop()
-      services.capacity.giveBack()
-      guard let session else { return }
-      SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
-        .removeSandbox(ended.sandbox.id)
+      await Self.takeDown(ended.sandbox, of: session, services)
     }
+  }
+
+  /// Ends a sandbox, removes its files and gives its place back.
+  private static func takeDown(_ sandbox: any SandboxHandle, of session: Session?, _ services: Services) async {
+    await sandbox.stop()
+    services.capacity.giveBack()
+    guard let session else { return }
+    SessionDirectories(data: services.configuration.dataDirectory, session: session.id).removeSandbox(sandbox.id)
   }
 
   private static func reason(_ exit: HarnessExit) -> String {

@@ -48,6 +48,23 @@ struct ShutdownTests {
     }
   }
 
+  @Test("a server that is told to end while a harness starts leaves no process behind")
+  func whileStarting() async throws {
+    for _ in 0..<5 {
+      try await World.run(hasServer: false) { world in
+        let node = world.startServer("node-2")
+        let turn = try await node.controlPlane.submit(.sdk("say one", key: "test:a"))
+        try await node.shutDown()
+        #expect(try await world.leftovers(of: "test:a").isEmpty)
+        // The turn goes on with the next server, if this one did not come to its end.
+        let next = world.startServer("node-3")
+        _ = try await world.wait("test:a", on: next.controlPlane) { $0.isTerminal }
+        #expect(try await world.log("test:a").ends(of: turn).count == 1)
+        try await next.shutDown()
+      }
+    }
+  }
+
   @Test("a turn that waits when the server ends is run by the next one")
   func queued() async throws {
     try await World.run(hasServer: false) { world in
