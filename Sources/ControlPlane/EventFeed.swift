@@ -12,6 +12,8 @@ public final class EventFeed: Sendable {
     var tail: [SessionEvent] = []
     var head: Int64
     var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    /// Readers that may be woken, and whether they were while they did not wait: then their next wait is none.
+    var wakes: [UInt64: Bool] = [:]
     var nextWaiter: UInt64 = 0
     var subscribers = 0
     var isClosed = false
@@ -100,11 +102,29 @@ public final class EventFeed: Sendable {
   /// Wakes a reader if it waits.
   fileprivate func nudge(_ id: UInt64) { state.withLock { $0.waiters.removeValue(forKey: id) }?.resume() }
 
+  fileprivate func allowWakes(_ id: UInt64, _ isAllowed: Bool) {
+    state.withLock { $0.wakes[id] = isAllowed ? false : nil }
+  }
+
+  /// Wakes a reader that allows it, also out of the next wait that it begins.
+  fileprivate func wake(_ id: UInt64) {
+    let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+      if let waiter = state.waiters.removeValue(forKey: id) { return waiter }
+      if state.wakes[id] != nil { state.wakes[id] = true }
+      return nil
+    }
+    waiter?.resume()
+  }
+
   /// Returns when there may be an event after `cursor`, or on a nudge.
   fileprivate func wait(after cursor: Int64, as id: UInt64) async {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let isDue = state.withLock { state in
+          if state.wakes[id] == true {
+            state.wakes[id] = false
+            return true
+          }
           if state.head > cursor || state.isClosed || Task.isCancelled { return true }
           state.waiters[id] = continuation
           return false
@@ -154,7 +174,9 @@ public struct EventSubscription: AsyncSequence, Sendable {
     var iterator = makeAsyncIterator()
     iterator.returnsWhenNudged = true
     let waiter = iterator.waiter
-    wakes { feed.nudge(waiter) }
+    feed.allowWakes(waiter, true)
+    defer { feed.allowWakes(waiter, false) }
+    wakes { feed.wake(waiter) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
         while true {

@@ -175,6 +175,29 @@ struct EventFeedTests {
     }
   }
 
+  @Test("a reader is woken while it waits, and a wake that comes while it works is not lost")
+  func wakes() async throws {
+    try await Log.with(3) { log in
+      let events = log.feed.subscribe(after: 0)
+      let sizes = try await within {
+        let wake = Mutex<(@Sendable () -> Void)?>(nil)
+        var sizes: [Int] = []
+        try await events.read(quietAfter: .seconds(3600), wakes: { closure in wake.withLock { $0 = closure } }) {
+          batch in
+          sizes.append(batch.count)
+          if sizes.count == 1 { wake.withLock { $0 }?() }
+          if sizes.count == 2 {
+            let closure = wake.withLock { $0 }
+            Task { closure?() }
+          }
+          return sizes.count < 3
+        }
+        return sizes
+      }
+      #expect(sizes == [3, 0, 0])
+    }
+  }
+
   @Test("a reader may stop when it has enough")
   func enough() async throws {
     try await Log.with(3) { log in
