@@ -10,6 +10,8 @@ public final class EventFeed: Sendable {
   fileprivate struct State {
     /// The newest events, dense; the first has `seq` `head - tail.count + 1`.
     var tail: [SessionEvent] = []
+    /// About how much the tail holds, in bytes.
+    var size = 0
     var head: Int64
     var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
     /// Readers that may be woken, and whether they were while they did not wait: then their next wait is none.
@@ -18,6 +20,20 @@ public final class EventFeed: Sendable {
     var subscribers = 0
     var isClosed = false
 
+    /// Leaves the newest events only, as many as may stay: none, where the newest is too large by itself.
+    mutating func trim() {
+      var first = tail.endIndex
+      var kept = 0
+      while first > 0, tail.endIndex - first < EventFeed.tailLength {
+        let size = tail[first - 1].payload.size
+        guard kept + size <= EventFeed.tailSize else { break }
+        kept += size
+        first -= 1
+      }
+      tail.removeFirst(first)
+      size = kept
+    }
+
     mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
       let taken = Array(waiters.values)
       waiters = [:]
@@ -25,8 +41,9 @@ public final class EventFeed: Sendable {
     }
   }
 
-  /// How many events stay in memory for those who keep up.
+  /// How many events, and about how many bytes, stay in memory for those who keep up.
   static let tailLength = 256
+  static let tailSize = 4 << 20
 
   private let state: Mutex<State>
   private let sessionID: SessionID
@@ -43,8 +60,9 @@ public final class EventFeed: Sendable {
     guard let last = events.last else { return }
     let waiters = state.withLock { state in
       state.tail.append(contentsOf: events)
-      // Trimmed at twice the length so that each event is moved at most once.
-      if state.tail.count > 2 * Self.tailLength { state.tail.removeFirst(state.tail.count - Self.tailLength) }
+      state.size += events.reduce(0) { $0 + $1.payload.size }
+      // Trimmed at twice the length or size so that each event is moved about once.
+      if state.tail.count > 2 * Self.tailLength || state.size > 2 * Self.tailSize { state.trim() }
       state.head = last.seq
       return state.takeWaiters()
     }
@@ -64,6 +82,9 @@ public final class EventFeed: Sendable {
 
   /// Whether anybody reads here, waiting or at work with what he has read.
   var hasSubscribers: Bool { state.withLock { $0.subscribers > 0 } }
+
+  /// What is in memory.
+  var held: (events: Int, bytes: Int) { state.withLock { ($0.tail.count, $0.size) } }
 
   /// All events after `after`, those of the past first. Ends when the feed is closed.
   public func subscribe(after: Int64) -> EventSubscription {

@@ -127,6 +127,22 @@ struct EventFeedTests {
     }
   }
 
+  @Test("a session whose events are large does not keep many of them in memory, and its readers miss nothing")
+  func large() async throws {
+    try await Log.with(1) { log in
+      let text = String(repeating: "x", count: 3 << 20)
+      for _ in 0..<6 {
+        try await log.append([EventDraft(.messageAppended(.said(text)))])
+        #expect(log.feed.held.bytes <= 2 * EventFeed.tailSize)
+      }
+      try await log.append([EventDraft(.messageAppended(.said(text + text + text)))])
+      #expect(log.feed.held.events == 0)
+      try await log.append(3)
+      #expect(log.feed.held.events == 3)
+      #expect(try await log.read(after: 0, upTo: 11) == Array(1...11))
+    }
+  }
+
   @Test("when the feed is closed its readers end, after they have read all")
   func close() async throws {
     try await Log.with(700) { log in
