@@ -143,11 +143,7 @@ extension SessionDrive {
     try await stopLeftoverSandboxes(session)
     for execution in open where execution.status != .queued {
       var folded = OpenTurn()
-      var input: [Message] = []
-      try await read(execution) { event in
-        folded.fold(event)
-        if case .messageAppended(let message) = event.payload { input.append(message) }
-      }
+      try await read(execution) { folded.fold($0) }
       let error = CentaurError(.serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
       try await commit(
         folded.openItems.map { EventDraft(.itemCompleted($0), execution: execution.id) }
@@ -193,30 +189,5 @@ extension SessionDrive {
       cursor = last.seq
     }
     return messages
-  }
-}
-
-/// What a turn has left open, as a fold over its events.
-struct OpenTurn: Sendable {
-  private var open: [Int: Item] = [:]
-  private(set) var usage = TurnUsage()
-
-  mutating func fold(_ event: SessionEvent) {
-    switch event.payload {
-    case .itemStarted(let item): open[item.ordinal] = item
-    case .itemCompleted(let item): open[item.ordinal] = nil
-    case .itemDelta(let delta): open[delta.ordinal]?.append(delta)
-    case .usageUpdated(_, let turn): usage = turn
-    default: break
-    }
-  }
-
-  /// The items that were never closed, as incomplete, in order.
-  var openItems: [Item] {
-    open.values.sorted { $0.ordinal < $1.ordinal }.map { item in
-      var closed = item
-      closed.status = .incomplete
-      return closed
-    }
   }
 }

@@ -80,4 +80,25 @@ struct RecoveryTests {
       try await gone.shutDown()
     }
   }
+
+  @Test("a long message that was cut is closed with all of its text")
+  func longMessage() throws {
+    var turn = OpenTurn()
+    let item = Item(ordinal: 1, status: .inProgress, content: .message(MessageItem()))
+    func event(_ payload: EventPayload) -> SessionEvent {
+      SessionEvent(
+        seq: 1, sessionID: SessionID(rawValue: "s"), executionID: nil, payload: payload,
+        createdAt: Timestamp(milliseconds: 0))
+    }
+    turn.fold(event(.itemStarted(item)))
+    for number in 0..<200_000 {
+      turn.fold(event(.itemDelta(ItemDelta(ordinal: 1, field: .text, text: "\(number % 10)123456789"))))
+    }
+    guard case .message(let message)? = turn.openItems.first?.content else {
+      Issue.record("the message is not open")
+      return
+    }
+    #expect(turn.openItems.first?.status == .incomplete)
+    #expect(message.text.utf8.count == 2_000_000)
+  }
 }
