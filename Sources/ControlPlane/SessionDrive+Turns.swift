@@ -150,11 +150,10 @@ extension SessionDrive {
           + [EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)])
     }
     for execution in open where execution.status == .queued {
-      var input: [Message] = []
+      var input = try await readMessages(before: execution)
       try await read(execution) { event in
         if case .messageAppended(let message) = event.payload { input.append(message) }
       }
-      if input.isEmpty { input = try await readMessages(before: execution) }
       queue.append(QueuedTurn(execution: execution, input: input))
     }
     if !queue.isEmpty { await startNextTurn() }
@@ -174,14 +173,17 @@ extension SessionDrive {
   /// The messages that waited for a turn of the session API: they are in the log before it, with no turn of their own.
   private func readMessages(before execution: Execution) async throws -> [Message] {
     var messages: [Message] = []
+    // A session that began with a turn began with what its client told of the past, which waits for nothing.
+    var waits = true
     var cursor: Int64 = 0
     while cursor < execution.firstSeq {
       let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
       guard let last = page.last else { break }
       for event in page where event.seq < execution.firstSeq {
         switch event.payload {
-        case .executionQueued: messages = []
-        case .messageAppended(let message) where event.executionID == nil && message.role == .user:
+        case .sessionCreated(let created): waits = created.origin == "session_api"
+        case .executionQueued: (messages, waits) = ([], true)
+        case .messageAppended(let message) where waits && event.executionID == nil && message.role == .user:
           messages.append(message)
         default: break
         }

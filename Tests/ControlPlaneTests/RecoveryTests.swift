@@ -53,6 +53,29 @@ struct RecoveryTests {
     }
   }
 
+  @Test("messages that waited for a turn are part of it after a restart")
+  func waitingMessages() async throws {
+    try await World.run(.init(sandboxes: 1), hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      let key = try ThreadKey("test:a")
+      let other = try await gone.controlPlane.submit(.sdk("say one; hold", key: "test:other"))
+      try await world.wait("test:other", on: gone.controlPlane) { $0.isMessage("one") }
+      _ = try await gone.controlPlane.openSession(
+        owner: .local, key: key, harness: nil, persona: nil, instructions: nil, origin: "session_api")
+      for (request, texts) in [("say c", ["say a", "say b"]), ("", ["say d"])] {
+        for text in texts { _ = try await gone.controlPlane.append(.said(text), owner: .local, key: key) }
+        let execute = try TurnRequest.sdk(request, key: "test:a").with { if request.isEmpty { $0.input = [] } }
+        _ = try await gone.controlPlane.execute(execute, key: key)
+      }
+      try await gone.shutDown()
+      #expect(try await world.log("test:other").ends(of: other) == ["failed (server_restarted)"])
+      let next = world.startServer("node-3")
+      try await world.wait("test:a", on: next.controlPlane) { $0.isMessage("d") }
+      #expect(try await world.log("test:a").texts == ["a", "b", "c", "d"])
+      try await next.shutDown()
+    }
+  }
+
   @Test("one session that cannot be opened does not keep the others from being looked after")
   func oneBroken() async throws {
     try await World.run(hasServer: false) { world in
