@@ -325,16 +325,7 @@ extension SessionDrive {
   /// Keeps a message for the next `execute`.
   func append(_ message: Message) async throws -> SessionEvent {
     guard try await open(), let session else { throw sessionNotFound() }
-    if let id = message.clientID,
-      let taken = try await services.store.takers(session.id, clientIDs: [id])[id]
-    {
-      let event = try await services.store.events(session.id, after: taken.seq - 1, limit: 1).first
-      guard let event, case .messageAppended(let earlier) = event.payload, earlier == message else {
-        throw CentaurError(
-          .idempotencyConflict, "Another message was sent under the id '\(id.prefix(64))'.", parameter: "id")
-      }
-      return event
-    }
+    if let (_, event) = try await earlier(message, in: session) { return event }
     var pending = try await readPendingMessages()
     let takes: [String: ExecutionID?] = message.clientID.map { [$0: ExecutionID?.none] } ?? [:]
     let written = try await commit([EventDraft(.messageAppended(message))], takes: takes)
@@ -342,6 +333,22 @@ extension SessionDrive {
     pendingMessages = pending
     guard let event = written.first else { throw CentaurError(.internalFailure, "Nothing was written.") }
     return event
+  }
+
+  /// How the session took a message before, and its event; nil where it did not.
+  /// - Throws: `CentaurError` with `idempotencyConflict` where it took another one under the same id
+  private func earlier(
+    _ message: Message, in session: Session
+  ) async throws -> (taken: TakenInput, event: SessionEvent)? {
+    guard let id = message.clientID,
+      let taken = try await services.store.takers(session.id, clientIDs: [id])[id]
+    else { return nil }
+    let event = try await services.store.events(session.id, after: taken.seq - 1, limit: 1).first
+    guard let event, case .messageAppended(let earlier) = event.payload, earlier == message else {
+      throw CentaurError(
+        .idempotencyConflict, "Another message was sent under the id '\(id.prefix(64))'.", parameter: "id")
+    }
+    return (taken, event)
   }
 
   /// The user messages since the newest turn began, for a drive that has just opened its session.
@@ -369,7 +376,17 @@ extension SessionDrive {
       return try await attach(earlier.id, request)
     }
     let pending = try await readPendingMessages()
-    let input = pending + request.input
+    var input = pending
+    var taker: ExecutionID?
+    for message in request.input {
+      guard let earlier = try await earlier(message, in: session) else {
+        input.append(message)
+        continue
+      }
+      taker = earlier.taken.execution ?? taker
+    }
+    // All of it was executed before, and nothing has come since.
+    if input.isEmpty, let taker { return try await attach(taker, request) }
     guard !input.isEmpty else {
       throw CentaurError(.emptyInput, "There is no message to execute.", parameter: "input")
     }

@@ -133,6 +133,35 @@ struct SessionAPIRulesTests {
     }
   }
 
+  @Test("an execute that is repeated is known by its message's id; another message under that id is a conflict")
+  func executeSameMessage() async throws {
+    try await Self.run { world, key in
+      _ = try await Self.open(world, key)
+      let first = try await Self.execute(world, key, [.said("count done", "m1")])
+      _ = try await first.finished()
+      let again = try await Self.execute(world, key, [.said("count done", "m1")])
+      #expect(again.isReplay)
+      #expect(again.execution.id == first.execution.id)
+      #expect(await Self.code { _ = try await Self.execute(world, key, [.said("no", "m1")]) } == .idempotencyConflict)
+      #expect(
+        await Self.code { _ = try await world.controlPlane.append(.said("no", "m1"), owner: .local, key: key) }
+          == .idempotencyConflict)
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+      #expect(try await world.log("test:a").isDense)
+    }
+  }
+
+  @Test("a message that waits already is not said twice when it comes along with the execute")
+  func executeWaitingMessage() async throws {
+    try await Self.run { world, key in
+      _ = try await Self.open(world, key)
+      _ = try await world.controlPlane.append(.said("count done", "m1"), owner: .local, key: key)
+      let turn = try await Self.execute(world, key, [.said("count done", "m1"), .said("say one", "m2")])
+      #expect(try await turn.finished().texts == ["one"])
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+    }
+  }
+
   @Test("an execute waits for the turn that runs, takes its place, or is refused, as it asks")
   func busy() async throws {
     try await Self.run { world, key in
