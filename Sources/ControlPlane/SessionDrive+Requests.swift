@@ -40,7 +40,7 @@ extension SessionDrive {
     case .steer(let id, let input): return try await steer(id, input, request, answer)
     case .start(let input, let history):
       switch busyPolicy(request) {
-      case .reject where running != nil:
+      case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
         if let id = running?.execution.id { return try await steer(id, input, request, answer) }
@@ -391,7 +391,7 @@ extension SessionDrive {
       throw CentaurError(.emptyInput, "There is no message to execute.", parameter: "input")
     }
     switch request.busy ?? .queue {
-    case .reject where running != nil:
+    case .reject where running != nil || !queue.isEmpty:
       throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
     case .supersede: try await supersede()
     default: break

@@ -71,6 +71,28 @@ struct BusyTests {
     }
   }
 
+  @Test("a request that does not want to wait is refused while a turn runs or waits, and nothing is written")
+  func reject() async throws {
+    try await World.run(.init(sandboxes: 1)) { world in
+      let other = try await world.submit(.sdk("gate go", key: "test:other"))
+      try await world.wait("test:other") { $0.isCommandStart }
+      let first = try await world.submit(.sdk("gate on", key: "test:a"))
+      let impatient = try TurnRequest.sdk("say no", key: "test:a").with { $0.busy = .reject }
+      let whileQueued = await #expect(throws: CentaurError.self) { try await world.submit(impatient) }
+      #expect(whileQueued?.code == .sessionBusy)
+      try await world.open(gate: "go", of: "test:other")
+      _ = try await other.finished()
+      try await world.wait("test:a") { $0.isCommandStart }
+      let before = try await world.kinds("test:a")
+      let whileRunning = await #expect(throws: CentaurError.self) { try await world.submit(impatient) }
+      #expect(whileRunning?.code == .sessionBusy)
+      #expect(try await world.kinds("test:a") == before)
+      try await world.open(gate: "on", of: "test:a")
+      _ = try await first.finished()
+      #expect(try await world.submit(impatient).finished().texts == ["no"])
+    }
+  }
+
   @Test("the client's mark that its user interrupted ends the running turn, whatever else the request wants")
   func abort() async throws {
     try await World.run { world in
