@@ -141,7 +141,8 @@ extension SessionDrive {
     try checkCapacity()
     var events = [created]
     if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
-    let history = forked?.messages ?? told
+    // What was said since the fork and got no answer is in no parent's log up to there.
+    let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
     events += history.map { EventDraft(.messageAppended($0)) }
     let turn = newTurn(input, request, in: session, ordinal: 1)
     var takes = turn.takes

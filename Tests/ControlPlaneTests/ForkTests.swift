@@ -51,6 +51,17 @@ struct ForkTests {
     }
   }
 
+  @Test("what the client said after the point of the fork, and got no answer to, is told too")
+  func unanswered() async throws {
+    try await World.run { world in
+      let turns = try await Self.parent(world)
+      let input: [Message] = [.said("and by the way", "m7"), .said("recall", "m8")]
+      let turn = try await world.submit(Self.fork(input, holding: ["msg_\(turns[0].execution.id)_1"]))
+      #expect(
+        try await turn.finished().texts == ["user: say one | assistant: one | user: and by the way"])
+    }
+  }
+
   @Test("where the parent or what the client holds of it is not known, the client's own telling counts")
   func unknown() async throws {
     try await World.run { world in
