@@ -156,6 +156,16 @@ struct ConfigurationFileTests {
   }
 
   @Test(
+    "what is no time is refused, however large",
+    arguments: [
+      "", "0s", "-1s", "1", "s", "1.5s", " 1s", "1 s", "1S", "1d", "+1s", "٣s", "1s1", "876001h",
+      "9223372036854775807h", "9223372036854775807s", "9223372036854775807ms", "99999999999999999999s",
+    ])
+  func noDurations(_ text: String) {
+    #expect(Duration(configured: text) == nil)
+  }
+
+  @Test(
     "sizes are whole numbers, of bytes or with a binary unit",
     arguments: [
       ("1", 1), ("4096", 4096), ("64KiB", 64 << 10), ("64MiB", 64 << 20), ("1GiB", 1 << 30),
