@@ -145,6 +145,13 @@ struct ConfigurationFileTests {
     ("limits: {turn: 1h}\nlimits: {turn: 2h}", "f.yaml: not YAML"),
   ]
 
+  @Test("a mistake is refused and its place is named", arguments: mistakes)
+  func mistake(_ yaml: String, _ said: String) throws {
+    let error = #expect(throws: ConfigurationError.self) { try Self.read(yaml) }
+    #expect(
+      error?.description.hasPrefix(said) == true || error?.description.contains(": \(said)") == true, "\(error as Any)")
+  }
+
   @Test(
     "times are whole numbers with a unit",
     arguments: [

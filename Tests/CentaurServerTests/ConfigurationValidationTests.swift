@@ -57,4 +57,13 @@ struct ConfigurationValidationTests {
   func address(_ text: String) {
     #expect(ServerConfiguration.Address(text)?.description == text)
   }
+
+  @Test(
+    "what is no address is refused",
+    arguments: [
+      "", ":", "8787", ":8787", "host:", "host:65536", "host:-1", "host:+1", "host:x", "[]:1", "[::1:80", "::1]:80",
+    ])
+  func noAddress(_ text: String) {
+    #expect(ServerConfiguration.Address(text) == nil)
+  }
 }

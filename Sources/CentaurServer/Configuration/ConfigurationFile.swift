@@ -153,7 +153,10 @@ struct ConfigurationFile {
   }
 
   private func string(_ node: Node, _ key: String) throws -> String {
-    guard let text = node.scalar?.string else { throw error(node, "'\(key)' must be a string") }
+    // A key without a value is a null, or an empty string: neither is meant.
+    guard let text = node.scalar?.string, !text.isEmpty, node.null == nil else {
+      throw error(node, "'\(key)' must be a string")
+    }
     return text
   }
 
