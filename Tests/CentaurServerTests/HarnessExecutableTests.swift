@@ -37,6 +37,23 @@ struct HarnessExecutableTests {
     }
   }
 
+  @Test("else the first program on PATH; what cannot be run and what is a directory do not count")
+  func search() throws {
+    try Self.with { directory in
+      let search = "\(directory)/missing:\(directory)/first:\(directory)/third::\(directory)/second"
+      #expect(Self.path(nil, search) == "\(directory)/second/centaur-test-program")
+    }
+  }
+
+  @Test("a directory of PATH that is relative is one from where the server was started")
+  func relative() throws {
+    try Self.with { directory in
+      let up = String(repeating: "../", count: Self.here.split(separator: "/").count)
+      let relative = up + directory.dropFirst() + "/second"
+      #expect(Self.path(nil, relative) == "\(Self.here)/\(relative)/centaur-test-program")
+    }
+  }
+
   @Test("where there is none, the place where it was expected is named", arguments: [nil, "", "/nonexistent"])
   func missing(_ search: String?) {
     #expect(Self.path(nil, search) == "\(Self.here)/.venv/bin/centaur-test-program")
