@@ -203,4 +203,24 @@ struct RequestErrorsTests {
     default: Secret()
     }
   }
+
+  @Test(
+    "an error that a route throws becomes an error object with its own status, and says nothing of the inside",
+    arguments: thrown)
+  func middleware(_ name: String, _ status: HTTPResponse.Status, _ code: String) async throws {
+    let router = Router()
+    router.add(middleware: RequestErrors(ids: IdentifierSource { 1 }))
+    for prefix in ["/v1/", "/api/"] {
+      router.get(RouterPath("\(prefix)\(name)")) { _, _ -> Response in throw Self.error(name) }
+    }
+    try await Application(router: router, logger: Self.quiet).test(.router) { client in
+      try await Self.expect(client, .get, "/api/\(name)", Said(status, code, .sessionAPI))
+      try await Self.expect(client, .get, "/v1/\(name)", Said(status, code, .responses))
+      try await client.execute(uri: "/api/\(name)", method: .get) { response in
+        #expect(!String(buffer: response.body).contains("sk-123"))
+        let seconds = ["session_busy": "3", "too_many": "1"][name]
+        #expect(response.headers[.retryAfter] == seconds)
+      }
+    }
+  }
 }
