@@ -100,7 +100,9 @@ let package = Package(
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "SessionModel"]),
     tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel"]),
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
-    tests("ControlPlaneTests", ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel"]),
+    tests(
+      "ControlPlaneTests",
+      ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel", lifecycle, logging]),
     tests(
       "ResponsesIngressTests",
       ["ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns"],
@@ -109,6 +111,11 @@ let package = Package(
       "MessagesIngressTests",
       ["MessagesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns"],
       fixtures: true),
-    tests("CentaurServerTests", ["CentaurServer", "SessionModel"]),
+    tests(
+      "CentaurServerTests",
+      [
+        "CentaurServer", "ControlPlane", "SQLiteStore", "Sandbox", "Ingress", "SessionModel", hummingbird, httpTypes,
+        logging, metrics, .product(name: "HummingbirdTesting", package: "hummingbird"),
+      ]),
   ]
 )

@@ -7,10 +7,17 @@ enum HarnessExecutable {
   static func path(_ program: String, configured: String?, environment: [String: String]) -> String {
     let here = FileManager.default.currentDirectoryPath
     if let configured { return configured.hasPrefix("/") ? configured : "\(here)/\(configured)" }
-    let searched = ["\(here)/.venv/bin"] + (environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    for directory in searched where FileManager.default.isExecutableFile(atPath: "\(directory)/\(program)") {
-      return "\(directory)/\(program)"
+    let searched = (environment["PATH"] ?? "").split(separator: ":").map {
+      $0.hasPrefix("/") ? "\($0)" : "\(here)/\($0)"
     }
-    return "\(here)/.venv/bin/\(program)"
+    return (["\(here)/.venv/bin"] + searched).lazy.map { "\($0)/\(program)" }.first(where: isProgram)
+      ?? "\(here)/.venv/bin/\(program)"
+  }
+
+  /// A directory may be entered, which counts as executable.
+  private static func isProgram(_ path: String) -> Bool {
+    var isDirectory = false
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory
+      && FileManager.default.isExecutableFile(atPath: path)
   }
 }

@@ -62,7 +62,7 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
       return try await next(request, context)
     } catch let error as CentaurError {
       return response(error, request)
-    } catch let error as any HTTPResponseError {
+    } catch let error as any HTTPResponseError where error.status.kind != .serverError {
       return response(described(error.status, request), request)
     } catch is CancellationError {
       throw CancellationError()

@@ -5,13 +5,16 @@ public import SessionModel
 
 /// The sessions of this server: finds or opens the drive of each, and owns them all.
 ///
-/// Concurrency: the actor guards one dictionary. `run` is the parent of every drive; when the server shuts down it lets
-/// each drive end its turn and its process and returns when all have.
+/// Concurrency: the actor guards one dictionary. `run` owns every drive and outlives it: a drive is not cancelled, it is
+/// told to end, so that its turn and its process come to their end in order, whichever way the server goes down. A
+/// session has one drive at a time: the next one is made when the one before has ended with all that it started.
 public actor ControlPlane: Service {
   private let services: SessionDrive.Services
   private var drives: [SessionName: SessionDrive] = [:]
   private let starts: AsyncStream<SessionDrive>
   private let starter: AsyncStream<SessionDrive>.Continuation
+  /// Requests that came while their session's drive was ending.
+  private var waitingForEnd: [SessionName: [CheckedContinuation<Void, Never>]] = [:]
   private var isShuttingDown = false
   private let logger: Logger
 
@@ -32,15 +35,16 @@ public actor ControlPlane: Service {
     (starts, starter) = AsyncStream.makeStream(of: SessionDrive.self)
   }
 
-  /// Serves until graceful shutdown.
+  /// Serves until graceful shutdown, or until it is cancelled.
   public func run() async throws {
-    await withTaskGroup(of: Void.self) { group in
+    await withDiscardingTaskGroup { group in
       group.addTask { await self.renewLeases() }
       group.addTask { await self.recover() }
       await withTaskCancellationOrGracefulShutdownHandler {
         for await drive in starts {
           group.addTask {
-            await drive.run()
+            // Of its own, so that the end of this group does not cancel it; it ends by `shutDown`.
+            await Task { await drive.run() }.value
             await self.forget(drive)
           }
         }
@@ -70,34 +74,52 @@ public actor ControlPlane: Service {
     }
   }
 
-  /// Opens the sessions that an earlier server left with turns that have no end yet.
+  /// Opens the sessions that an earlier server left with turns that have no end yet, then those whose harness still
+  /// waits for a turn that this server would give to another process.
   private func recover() async {
+    var left: [SessionID] = []
     do {
-      for id in try await services.store.sessionsWithOpenExecutions() {
+      left = try await services.store.sessionsWithOpenExecutions()
+    } catch { logger.error("no turn could be looked after", metadata: ["error": "\(error)"]) }
+    left += await SessionDirectories.withSandboxes(data: services.configuration.dataDirectory).subtracting(left)
+    for id in left where !isShuttingDown {
+      do {
         guard let session = try await services.store.session(id) else { continue }
-        _ = try await drive(session.owner, session.key).serially { try await $0.open() }
+        try await ask(session.owner, session.key) { drive in _ = try await drive.serially { try await $0.open() } }
+      } catch {
+        // The others are looked after none the less; this one is opened by the next request for it.
+        logger.error("a session could not be looked after", metadata: ["session": "\(id)", "error": "\(error)"])
       }
-    } catch { logger.error("recovery failed", metadata: ["error": "\(error)"]) }
+    }
   }
 
   private func drive(_ owner: Owner, _ key: ThreadKey) throws(CentaurError) -> SessionDrive {
-    guard !isShuttingDown else {
-      throw CentaurError(.shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
-    }
+    let shuttingDown = CentaurError(
+      .shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
+    guard !isShuttingDown else { throw shuttingDown }
     let name = SessionName(owner: owner, key: key)
     if let drive = drives[name] { return drive }
     let drive = SessionDrive(owner: owner, key: key, services: services)
+    // Where nobody takes it any more, nobody would ever run it.
+    if case .terminated = starter.yield(drive) { throw shuttingDown }
     drives[name] = drive
-    starter.yield(drive)
     return drive
   }
 
+  /// A drive has ended, with everything that it started.
   private func forget(_ drive: SessionDrive) {
     let name = SessionName(owner: drive.owner, key: drive.key)
-    if drives[name] === drive { drives[name] = nil }
+    drives[name] = nil
+    for waiting in waitingForEnd.removeValue(forKey: name) ?? [] { waiting.resume() }
   }
 
-  /// Asks a session's drive; where that drive has just ended, a new one.
+  private func waitForEnd(of drive: SessionDrive) async {
+    let name = SessionName(owner: drive.owner, key: drive.key)
+    guard drives[name] === drive else { return }
+    await withCheckedContinuation { waitingForEnd[name, default: []].append($0) }
+  }
+
+  /// Asks a session's drive; where that drive ends, the next one.
   private func ask<T: Sendable>(
     _ owner: Owner, _ key: ThreadKey, _ body: @Sendable (SessionDrive) async throws -> T
   ) async throws -> T {
@@ -106,7 +128,7 @@ public actor ControlPlane: Service {
       do {
         return try await body(drive)
       } catch is DriveEnded {
-        forget(drive)
+        await waitForEnd(of: drive)
       }
     }
   }
@@ -200,14 +222,14 @@ public actor ControlPlane: Service {
   /// - Throws: `CentaurError` with `sessionNotFound`
   public func events(owner: Owner, key: ThreadKey, after: Int64) async throws -> EventSubscription {
     _ = try await session(owner: owner, key: key)
-    let feed = try await ask(owner, key) { drive in
+    let events = try await ask(owner, key) { drive in
       try await drive.serially { drive in
         _ = try await drive.open()
-        return drive.feed
+        return drive.feed?.subscribe(after: after)
       }
     }
-    guard let feed else { throw unknown(key) }
-    return feed.subscribe(after: after)
+    guard let events else { throw unknown(key) }
+    return events
   }
 
   private func unknown(_ key: ThreadKey) -> CentaurError {

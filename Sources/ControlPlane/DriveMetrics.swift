@@ -1,4 +1,5 @@
 import Metrics
+import SessionModel
 
 /// What the drives count, for `/metrics`.
 struct DriveMetrics: Sendable {
@@ -8,8 +9,15 @@ struct DriveMetrics: Sendable {
   let events = Counter(label: "centaur_events_total")
   let sandboxStart = Metrics.Timer(label: "centaur_sandbox_start_seconds")
 
-  /// A turn's end, by how it ended: `completed`, `failed` or `cancelled`.
-  func turnEnded(_ status: String) {
+  /// A turn's end, by how it ended: `completed`, `failed` or `cancelled`. Other events are no end.
+  func turnEnded(_ payload: EventPayload) {
+    let status: String
+    switch payload {
+    case .executionCompleted: status = "completed"
+    case .executionFailed: status = "failed"
+    case .executionCancelled: status = "cancelled"
+    default: return
+    }
     Counter(label: "centaur_turns_ended_total", dimensions: [("status", status)]).increment()
   }
 }

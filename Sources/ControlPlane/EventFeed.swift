@@ -10,10 +10,29 @@ public final class EventFeed: Sendable {
   fileprivate struct State {
     /// The newest events, dense; the first has `seq` `head - tail.count + 1`.
     var tail: [SessionEvent] = []
+    /// About how much the tail holds, in bytes.
+    var size = 0
     var head: Int64
     var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    /// Readers that may be woken, and whether they were while they did not wait: then their next wait is none.
+    var wakes: [UInt64: Bool] = [:]
     var nextWaiter: UInt64 = 0
+    var subscribers = 0
     var isClosed = false
+
+    /// Leaves the newest events only, as many as may stay: none, where the newest is too large by itself.
+    mutating func trim() {
+      var first = tail.endIndex
+      var kept = 0
+      while first > 0, tail.endIndex - first < EventFeed.tailLength {
+        let size = tail[first - 1].payload.size
+        guard kept + size <= EventFeed.tailSize else { break }
+        kept += size
+        first -= 1
+      }
+      tail.removeFirst(first)
+      size = kept
+    }
 
     mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
       let taken = Array(waiters.values)
@@ -22,8 +41,9 @@ public final class EventFeed: Sendable {
     }
   }
 
-  /// How many events stay in memory for those who keep up.
+  /// How many events, and about how many bytes, stay in memory for those who keep up.
   static let tailLength = 256
+  static let tailSize = 4 << 20
 
   private let state: Mutex<State>
   private let sessionID: SessionID
@@ -40,8 +60,9 @@ public final class EventFeed: Sendable {
     guard let last = events.last else { return }
     let waiters = state.withLock { state in
       state.tail.append(contentsOf: events)
-      // Trimmed at twice the length so that each event is moved at most once.
-      if state.tail.count > 2 * Self.tailLength { state.tail.removeFirst(state.tail.count - Self.tailLength) }
+      state.size += events.reduce(0) { $0 + $1.payload.size }
+      // Trimmed at twice the length or size so that each event is moved about once.
+      if state.tail.count > 2 * Self.tailLength || state.size > 2 * Self.tailSize { state.trim() }
       state.head = last.seq
       return state.takeWaiters()
     }
@@ -59,10 +80,18 @@ public final class EventFeed: Sendable {
 
   var head: Int64 { state.withLock { $0.head } }
 
-  var hasWaiters: Bool { state.withLock { !$0.waiters.isEmpty } }
+  /// Whether anybody reads here, waiting or at work with what he has read.
+  var hasSubscribers: Bool { state.withLock { $0.subscribers > 0 } }
+
+  /// What is in memory.
+  var held: (events: Int, bytes: Int) { state.withLock { ($0.tail.count, $0.size) } }
 
   /// All events after `after`, those of the past first. Ends when the feed is closed.
-  public func subscribe(after: Int64) -> EventSubscription { EventSubscription(feed: self, after: after) }
+  public func subscribe(after: Int64) -> EventSubscription {
+    EventSubscription(feed: self, place: SubscriberPlace(self), after: after)
+  }
+
+  fileprivate func count(_ change: Int) { state.withLock { $0.subscribers += change } }
 
   fileprivate enum Reading {
     case events(ArraySlice<SessionEvent>)
@@ -94,11 +123,29 @@ public final class EventFeed: Sendable {
   /// Wakes a reader if it waits.
   fileprivate func nudge(_ id: UInt64) { state.withLock { $0.waiters.removeValue(forKey: id) }?.resume() }
 
+  fileprivate func allowWakes(_ id: UInt64, _ isAllowed: Bool) {
+    state.withLock { $0.wakes[id] = isAllowed ? false : nil }
+  }
+
+  /// Wakes a reader that allows it, also out of the next wait that it begins.
+  fileprivate func wake(_ id: UInt64) {
+    let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+      if let waiter = state.waiters.removeValue(forKey: id) { return waiter }
+      if state.wakes[id] != nil { state.wakes[id] = true }
+      return nil
+    }
+    waiter?.resume()
+  }
+
   /// Returns when there may be an event after `cursor`, or on a nudge.
   fileprivate func wait(after cursor: Int64, as id: UInt64) async {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let isDue = state.withLock { state in
+          if state.wakes[id] == true {
+            state.wakes[id] = false
+            return true
+          }
           if state.head > cursor || state.isClosed || Task.isCancelled { return true }
           state.waiters[id] = continuation
           return false
@@ -111,14 +158,29 @@ public final class EventFeed: Sendable {
   }
 }
 
+/// Counts a reader for as long as the subscription, or an iterator of it, is there.
+private final class SubscriberPlace: Sendable {
+  private let feed: EventFeed
+
+  init(_ feed: EventFeed) {
+    self.feed = feed
+    feed.count(1)
+  }
+
+  deinit { feed.count(-1) }
+}
+
 /// One reader's place in a session's log: batches of events in order, each exactly once.
 public struct EventSubscription: AsyncSequence, Sendable {
   public typealias Element = [SessionEvent]
 
   fileprivate let feed: EventFeed
+  fileprivate let place: SubscriberPlace
   fileprivate let after: Int64
 
-  public func makeAsyncIterator() -> Iterator { Iterator(feed: feed, waiter: feed.newWaiter(), cursor: after) }
+  public func makeAsyncIterator() -> Iterator {
+    Iterator(feed: feed, place: place, waiter: feed.newWaiter(), cursor: after)
+  }
 
   /// Gives all batches to `body` until it returns false, the feed ends or the task is cancelled.
   ///
@@ -133,7 +195,9 @@ public struct EventSubscription: AsyncSequence, Sendable {
     var iterator = makeAsyncIterator()
     iterator.returnsWhenNudged = true
     let waiter = iterator.waiter
-    wakes { feed.nudge(waiter) }
+    feed.allowWakes(waiter, true)
+    defer { feed.allowWakes(waiter, false) }
+    wakes { feed.wake(waiter) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
         while true {
@@ -150,6 +214,7 @@ public struct EventSubscription: AsyncSequence, Sendable {
 
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let feed: EventFeed
+    fileprivate let place: SubscriberPlace
     fileprivate let waiter: UInt64
     fileprivate var cursor: Int64
     fileprivate var returnsWhenNudged = false

@@ -17,11 +17,18 @@ struct HarnessStart: Sendable {
     let context = try await context(directories, persona)
     let launch = try setup.adapter.launch(context)
     let id = services.ids.thread()
-    let sandbox = try await services.sandboxes.start(
-      SandboxSpec(
-        id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
-        temporary: directories.temporary, command: launch.command, environment: launch.environment,
-        files: launch.files))
+    let sandbox: any SandboxHandle
+    do {
+      sandbox = try await services.sandboxes.start(
+        SandboxSpec(
+          id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
+          temporary: directories.temporary, command: launch.command, environment: launch.environment,
+          files: launch.files))
+    } catch {
+      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      directories.removeSandbox(id)
+      throw error
+    }
     return HarnessProcess(
       generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
       origin: setup.adapter.hasConversation(context.state) ? .resumed : .cold, startedAt: begun,

@@ -29,7 +29,7 @@ struct Reconciliation {
     case repeated(input: [Message])
     /// The input was taken: show that turn again from its beginning.
     case attach(ExecutionID)
-    /// The running turn is to hear this too.
+    /// The turn that runs, or waits to be run, is to hear this too.
     case steer(ExecutionID, input: [Message])
     /// There is nothing to do and no turn to show.
     case nothing
@@ -45,15 +45,19 @@ struct Reconciliation {
     // Input without ids cannot be told from a retry by its messages; the client's name for the turn tells.
     let isRepeated = facts.turn != nil && fresh.allSatisfy { $0.clientID == nil }
     if fresh.isEmpty || isRepeated {
-      if let turn = facts.turn { return .attach(turn.id) }
+      // What was added to a turn may have become a turn of its own: whoever took the newest message answers.
       let taker = request.input.reversed().lazy.compactMap { $0.clientID }.compactMap { facts.takers[$0]?.execution }
         .first
-      guard let taker else { return .nothing }
-      guard request.repeatsFailedTurns, facts.failed.contains(taker) else { return .attach(taker) }
+      guard let answering = taker ?? facts.turn?.id else { return .nothing }
+      guard facts.turn == nil, request.repeatsFailedTurns, facts.failed.contains(answering) else {
+        return .attach(answering)
+      }
       return .repeated(
-        input: request.input.filter { $0.clientID.flatMap { facts.takers[$0]?.execution } == taker })
+        input: request.input.filter { $0.clientID.flatMap { facts.takers[$0]?.execution } == answering })
     }
-    if let turn = facts.turn, turn.id == facts.running?.id { return .steer(turn.id, input: fresh) }
+    if let turn = facts.turn, turn.id == facts.running?.id || turn.status == .queued {
+      return .steer(turn.id, input: fresh)
+    }
     return .start(input: fresh, history: [])
   }
 

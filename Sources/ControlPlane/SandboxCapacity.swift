@@ -4,13 +4,16 @@ import Synchronization
 /// How many sandboxes this server may run at once, who waits for one, and which of them only wait for a next turn.
 ///
 /// A drive takes a place before it starts a process and gives it back when the process is gone. When none is free it
-/// waits in line, and the longest idle process is asked to end. How long the line may get is a limit: beyond it turns
-/// are refused at the door (`check`), before anything of them is written.
+/// waits in line, and the longest idle process is asked to end. How many turns may be at work or in line is a limit:
+/// beyond it turns are refused at the door (`promise`), before anything of them is written. A turn that was let in
+/// counts from that moment on, so that requests that come at once cannot all slip through.
 ///
 /// Concurrency: one lock around the state, held for a few assignments, never across an await.
 final class SandboxCapacity: Sendable {
   private struct State {
     var taken = 0
+    /// Turns that were let in and are not in line yet.
+    var promised = 0
     /// Those who wait for a place, first come first served.
     var line: [(number: UInt64, continuation: CheckedContinuation<Bool, Never>)] = []
     var nextNumber: UInt64 = 0
@@ -34,9 +37,30 @@ final class SandboxCapacity: Sendable {
     self.turns = turns
   }
 
+  // MARK: At the door
+
+  /// Lets one more turn come to work or to wait. The promise is kept by `take`, or given up by `withdraw`.
+  /// - Throws: `CentaurError` with `tooManyTurns`
+  func promise() throws(CentaurError) {
+    let isFull = state.withLock { state in
+      if state.taken - state.idle.count + state.line.count + state.promised >= turns { return true }
+      state.promised += 1
+      return false
+    }
+    guard isFull else { return }
+    throw CentaurError(
+      .tooManyTurns, "This server is busy with \(turns) turns, its limit. Try again shortly.", retryAfter: .seconds(5))
+  }
+
+  /// A turn that was promised a place does not come.
+  func withdraw() { state.withLock { $0.promised -= 1 } }
+
+  // MARK: Places
+
   /// Returns when a place is the caller's.
+  /// - Parameter promised: whether `promise` let the caller in.
   /// - Throws: `CancellationError`
-  func take() async throws {
+  func take(promised: Bool = false) async throws {
     let number = state.withLock { state in
       state.nextNumber += 1
       return state.nextNumber
@@ -44,6 +68,7 @@ final class SandboxCapacity: Sendable {
     let isTaken = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let (answer, evict) = state.withLock { state -> (Bool?, (@Sendable () -> Void)?) in
+          if promised { state.promised -= 1 }
           if Task.isCancelled { return (false, nil) }
           guard state.taken >= limit else {
             state.taken += 1
@@ -64,17 +89,6 @@ final class SandboxCapacity: Sendable {
     guard isTaken else { throw CancellationError() }
   }
 
-  /// Whether one more turn may come to work or to wait.
-  /// - Throws: `CentaurError` with `tooManyTurns`
-  func check() throws(CentaurError) {
-    let isFull = state.withLock { state in
-      state.taken - state.idle.count + state.line.count >= turns
-    }
-    guard isFull else { return }
-    throw CentaurError(
-      .tooManyTurns, "This server is busy with \(turns) turns, its limit. Try again shortly.", retryAfter: .seconds(5))
-  }
-
   func giveBack() {
     let next = state.withLock { state -> CheckedContinuation<Bool, Never>? in
       guard state.line.isEmpty else { return state.line.removeFirst().continuation }
@@ -84,8 +98,11 @@ final class SandboxCapacity: Sendable {
     next?.resume(returning: true)
   }
 
+  // MARK: Idle processes
+
   func isIdle(_ id: SessionID, stop: @escaping @Sendable () -> Void) {
     let evict = state.withLock { state in
+      state.idle.removeAll { $0.id == id }
       state.idle.append((id, stop))
       return state.evictIfNeeded()
     }
@@ -94,6 +111,14 @@ final class SandboxCapacity: Sendable {
 
   func isBusy(_ id: SessionID) { state.withLock { $0.idle.removeAll { $0.id == id } } }
 
+  /// One that was asked to end is at work again: the wish goes on to the next.
+  func staysBusy() { state.withLock { $0.evictIfNeeded() }?() }
+
+  // MARK: Looking
+
   /// How many places are taken.
   var taken: Int { state.withLock { $0.taken } }
+
+  /// How many wait for a place.
+  var waiting: Int { state.withLock { $0.line.count } }
 }

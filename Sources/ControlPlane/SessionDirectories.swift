@@ -26,7 +26,11 @@ struct SessionDirectories: Sendable {
       }
       guard !files.fileExists(atPath: workspace) else { return }
       if let template {
-        try files.copyItem(atPath: template, toPath: workspace)
+        // It appears whole or not at all: half a copy would be taken for the workspace the next time.
+        let copy = "\(root)/workspace.new"
+        if files.fileExists(atPath: copy) { try files.removeItem(atPath: copy) }
+        try files.copyItem(atPath: template, toPath: copy)
+        try files.moveItem(atPath: copy, toPath: workspace)
       } else {
         try files.createDirectory(atPath: workspace, withIntermediateDirectories: true, attributes: owner)
       }
@@ -37,6 +41,13 @@ struct SessionDirectories: Sendable {
 
   /// The ids of sandboxes whose files are still there.
   var sandboxes: [String] { (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/sandboxes")) ?? [] }
+
+  /// The sessions that have any. It looks into the directory of every session, which takes its time.
+  static func withSandboxes(data: String) async -> Set<SessionID> {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(data)/sessions")) ?? []
+    let sessions = names.lazy.map { SessionID(rawValue: $0) }
+    return Set(sessions.filter { !SessionDirectories(data: data, session: $0).sandboxes.isEmpty })
+  }
 
   func removeSandbox(_ id: String) { try? FileManager.default.removeItem(atPath: sandbox(id)) }
 }

@@ -22,8 +22,12 @@ struct HarnessProcess {
   var released: Int64 = 0
   /// The harness takes turns.
   var isReady = false
+  /// The machine wants it to be ended: no turn is given to it any more.
+  var isDoomed = false
   /// It is being ended; nothing more is given to it.
   var isEnding = false
+
+  var takesTurns: Bool { isReady && !isDoomed }
 
   mutating func give(_ input: (inout any HarnessMachine) -> [HarnessAction]) -> [HarnessAction] { input(&machine) }
 }
@@ -32,16 +36,22 @@ struct HarnessProcess {
 extension SessionDrive {
   // MARK: Start
 
-  /// Refuses a turn that would need a sandbox where none can be had; the check is repeated when it is taken.
+  /// Refuses a turn that would need a sandbox where none can be had.
+  /// - Throws: `CentaurError` with `tooManyTurns`
   func checkCapacity() throws(CentaurError) {
-    guard process == nil, startingProcess == nil else { return }
-    try services.capacity.check()
+    guard process == nil, startingProcess == nil, !isPromisedPlace else { return }
+    try services.capacity.promise()
+    isPromisedPlace = true
   }
 
-  func startProcess() {
-    guard process == nil, startingProcess == nil, let session,
-      let setup = services.configuration.harnesses[session.harness]
-    else { return }
+  func startProcess() async {
+    guard process == nil, startingProcess == nil, let session else { return }
+    guard let setup = services.configuration.harnesses[session.harness] else {
+      let message = "This server does not have the session's harness, '\(session.harness)'."
+      return await processFailed(CentaurError(.harnessStart, message))
+    }
+    let isPromised = isPromisedPlace
+    isPromisedPlace = false
     generation += 1
     let number = generation
     startingProcess = number
@@ -52,18 +62,24 @@ extension SessionDrive {
       // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
       await stopping?.value
       do {
-        try await services.capacity.take()
+        try await services.capacity.take(promised: isPromised)
       } catch {
-        post { drive in drive.startingProcess = nil }
+        post { drive in
+          drive.startingProcess = nil
+          // The last turn that waited was cancelled; another may have come since.
+          await drive.startNextTurn()
+        }
         return
       }
       do {
-        let process = try await HarnessStart(session: session, setup: setup, services: services)
-          .start(generation: number, begun: begun)
+        // Of its own: what was begun is not cancelled half way, or a process would stay that nobody knows of.
+        let process = try await Task {
+          try await HarnessStart(session: session, setup: setup, services: services)
+            .start(generation: number, begun: begun)
+        }.value
         guard post({ drive in await drive.processStarted(process) }) else {
           // The drive has ended in the meantime.
-          await process.sandbox.stop()
-          services.capacity.giveBack()
+          await Self.takeDown(process.sandbox, of: session, services)
           return
         }
       } catch {
@@ -84,6 +100,7 @@ extension SessionDrive {
   private func processStarted(_ started: HarnessProcess) async {
     startingProcess = nil
     process = started
+    guard !hasEnded else { return discardProcess() }
     let sandbox = started.sandbox
     let number = started.generation
     // It holds the drive for as long as the process lives; `discardProcess` ends it.
@@ -141,23 +158,39 @@ extension SessionDrive {
       var actions: [HarnessAction] = []
       for line in lines { actions += process?.machine.read(line) ?? [] }
       await perform(actions)
-      try await giveBackSpool()
+      await giveBackSpool()
     } catch {
       logger.error("the harness's output could not be read", metadata: ["error": "\(error)"])
-      let reason = (error as? CentaurError)?.code == .harnessLineTooLong ? "it printed a line that is too long" : nil
-      await processEnded(HarnessExit(status: nil, reason: reason ?? "its output could not be read"))
+      if running?.failure == nil { running?.failure = error }
+      await processEnded(HarnessExit(status: nil, reason: "it printed a line that is too long"))
     }
   }
 
   /// What is in the log need not stay in the spool.
-  private func giveBackSpool() async throws {
-    guard let process, let link = process.link, process.splitter.unread - process.released >= 1 << 20 else { return }
+  private func giveBackSpool() async {
+    guard let process, process.splitter.unread - process.released >= 1 << 20 else { return }
     self.process?.released = process.splitter.unread
-    try await link.release(before: process.splitter.unread)
+    await tell { try await $0.release(before: process.splitter.unread) }
   }
 
   /// Carries out what a machine wants: first what is for the log, in one commit, then the rest in order.
+  ///
+  /// A message that the harness has taken is in the log before what the harness did next, so the commit is parted there.
   private func perform(_ actions: [HarnessAction]) async {
+    if actions.contains(.stop) { process?.isDoomed = true }
+    do {
+      var rest = actions[...]
+      while !rest.isEmpty {
+        let end = rest.firstIndex { if case .steered = $0 { true } else { false } } ?? rest.index(before: rest.endIndex)
+        try await performAtOnce(rest[...end])
+        rest = rest[(end + 1)...]
+      }
+    } catch {
+      await lost(error)
+    }
+  }
+
+  private func performAtOnce(_ actions: ArraySlice<HarnessAction>) async throws {
     var drafts: [EventDraft] = []
     var state: JSONValue?
     for action in actions {
@@ -167,16 +200,13 @@ extension SessionDrive {
       default: break
       }
     }
-    do {
-      if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
-      if !drafts.isEmpty || state != nil {
-        try await commit(drafts, harnessState: state)
-        services.metrics.events.increment(by: drafts.count)
-      }
-      for action in actions { try await carryOut(action) }
-    } catch {
-      await lost(error)
+    if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
+    if !drafts.isEmpty || state != nil {
+      try await commit(drafts, harnessState: state)
+      services.metrics.events.increment(by: drafts.count)
+      for draft in drafts { services.metrics.turnEnded(draft.payload) }
     }
+    for action in actions { await carryOut(action) }
   }
 
   private func sandboxReady() -> EventPayload? {
@@ -188,19 +218,12 @@ extension SessionDrive {
         id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
   }
 
-  private func carryOut(_ action: HarnessAction) async throws {
+  private func carryOut(_ action: HarnessAction) async {
     switch action {
-    case .emit(let draft):
-      switch draft.payload {
-      case .executionCompleted: services.metrics.turnEnded("completed")
-      case .executionFailed: services.metrics.turnEnded("failed")
-      case .executionCancelled: services.metrics.turnEnded("cancelled")
-      default: break
-      }
-    case .saveState: break
-    case .send(let id, let bytes): try await process?.link?.send(inputID: id, bytes: bytes, closesInput: false)
-    case .closeInput(let id): try await process?.link?.send(inputID: id, bytes: [], closesInput: true)
-    case .signal(let signal): try await process?.link?.signal(signal)
+    case .emit, .saveState: break
+    case .send(let id, let bytes): await tell { try await $0.send(inputID: id, bytes: bytes, closesInput: false) }
+    case .closeInput(let id): await tell { try await $0.send(inputID: id, bytes: [], closesInput: true) }
+    case .signal(let signal): await tell { try await $0.signal(signal) }
     case .ready:
       process?.isReady = true
       cancel(.start)
@@ -212,8 +235,20 @@ extension SessionDrive {
       schedule(.harness(timer), after: duration) { drive in await drive.drive { $0.timerFired(timer) } }
     case .cancelTimer(let timer): cancel(.harness(timer))
     case .stop:
+      // One that gives up before it takes turns would do so again: the turns that wait for it are told.
+      guard process?.isReady == true || process?.isEnding == true else {
+        return await processEnded(HarnessExit(status: nil, reason: "it refused to start"))
+      }
       await stopProcess(reason: "harness_ended")
       await startNextTurn()
+    }
+  }
+
+  /// Tells the shim something. Where it is gone the link's reader notices too, and ends the process in its turn.
+  private func tell(_ body: (ShimLink) async throws -> Void) async {
+    guard let link = process?.link else { return }
+    do { try await body(link) } catch {
+      logger.notice("a sandbox could not be told", metadata: ["error": "\(error)"])
     }
   }
 
@@ -258,7 +293,9 @@ extension SessionDrive {
     process?.isEnding = true
     process?.isReady = false
     await drive { $0.exited(exit) }
-    for steer in steers.keys { await steerAnswered(steer, isTaken: false) }
+    for (id, _) in steers.sorted(by: { $0.value.number < $1.value.number }) {
+      await steerAnswered(id, isTaken: false)
+    }
   }
 
   /// Forgets the process and sees to its end; the next one waits for that.
@@ -275,12 +312,16 @@ extension SessionDrive {
     let stopping = lastStop
     lastStop = Task {
       await stopping?.value
-      await ended.sandbox.stop()
-      services.capacity.giveBack()
-      guard let session else { return }
-      SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
-        .removeSandbox(ended.sandbox.id)
+      await Self.takeDown(ended.sandbox, of: session, services)
     }
+  }
+
+  /// Ends a sandbox, removes its files and gives its place back.
+  private static func takeDown(_ sandbox: any SandboxHandle, of session: Session?, _ services: Services) async {
+    await sandbox.stop()
+    services.capacity.giveBack()
+    guard let session else { return }
+    SessionDirectories(data: services.configuration.dataDirectory, session: session.id).removeSandbox(sandbox.id)
   }
 
   private static func reason(_ exit: HarnessExit) -> String {
@@ -294,7 +335,7 @@ extension SessionDrive {
     logger.error("the session is given up", metadata: ["error": "\(error)"])
     start?.cancel()
     end()
-    for steer in steers.values { steer.answer.resume(throwing: error) }
+    for answer in steers.values.flatMap(\.answers) { answer.resume(throwing: error) }
     steers = [:]
     queue = []
     running = nil
@@ -309,9 +350,7 @@ extension SessionDrive {
     queue = []
     start?.cancel()
     await stopProcess(reason: "shutdown")
-    do {
-      if let session, let token { try await services.store.releaseLease(session.id, token: token) }
-    } catch { logger.error("the lease could not be given back", metadata: ["error": "\(error)"]) }
+    givesLeaseBack = true
     end()
   }
 

@@ -10,6 +10,7 @@ extension SessionDrive {
     try await withCheckedThrowingContinuation { continuation in
       let isTaken = post { drive in
         do {
+          try drive.checkAlive()
           if let admitted = try await drive.admit(request, answer: continuation) {
             continuation.resume(returning: admitted)
           }
@@ -27,10 +28,10 @@ extension SessionDrive {
   ) async throws -> AdmittedTurn? {
     guard try await open() else { return try await create(request) }
     try checkWishes(harness: request.harness, persona: request.persona)
+    if joinsPendingSteer(request, answer) { return nil }
     let decision = Reconciliation.decide(request, try await facts(for: request))
     if request.abortsRunningTurn, let running, case .start = decision {
       try await interrupt(reason: "aborted_by_client")
-      services.metrics.turnEnded("aborted")
       logger.debug("aborted by the client", metadata: ["execution": "\(running.execution.id)"])
     }
     switch decision {
@@ -39,7 +40,7 @@ extension SessionDrive {
     case .steer(let id, let input): return try await steer(id, input, request, answer)
     case .start(let input, let history):
       switch busyPolicy(request) {
-      case .reject where running != nil:
+      case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
         if let id = running?.execution.id { return try await steer(id, input, request, answer) }
@@ -65,9 +66,14 @@ extension SessionDrive {
       if let turnKey = request.turnKey { try await store.execution(session.id, turnKey: turnKey) } else {
         Execution?.none
       }
-    var facts = Reconciliation.Facts(
-      isKnown: true, takers: ids.isEmpty ? [:] : try await store.takers(session.id, clientIDs: ids), turn: turn,
-      running: running?.execution)
+    var takers = ids.isEmpty ? [:] : try await store.takers(session.id, clientIDs: ids)
+    // What the harness has been asked about is not asked again.
+    for steer in steers.values {
+      for id in steer.input.compactMap(\.clientID) {
+        takers[id] = TakenInput(execution: steer.execution.id, seq: 0)
+      }
+    }
+    var facts = Reconciliation.Facts(isKnown: true, takers: takers, turn: turn, running: running?.execution)
     if request.continues { facts.newest = try await store.newestExecution(session.id) }
     if request.repeatsFailedTurns {
       for id in Set(facts.takers.values.compactMap(\.execution)) {
@@ -133,9 +139,11 @@ extension SessionDrive {
     let (session, created) = try newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
       origin: request.origin)
+    try checkCapacity()
     var events = [created]
     if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
-    let history = forked?.messages ?? told
+    // What was said since the fork and got no answer is in no parent's log up to there.
+    let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
     events += history.map { EventDraft(.messageAppended($0)) }
     let turn = newTurn(input, request, in: session, ordinal: 1)
     var takes = turn.takes
@@ -195,7 +203,7 @@ extension SessionDrive {
       reply: reply(to: request, id, number: 1, at: now, in: session))
   }
 
-  private func reply(
+  func reply(
     to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session
   ) -> Reply {
     Reply(
@@ -284,13 +292,20 @@ extension SessionDrive {
     _ id: ExecutionID, _ input: [Message], _ request: TurnRequest,
     _ answer: CheckedContinuation<AdmittedTurn, any Error>
   ) async throws -> AdmittedTurn? {
+    if let index = queue.firstIndex(where: { $0.execution.id == id }) {
+      // The harness has not been given the turn yet.
+      let admitted = try await add(input, to: queue[index].execution, request)
+      queue[index].input += input
+      return admitted
+    }
     guard let running, running.execution.id == id, process?.isReady == true else {
       return try await start(input, history: [], request)
     }
     generation += 1
     // The client's own id makes a repeated message harmless: the shim takes each input id once.
     let inputID = "\(id)/steer/\(input.last?.clientID ?? String(generation))"
-    steers[inputID] = PendingSteer(request: request, input: input, execution: running.execution, answer: answer)
+    steers[inputID] = PendingSteer(
+      number: generation, request: request, input: input, execution: running.execution, answers: [answer])
     let message = Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)
     await drive { $0.steer(message, inputID: inputID) }
     return nil
@@ -300,21 +315,13 @@ extension SessionDrive {
   func steerAnswered(_ inputID: String, isTaken: Bool) async {
     guard let steer = steers.removeValue(forKey: inputID) else { return }
     do {
-      guard isTaken, let session else {
-        steer.answer.resume(returning: try await start(steer.input, history: [], steer.request))
-        return
-      }
-      let id = steer.execution.id
-      let number = try await services.store.replies(id).count + 1
-      let reply = reply(to: steer.request, id, number: number, at: services.clock.now, in: session)
-      var takes: [String: ExecutionID?] = [:]
-      for clientID in steer.input.compactMap(\.clientID) { takes[clientID] = id }
-      try await commit(
-        steer.input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply])
-      services.metrics.turnsSteered.increment()
-      steer.answer.resume(returning: try admitted(steer.execution, reply, isReplay: false))
+      let admitted =
+        isTaken
+        ? try await add(steer.input, to: steer.execution, steer.request)
+        : try await start(steer.input, history: [], steer.request)
+      for answer in steer.answers { answer.resume(returning: admitted) }
     } catch {
-      steer.answer.resume(throwing: error)
+      for answer in steer.answers { answer.resume(throwing: error) }
     }
   }
 
@@ -323,16 +330,7 @@ extension SessionDrive {
   /// Keeps a message for the next `execute`.
   func append(_ message: Message) async throws -> SessionEvent {
     guard try await open(), let session else { throw sessionNotFound() }
-    if let id = message.clientID,
-      let taken = try await services.store.takers(session.id, clientIDs: [id])[id]
-    {
-      let event = try await services.store.events(session.id, after: taken.seq - 1, limit: 1).first
-      guard let event, case .messageAppended(let earlier) = event.payload, earlier == message else {
-        throw CentaurError(
-          .idempotencyConflict, "Another message was sent under the id '\(id.prefix(64))'.", parameter: "id")
-      }
-      return event
-    }
+    if let (_, event) = try await earlier(message, in: session) { return event }
     var pending = try await readPendingMessages()
     let takes: [String: ExecutionID?] = message.clientID.map { [$0: ExecutionID?.none] } ?? [:]
     let written = try await commit([EventDraft(.messageAppended(message))], takes: takes)
@@ -340,6 +338,22 @@ extension SessionDrive {
     pendingMessages = pending
     guard let event = written.first else { throw CentaurError(.internalFailure, "Nothing was written.") }
     return event
+  }
+
+  /// How the session took a message before, and its event; nil where it did not.
+  /// - Throws: `CentaurError` with `idempotencyConflict` where it took another one under the same id
+  private func earlier(
+    _ message: Message, in session: Session
+  ) async throws -> (taken: TakenInput, event: SessionEvent)? {
+    guard let id = message.clientID,
+      let taken = try await services.store.takers(session.id, clientIDs: [id])[id]
+    else { return nil }
+    let event = try await services.store.events(session.id, after: taken.seq - 1, limit: 1).first
+    guard let event, case .messageAppended(let earlier) = event.payload, earlier == message else {
+      throw CentaurError(
+        .idempotencyConflict, "Another message was sent under the id '\(id.prefix(64))'.", parameter: "id")
+    }
+    return (taken, event)
   }
 
   /// The user messages since the newest turn began, for a drive that has just opened its session.
@@ -367,12 +381,22 @@ extension SessionDrive {
       return try await attach(earlier.id, request)
     }
     let pending = try await readPendingMessages()
-    let input = pending + request.input
+    var input = pending
+    var taker: ExecutionID?
+    for message in request.input {
+      guard let earlier = try await earlier(message, in: session) else {
+        input.append(message)
+        continue
+      }
+      taker = earlier.taken.execution ?? taker
+    }
+    // All of it was executed before, and nothing has come since.
+    if input.isEmpty, let taker { return try await attach(taker, request) }
     guard !input.isEmpty else {
       throw CentaurError(.emptyInput, "There is no message to execute.", parameter: "input")
     }
     switch request.busy ?? .queue {
-    case .reject where running != nil:
+    case .reject where running != nil || !queue.isEmpty:
       throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
     case .supersede: try await supersede()
     default: break

@@ -10,7 +10,7 @@ extension SessionDrive {
     guard running == nil, let next = queue.first else { return idleIfDone() }
     services.capacity.isBusy(next.execution.sessionID)
     cancel(.idle)
-    guard let process, process.isReady else { return startProcess() }
+    guard let process, process.takesTurns else { return await startProcess() }
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
     do { try await commit(started) } catch { return await lost(error) }
@@ -18,7 +18,7 @@ extension SessionDrive {
   }
 
   /// Whether a turn that comes now needs to wait for nothing.
-  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.isReady == true }
+  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.takesTurns == true }
 
   /// What the log says of a turn that starts, and the model that it runs.
   func startEvents(_ execution: Execution) -> (model: String, events: [EventDraft]) {
@@ -59,7 +59,7 @@ extension SessionDrive {
   }
 
   private func idleIfDone() {
-    guard running == nil, queue.isEmpty, process?.isReady == true, let session else { return }
+    guard running == nil, queue.isEmpty, process?.takesTurns == true, let session else { return }
     let id = session.id
     services.capacity.isIdle(id) { [weak self] in
       self?.post { drive in await drive.stopIfIdle(reason: "capacity") }
@@ -68,8 +68,10 @@ extension SessionDrive {
   }
 
   private func stopIfIdle(reason: String) async {
-    guard running == nil, queue.isEmpty else { return }
+    guard running == nil, queue.isEmpty else { return services.capacity.staysBusy() }
     await stopProcess(reason: reason)
+    // A steering message that the harness never answered is a turn now.
+    await startNextTurn()
   }
 
   private func turnLimitReached(_ id: ExecutionID) async {
@@ -105,36 +107,31 @@ extension SessionDrive {
     guard try await open() else { return }
     if running?.execution.id == id {
       try await interrupt(reason: reason)
-    } else if let index = queue.firstIndex(where: { $0.execution.id == id }) {
-      queue.remove(at: index)
-      try await commit([EventDraft(.executionCancelled(reason: reason, TurnUsage()), execution: id)])
-      services.metrics.turnEnded("cancelled")
+    } else if let turn = queue.first(where: { $0.execution.id == id }) {
+      try await endWaiting([turn], .executionCancelled(reason: reason, TurnUsage()))
+      // Nobody needs the place that it waits for.
+      if queue.isEmpty, process == nil { start?.cancel() }
     }
+  }
+
+  /// Ends turns that were never begun.
+  private func endWaiting(_ turns: [QueuedTurn], _ terminal: EventPayload) async throws {
+    guard !turns.isEmpty else { return }
+    try await commit(turns.map { EventDraft(terminal, execution: $0.execution.id) })
+    let ended = Set(turns.map(\.execution.id))
+    queue.removeAll { ended.contains($0.execution.id) }
+    for _ in turns { services.metrics.turnEnded(terminal) }
   }
 
   /// A newer input takes the place of what runs and of what waits.
   func supersede() async throws {
-    let waiting = queue
-    queue = []
-    if !waiting.isEmpty {
-      try await commit(
-        waiting.map {
-          EventDraft(.executionCancelled(reason: "superseded", TurnUsage()), execution: $0.execution.id)
-        })
-    }
+    try await endWaiting(queue, .executionCancelled(reason: "superseded", TurnUsage()))
     try await interrupt(reason: "superseded")
   }
 
   /// Ends turns that wait because the harness cannot be had.
   func failQueue(_ error: CentaurError) async throws {
-    let waiting = queue
-    queue = []
-    guard !waiting.isEmpty else { return }
-    try await commit(
-      waiting.map {
-        EventDraft(.executionFailed(ExecutionFailure(error), TurnUsage()), execution: $0.execution.id)
-      })
-    for _ in waiting { services.metrics.turnEnded("failed") }
+    try await endWaiting(queue, .executionFailed(ExecutionFailure(error), TurnUsage()))
   }
 
   // MARK: After a restart
@@ -146,22 +143,17 @@ extension SessionDrive {
     try await stopLeftoverSandboxes(session)
     for execution in open where execution.status != .queued {
       var folded = OpenTurn()
-      var input: [Message] = []
-      try await read(execution) { event in
-        folded.fold(event)
-        if case .messageAppended(let message) = event.payload { input.append(message) }
-      }
+      try await read(execution) { folded.fold($0) }
       let error = CentaurError(.serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
       try await commit(
         folded.openItems.map { EventDraft(.itemCompleted($0), execution: execution.id) }
           + [EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)])
     }
     for execution in open where execution.status == .queued {
-      var input: [Message] = []
+      var input = try await readMessages(before: execution)
       try await read(execution) { event in
         if case .messageAppended(let message) = event.payload { input.append(message) }
       }
-      if input.isEmpty { input = try await readMessages(before: execution) }
       queue.append(QueuedTurn(execution: execution, input: input))
     }
     if !queue.isEmpty { await startNextTurn() }
@@ -181,14 +173,17 @@ extension SessionDrive {
   /// The messages that waited for a turn of the session API: they are in the log before it, with no turn of their own.
   private func readMessages(before execution: Execution) async throws -> [Message] {
     var messages: [Message] = []
+    // A session that began with a turn began with what its client told of the past, which waits for nothing.
+    var waits = true
     var cursor: Int64 = 0
     while cursor < execution.firstSeq {
       let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
       guard let last = page.last else { break }
       for event in page where event.seq < execution.firstSeq {
         switch event.payload {
-        case .executionQueued: messages = []
-        case .messageAppended(let message) where event.executionID == nil && message.role == .user:
+        case .sessionCreated(let created): waits = created.origin == "session_api"
+        case .executionQueued: (messages, waits) = ([], true)
+        case .messageAppended(let message) where waits && event.executionID == nil && message.role == .user:
           messages.append(message)
         default: break
         }
@@ -196,30 +191,5 @@ extension SessionDrive {
       cursor = last.seq
     }
     return messages
-  }
-}
-
-/// What a turn has left open, as a fold over its events.
-struct OpenTurn: Sendable {
-  private var open: [Int: Item] = [:]
-  private(set) var usage = TurnUsage()
-
-  mutating func fold(_ event: SessionEvent) {
-    switch event.payload {
-    case .itemStarted(let item): open[item.ordinal] = item
-    case .itemCompleted(let item): open[item.ordinal] = nil
-    case .itemDelta(let delta): open[delta.ordinal]?.append(delta)
-    case .usageUpdated(_, let turn): usage = turn
-    default: break
-    }
-  }
-
-  /// The items that were never closed, as incomplete, in order.
-  var openItems: [Item] {
-    open.values.sorted { $0.ordinal < $1.ordinal }.map { item in
-      var closed = item
-      closed.status = .incomplete
-      return closed
-    }
   }
 }

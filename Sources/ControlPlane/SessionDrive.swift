@@ -51,12 +51,16 @@ actor SessionDrive {
   // The harness process.
   var process: HarnessProcess?
   var startingProcess: Int?
+  /// A turn was let in for which no process is being started yet; lasts no longer than a step.
+  var isPromisedPlace = false
   /// Waits for a place and starts a process; ends by itself or by being cancelled while it waits.
   var start: Task<Void, Never>?
   var lastStop: Task<Void, Never>?
   var generation = 0
   var timers: [DriveTimer: RunningTimer] = [:]
   var hasEnded = false
+  /// Whether the session is given back once everything of it has ended.
+  var givesLeaseBack = false
 
   struct RunningTurn {
     var execution: Execution
@@ -70,10 +74,13 @@ actor SessionDrive {
   }
 
   struct PendingSteer {
+    /// Tells which was said first.
+    var number: Int
     var request: TurnRequest
     var input: [Message]
     var execution: Execution
-    var answer: CheckedContinuation<AdmittedTurn, any Error>
+    /// The request, and those that repeated it before the harness had answered.
+    var answers: [CheckedContinuation<AdmittedTurn, any Error>]
   }
 
   struct RunningTimer {
@@ -100,18 +107,23 @@ actor SessionDrive {
     (steps, inbox) = AsyncStream.makeStream(of: Step.self)
   }
 
-  /// Takes steps until the drive has ended.
+  /// Takes steps until the drive has ended, and returns when everything that it started has ended too.
   func run() async {
     for await step in steps {
       await step(self)
-      if isQuiet, timers[.retire] == nil {
-        schedule(.retire, after: .seconds(60)) { if $0.isQuiet { $0.end() } }
+      if isPromisedPlace {
+        isPromisedPlace = false
+        services.capacity.withdraw()
+      }
+      if doesNothing, !hasEnded, timers[.retire] == nil {
+        schedule(.retire, after: services.configuration.limits.quiet) { $0.retire() }
       }
     }
     for timer in timers.values { timer.task.cancel() }
     timers = [:]
     await start?.value
     await lastStop?.value
+    await giveLeaseBack()
   }
 
   /// Runs `body` as a step of its own and gives back what it returned.
@@ -122,6 +134,7 @@ actor SessionDrive {
     try await withCheckedThrowingContinuation { continuation in
       let isTaken = post { drive in
         do {
+          try drive.checkAlive()
           continuation.resume(returning: try await body(drive))
         } catch {
           continuation.resume(throwing: error)
@@ -131,16 +144,25 @@ actor SessionDrive {
     }
   }
 
-  /// Puts a step into the inbox.
+  /// Puts a step into the inbox. A step that was put there before the drive's end is run after it: it must see to that.
   /// - Returns: false where the drive takes no more.
   @discardableResult
   nonisolated func post(_ step: @escaping Step) -> Bool {
     if case .terminated = inbox.yield(step) { false } else { true }
   }
 
-  private var isQuiet: Bool {
+  /// - Throws: `DriveEnded`
+  func checkAlive() throws { if hasEnded { throw DriveEnded() } }
+
+  private var doesNothing: Bool {
     process == nil && startingProcess == nil && running == nil && queue.isEmpty && steers.isEmpty
-      && feed?.hasWaiters != true
+  }
+
+  /// Ends a drive that does nothing and that nobody listens to. One that has listeners is asked again later.
+  private func retire() {
+    guard doesNothing, feed?.hasSubscribers != true else { return }
+    givesLeaseBack = true
+    end()
   }
 
   /// No step after those that are in the inbox.
@@ -150,19 +172,38 @@ actor SessionDrive {
     feed?.close()
   }
 
+  private func giveLeaseBack() async {
+    guard givesLeaseBack, let session, let token else { return }
+    do {
+      try await services.store.releaseLease(session.id, token: token)
+    } catch { logger.error("the lease could not be given back", metadata: ["error": "\(error)"]) }
+  }
+
   // MARK: The log
 
   /// Writes one step of the session and shows it to subscribers.
+  ///
+  /// Where the store does not take it, what this drive holds in memory is worth nothing: the drive is given up.
+  /// - Throws: `CentaurError` of the store, `StoreConflict`, `DriveEnded`
   @discardableResult
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
     retakes: [String: ExecutionID] = [:], replies: [Reply] = [], harnessState: JSONValue? = nil
   ) async throws -> [SessionEvent] {
+    try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
-    let result = try await services.store.commit(
-      SessionCommit(
-        session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys, takes: takes,
-        retakes: retakes, replies: replies, harnessState: harnessState))
+    let result: CommitResult
+    do {
+      result = try await services.store.commit(
+        SessionCommit(
+          session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
+          takes: takes, retakes: retakes, replies: replies, harnessState: harnessState))
+    } catch let conflict as StoreConflict {
+      throw conflict
+    } catch {
+      await lost(error)
+      throw error
+    }
     if let harnessState { self.session?.harnessState = harnessState }
     publish(result.events)
     return result.events
@@ -183,7 +224,14 @@ actor SessionDrive {
       until: services.clock.now + services.configuration.limits.lease, evicting: true)
     session = found
     feed = EventFeed(sessionID: found.id, head: found.lastSeq, store: services.store)
-    try await recover(found)
+    do {
+      try await recover(found)
+    } catch {
+      // A session that is half open would never be looked after.
+      await lost(error)
+      throw error
+    }
+    try checkAlive()
     return true
   }
 

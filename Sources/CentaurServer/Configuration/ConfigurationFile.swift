@@ -153,7 +153,10 @@ struct ConfigurationFile {
   }
 
   private func string(_ node: Node, _ key: String) throws -> String {
-    guard let text = node.scalar?.string else { throw error(node, "'\(key)' must be a string") }
+    // A key without a value is a null, or an empty string: neither is meant.
+    guard let text = node.scalar?.string, !text.isEmpty, node.null == nil else {
+      throw error(node, "'\(key)' must be a string")
+    }
     return text
   }
 
@@ -187,17 +190,22 @@ struct ConfigurationFile {
 }
 
 extension Duration {
-  /// Reads `500ms`, `30s`, `30m`, `2h`; must be more than nothing.
+  /// Reads `500ms`, `30s`, `30m`, `2h`; must be more than nothing, and no more than a hundred years: the clocks' own
+  /// arithmetic ends somewhere beyond.
   init?(configured text: String) {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     guard let value = Int64(digits), value > 0 else { return nil }
+    let milliseconds: Int64
     switch text.dropFirst(digits.count) {
-    case "ms": self = .milliseconds(value)
-    case "s": self = .seconds(value)
-    case "m": self = .seconds(value * 60)
-    case "h": self = .seconds(value * 3600)
+    case "ms": milliseconds = 1
+    case "s": milliseconds = 1000
+    case "m": milliseconds = 60_000
+    case "h": milliseconds = 3_600_000
     default: return nil
     }
+    let (total, overflows) = value.multipliedReportingOverflow(by: milliseconds)
+    guard !overflows, total <= 876_000 * 3_600_000 else { return nil }
+    self = .milliseconds(total)
   }
 }
 

@@ -7,15 +7,16 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var port: Int
     public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-    /// Reads `127.0.0.1:8787`.
+    /// Reads `127.0.0.1:8787`, `[::1]:8787`.
     public init?(_ text: String) {
-      guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
-        (0...65535).contains(port)
-      else { return nil }
-      let host = text[..<colon].drop { $0 == "[" }
-      self.host = String(host.last == "]" ? host.dropLast() : host)
+      guard let colon = text.lastIndex(of: ":") else { return nil }
+      let digits = text[text.index(after: colon)...]
+      guard digits.allSatisfy({ $0.isASCII && $0.isNumber }), let port = Int(digits), port <= 65535 else { return nil }
+      var host = text[..<colon]
+      if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+      guard !host.isEmpty, !host.contains(where: { "[]".contains($0) }) else { return nil }
+      self.host = String(host)
       self.port = port
-      if self.host.isEmpty { return nil }
     }
   }
 

@@ -1,0 +1,32 @@
+import Metrics
+import SessionModel
+
+/// What a client adds to a turn that it began.
+extension SessionDrive {
+  /// A request that comes again before the harness has answered it waits for the same answer.
+  func joinsPendingSteer(
+    _ request: TurnRequest, _ answer: CheckedContinuation<AdmittedTurn, any Error>
+  ) -> Bool {
+    guard let last = request.input.last?.clientID,
+      let id = steers.first(where: { $0.value.input.contains { $0.clientID == last } })?.key
+    else { return false }
+    steers[id]?.answers.append(answer)
+    return true
+  }
+
+  /// Writes down that a turn has heard more than it began with; the request gets a reply of its own.
+  func add(
+    _ input: [Message], to execution: Execution, _ request: TurnRequest
+  ) async throws -> AdmittedTurn {
+    guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
+    let id = execution.id
+    let number = try await services.store.replies(id).count + 1
+    let reply = reply(to: request, id, number: number, at: services.clock.now, in: session)
+    var takes: [String: ExecutionID?] = [:]
+    for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
+    try await commit(
+      input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply])
+    services.metrics.turnsSteered.increment()
+    return try admitted(execution, reply, isReplay: false)
+  }
+}

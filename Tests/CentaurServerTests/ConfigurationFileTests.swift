@@ -1,0 +1,194 @@
+import Testing
+
+@testable import CentaurServer
+
+/// What the configuration file says is what the server does; what it cannot mean stops the start, with its line.
+struct ConfigurationFileTests {
+  private static func read(_ yaml: String) throws -> ServerConfiguration {
+    var configuration = ServerConfiguration()
+    try configuration.read(yaml: yaml, name: "f.yaml")
+    return configuration
+  }
+
+  @Test("without a file the server is one on its own machine")
+  func defaults() throws {
+    let configuration = ServerConfiguration()
+    #expect(configuration.listen.description == "127.0.0.1:8787")
+    #expect(configuration.data == "./data")
+    #expect(configuration.limits.body == 64 << 20)
+    #expect(configuration.limits.turn == .seconds(2 * 3600))
+    #expect(configuration.limits.idleSandbox == .seconds(30 * 60))
+    #expect(configuration.limits.sandboxes == 16)
+    #expect(configuration.limits.turns == 64)
+    #expect(configuration.limits.harnessStart == .seconds(60))
+    #expect(configuration.limits.harnessLine == 64 << 20)
+    #expect(configuration.limits.keepAlive == .seconds(15))
+    #expect(configuration.providers["openai"]?.apiKeyEnvironment == "OPENAI_API_KEY")
+    #expect(configuration.providers["openai"]?.dialect == .openAI)
+    #expect(configuration.providers["anthropic"]?.baseURL == "https://api.anthropic.com")
+    #expect(configuration.providers["anthropic"]?.dialect == .anthropic)
+    #expect(configuration.hosts.isEmpty)
+    #expect(configuration.harnesses["codex"]?.provider == "openai")
+    #expect(!configuration.usesStandInModel)
+    try configuration.validate()
+  }
+
+  @Test("an empty file changes nothing", arguments: ["", "# nothing but a remark\n", "{}"])
+  func empty(_ yaml: String) throws {
+    #expect(try Self.read(yaml) == ServerConfiguration())
+  }
+
+  @Test("every key is read")
+  func everyKey() throws {
+    let configuration = try Self.read(
+      """
+      listen: "[::1]:9000"
+      hosts: [Box.example, box]
+      data: /var/lib/centaur
+      store: sqlite
+      sandbox: process
+      warm_pool: 0
+      providers:
+        openai: { base_url: http://127.0.0.1:1/v1/, api_key_env: MY_KEY, timeout: 90s }
+        mine: { base_url: https://models.example, dialect: anthropic }
+      harnesses:
+        codex: { provider: mine, model: big, models: [small, big], binary: tools/codex }
+        codex-exec: { model: only }
+      ingress: { responses: codex-exec, session_api: codex }
+      personas:
+        reviewer: { harness: codex, instructions: "Be strict.", workspace: /srv/review }
+        guest: {}
+      limits:
+        body: 1MiB
+        turn: 90m
+        idle_sandbox: 250ms
+        sandboxes: 3
+        turns: 5
+        harness_start: 7s
+        harness_line: 4096
+        keep_alive: 1s
+      """)
+    var expected = ServerConfiguration()
+    expected.listen = try #require(ServerConfiguration.Address("[::1]:9000"))
+    expected.hosts = ["box.example", "box"]
+    expected.data = "/var/lib/centaur"
+    expected.providers["openai"] = .init(baseURL: "http://127.0.0.1:1/v1", apiKeyEnvironment: "MY_KEY")
+    expected.providers["openai"]?.timeout = .seconds(90)
+    expected.providers["mine"] = .init(
+      baseURL: "https://models.example", apiKeyEnvironment: nil, dialect: .anthropic)
+    expected.harnesses["codex"] = .init(
+      provider: "mine", model: "big", models: ["small", "big"], binary: "tools/codex")
+    expected.harnesses["codex-exec"] = .init(provider: "openai", model: "only", models: ["only"])
+    expected.ingress["responses"] = "codex-exec"
+    expected.ingress["session_api"] = "codex"
+    expected.personas["reviewer"] = .init(harness: "codex", instructions: "Be strict.", workspace: "/srv/review")
+    expected.personas["guest"] = .init()
+    expected.limits.body = 1 << 20
+    expected.limits.turn = .seconds(5400)
+    expected.limits.idleSandbox = .milliseconds(250)
+    expected.limits.sandboxes = 3
+    expected.limits.turns = 5
+    expected.limits.harnessStart = .seconds(7)
+    expected.limits.harnessLine = 4096
+    expected.limits.keepAlive = .seconds(1)
+    #expect(configuration == expected)
+    try configuration.validate()
+  }
+
+  @Test("a harness's model is on the list of its models, whatever the list says")
+  func modelOnList() throws {
+    let configuration = try Self.read("harnesses: { codex: { model: big, models: [small] } }")
+    #expect(configuration.harnesses["codex"]?.models == ["big", "small"])
+  }
+
+  @Test("a second reading goes over the first")
+  func twice() throws {
+    var configuration = try Self.read("limits: { turn: 1h, sandboxes: 2 }")
+    try configuration.read(yaml: "limits: { turn: 2h }", name: "g.yaml")
+    #expect(configuration.limits.turn == .seconds(7200))
+    #expect(configuration.limits.sandboxes == 2)
+  }
+
+  /// What is wrong with a file, and where.
+  static let mistakes: [(yaml: String, said: String)] = [
+    ("nonsense: 1", "f.yaml:1: unknown key 'nonsense' in the file"),
+    ("data: x\nLimits: {}", "f.yaml:2: unknown key 'Limits' in the file"),
+    ("limits:\n  turn: 1h\n  turns_: 3", "f.yaml:3: unknown key 'turns_' in limits"),
+    ("providers:\n  openai:\n    key: x", "f.yaml:3: unknown key 'key' in openai"),
+    ("harnesses:\n  codex:\n    modle: x", "f.yaml:3: unknown key 'modle' in codex"),
+    ("personas:\n  p:\n    model: x", "f.yaml:3: unknown key 'model' in p"),
+    ("listen: 8787", "f.yaml:1: 'listen' must be HOST:PORT, not '8787'"),
+    ("listen: [127.0.0.1:1]", "f.yaml:1: 'listen' must be a string"),
+    ("data:", "f.yaml:1: 'data' must be a string"),
+    ("data: \"\"", "f.yaml:1: 'data' must be a string"),
+    ("data: ~", "f.yaml:1: 'data' must be a string"),
+    ("store: postgresql://x", "f.yaml:1: 'store' can only be sqlite"),
+    ("sandbox: container", "f.yaml:1: 'sandbox' can only be process, not 'container'"),
+    ("warm_pool: 2", "f.yaml:1: 'warm_pool' can only be 0"),
+    ("hosts: box", "f.yaml:1: 'hosts' must be a list"),
+    ("providers: {openai: {dialect: google}}", "f.yaml:1: 'dialect' is one of openai, anthropic"),
+    ("providers: {x: {}}", "f.yaml:1: provider 'x' needs a 'base_url'"),
+    ("providers:\n  x:\n    base_url: ftp://x", "f.yaml:3: 'base_url' must begin with http:// or https://"),
+    ("providers: {x: {base_url: 'http://x', timeout: 0s}}", "'timeout' must be a time"),
+    ("providers: 3", "f.yaml:1: providers must be a mapping"),
+    ("harnesses: {codx: {}}", "f.yaml:1: there is no harness 'codx'; there are: codex, codex-exec"),
+    ("harnesses: {codex: {models: big}}", "f.yaml:1: 'models' must be a list"),
+    ("harnesses: {codex: {model: }}", "f.yaml:1: 'model' must be a string"),
+    ("limits:\n  turn: soon", "f.yaml:2: 'turn' must be a time such as 500ms, 30s, 30m or 2h"),
+    ("limits: {body: 64MB}", "f.yaml:1: 'body' must be a size such as 4096, 64KiB, 64MiB or 1GiB"),
+    ("limits: {sandboxes: 0}", "f.yaml:1: 'sandboxes' must be at least 1"),
+    ("limits: {sandboxes: many}", "f.yaml:1: 'sandboxes' must be a whole number"),
+    ("limits: {turns: -1}", "f.yaml:1: 'turns' must be at least 1"),
+    ("limits: {harness_start: 0s}", "f.yaml:1: 'harness_start' must be a time"),
+    ("- a list", "f.yaml:1: the file must be a mapping"),
+    ("data: x\n  y: [", "f.yaml: not YAML"),
+    ("limits: {turn: 1h}\nlimits: {turn: 2h}", "f.yaml: not YAML"),
+  ]
+
+  @Test("a mistake is refused and its place is named", arguments: mistakes)
+  func mistake(_ yaml: String, _ said: String) throws {
+    let error = #expect(throws: ConfigurationError.self) { try Self.read(yaml) }
+    #expect(
+      error?.description.hasPrefix(said) == true || error?.description.contains(": \(said)") == true, "\(error as Any)")
+  }
+
+  @Test(
+    "times are whole numbers with a unit",
+    arguments: [
+      ("1ms", Duration.milliseconds(1)), ("500ms", .milliseconds(500)), ("30s", .seconds(30)), ("30m", .seconds(1800)),
+      ("2h", .seconds(7200)), ("876000h", .seconds(3_153_600_000)),
+    ])
+  func durations(_ text: String, _ duration: Duration) {
+    #expect(Duration(configured: text) == duration)
+  }
+
+  @Test(
+    "what is no time is refused, however large",
+    arguments: [
+      "", "0s", "-1s", "1", "s", "1.5s", " 1s", "1 s", "1S", "1d", "+1s", "٣s", "1s1", "876001h",
+      "9223372036854775807h", "9223372036854775807s", "9223372036854775807ms", "99999999999999999999s",
+    ])
+  func noDurations(_ text: String) {
+    #expect(Duration(configured: text) == nil)
+  }
+
+  @Test(
+    "sizes are whole numbers, of bytes or with a binary unit",
+    arguments: [
+      ("1", 1), ("4096", 4096), ("64KiB", 64 << 10), ("64MiB", 64 << 20), ("1GiB", 1 << 30),
+      ("9223372036854775807", Int.max), ("8589934591GiB", 8_589_934_591 << 30),
+    ])
+  func sizes(_ text: String, _ bytes: Int) {
+    #expect(Int(configuredBytes: text) == bytes)
+  }
+
+  @Test(
+    "what is no size is refused, however large",
+    arguments: [
+      "", "0", "0KiB", "-1", "1.5MiB", "64MB", "64 MiB", "1TiB", "MiB", "٣", "9007199254740992KiB", "8589934592GiB",
+      "9223372036854775808",
+    ])
+  func noSizes(_ text: String) {
+    #expect(Int(configuredBytes: text) == nil)
+  }
+}

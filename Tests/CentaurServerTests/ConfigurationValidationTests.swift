@@ -1,0 +1,69 @@
+import Testing
+
+@testable import CentaurServer
+
+/// What only the whole configuration can tell.
+struct ConfigurationValidationTests {
+  private static func refusal(_ change: (inout ServerConfiguration) throws -> Void) throws -> String? {
+    var configuration = ServerConfiguration()
+    try change(&configuration)
+    do { try configuration.validate() } catch { return (error as? ConfigurationError)?.description }
+    return nil
+  }
+
+  @Test("a harness must have a provider that is there")
+  func provider() throws {
+    let said = try Self.refusal { $0.harnesses["codex"]?.provider = "nobody" }
+    #expect(said == "harness 'codex' names the provider 'nobody', which is not configured")
+  }
+
+  @Test("an ingress must be one that is there, and its harness too")
+  func ingress() throws {
+    #expect(try Self.refusal { $0.ingress["respones"] = "codex" }?.contains("'ingress' has no 'respones'") == true)
+    let said = try Self.refusal { $0.ingress["responses"] = "codx" }
+    #expect(said == "'ingress' gives 'responses' the harness 'codx', which is not configured")
+  }
+
+  @Test("a persona's harness must be there")
+  func persona() throws {
+    let said = try Self.refusal { $0.personas["p"] = .init(harness: "codx") }
+    #expect(said == "persona 'p' names the harness 'codx', which is not configured")
+  }
+
+  @Test("as many turns as sandboxes must be let in")
+  func turns() throws {
+    #expect(try Self.refusal { $0.limits.turns = 15 } == "'turns' (15) must be at least 'sandboxes' (16)")
+    #expect(try Self.refusal { $0.limits.turns = 16 } == nil)
+  }
+
+  @Test("without keys the server listens on loopback only", arguments: ["127.0.0.1:1", "localhost:0", "[::1]:65535"])
+  func loopback(_ text: String) throws {
+    #expect(try Self.refusal { $0.listen = try #require(ServerConfiguration.Address(text)) } == nil)
+  }
+
+  @Test(
+    "an address that others reach is refused",
+    arguments: [
+      "0.0.0.0:8787", "192.168.1.2:8787", "[::]:8787", "[fe80::1]:8787", "example.com:80", "127.0.0.1.nip.io:1",
+    ])
+  func exposed(_ text: String) throws {
+    let said = try Self.refusal { $0.listen = try #require(ServerConfiguration.Address(text)) }
+    #expect(said?.contains("is refused") == true)
+  }
+
+  @Test(
+    "an address is a host and a port, and is written as it was read",
+    arguments: ["127.0.0.1:8787", "[::1]:80", "localhost:0"])
+  func address(_ text: String) {
+    #expect(ServerConfiguration.Address(text)?.description == text)
+  }
+
+  @Test(
+    "what is no address is refused",
+    arguments: [
+      "", ":", "8787", ":8787", "host:", "host:65536", "host:-1", "host:+1", "host:x", "[]:1", "[::1:80", "::1]:80",
+    ])
+  func noAddress(_ text: String) {
+    #expect(ServerConfiguration.Address(text) == nil)
+  }
+}

@@ -1,0 +1,226 @@
+import ControlPlane
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import HummingbirdTesting
+import Ingress
+import Logging
+import SQLiteStore
+import Sandbox
+import SessionModel
+import Testing
+
+@testable import CentaurServer
+
+/// What a caller is told when no route answers: in the dialect of the path, with a stable code, and nothing that leaks.
+struct RequestErrorsTests {
+  /// The server's own router in memory, with a body limit of 1000 bytes and no sessions.
+  private static func withServer(_ body: @Sendable (any TestClientProtocol) async throws -> Void) async throws {
+    let data = "/tmp/centaur-router-\(UInt32.random(in: 0 ... .max))"
+    try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: data) }
+    var configuration = ServerConfiguration()
+    configuration.limits.body = 1000
+    let store = try SQLiteStore(path: "\(data)/store.sqlite")
+    let clock = WallClock { Timestamp(milliseconds: 1_800_000_000_000) }
+    let ids = IdentifierSource { 1_800_000_000_000 }
+    let controlPlane = ControlPlane(
+      store: store, sandboxes: ProcessSandbox(shim: "/nonexistent", environment: [:]),
+      configuration: ControlPlaneConfiguration(
+        dataDirectory: data, node: "n", harnesses: [:], defaultHarness: [:], modelBaseURL: { _, _ in "" }),
+      clock: clock, ids: ids, logger: quiet)
+    let routes = ServerRoutes(
+      configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
+      metrics: PrometheusMetrics())
+    try await Application(router: routes.router(), logger: quiet).test(.router) { try await body($0) }
+  }
+
+  private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+  enum Dialect: Sendable {
+    case sessionAPI
+    case responses
+    case messages
+  }
+
+  /// What an answer says: its status, its error's code, and whose error object it is.
+  private struct Said: Equatable {
+    var status: HTTPResponse.Status
+    var code: String?
+    var dialect: Dialect
+
+    init(_ status: HTTPResponse.Status, _ code: String?, _ dialect: Dialect) {
+      self.status = status
+      self.code = code
+      self.dialect = dialect
+    }
+
+    init(_ response: TestResponse) throws {
+      let body = try JSONValue(parsing: response.body.readableBytesView)
+      let error = body["error"]
+      let dialect: Dialect = body["type"] != nil ? .messages : error?["type"] != nil ? .responses : .sessionAPI
+      self.init(response.status, error?["code"]?.string, dialect)
+      #expect(response.headers[.contentType] == "application/json")
+      #expect(error?["message"]?.string?.isEmpty == false)
+    }
+  }
+
+  /// Asks, and compares what is said.
+  private static func expect(
+    _ client: any TestClientProtocol, _ method: HTTPRequest.Method, _ path: String, body: String? = nil, _ said: Said,
+    at place: SourceLocation = #_sourceLocation
+  ) async throws {
+    try await client.execute(uri: path, method: method, body: body.map { ByteBuffer(string: $0) }) { response in
+      let answer = try Said(response)
+      #expect(answer == said, sourceLocation: place)
+    }
+  }
+
+  @Test("health, readiness and metrics answer")
+  func probes() async throws {
+    try await Self.withServer { client in
+      for (path, start) in [("/healthz", "ok"), ("/readyz", "ready"), ("/metrics", "\n")] {
+        try await client.execute(uri: path, method: .get) { response in
+          #expect(response.status == .ok)
+          #expect(String(buffer: response.body).hasPrefix(start))
+        }
+      }
+    }
+  }
+
+  @Test("what is not there is not found, in the dialect of the path")
+  func notFound() async throws {
+    try await Self.withServer { client in
+      try await Self.expect(client, .get, "/nothing", Said(.notFound, "not_found", .sessionAPI))
+      try await Self.expect(client, .post, "/healthz", Said(.notFound, "not_found", .sessionAPI))
+      try await Self.expect(client, .get, "/api/nothing", Said(.notFound, "not_found", .sessionAPI))
+      try await Self.expect(client, .get, "/v1/nothing", Said(.notFound, "not_found", .responses))
+      try await Self.expect(
+        client, .post, "/v1/responses/compact", body: "{}", Said(.notFound, "not_found", .responses))
+      try await Self.expect(client, .get, "/v1/messages/batches", Said(.notFound, "not_found", .messages))
+      // A client of Anthropic's API says so where the path does not.
+      let headers: HTTPFields = [.anthropicVersion: "2023-06-01"]
+      try await client.execute(uri: "/v1/nothing", method: .get, headers: headers) { response in
+        let answer = try Said(response)
+        #expect(answer == Said(.notFound, "not_found", .messages))
+      }
+    }
+  }
+
+  @Test("a body that is too large is refused by its length, in the dialect of the path")
+  func tooLarge() async throws {
+    try await Self.withServer { client in
+      let large = "{\"text\":\"\(String(repeating: "x", count: 1000))\"}"
+      try await Self.expect(
+        client, .post, "/v1/responses", body: large, Said(.contentTooLarge, "body_too_large", .responses))
+      try await Self.expect(
+        client, .post, "/v1/messages", body: large, Said(.contentTooLarge, "body_too_large", .messages))
+      try await Self.expect(
+        client, .post, "/api/session/api:x/messages", body: large,
+        Said(.contentTooLarge, "body_too_large", .sessionAPI))
+    }
+  }
+
+  @Test("a body that is no JSON is refused, in the dialect of the path", arguments: ["{", "{\"a\":}", "\u{0}", "[1,]"])
+  func noJSON(_ body: String) async throws {
+    try await Self.withServer { client in
+      try await Self.expect(
+        client, .post, "/v1/responses", body: body, Said(.badRequest, "invalid_json", .responses))
+      try await Self.expect(
+        client, .post, "/v1/messages", body: body, Said(.badRequest, "invalid_json", .messages))
+      try await Self.expect(
+        client, .post, "/api/session/api:x", body: body, Said(.badRequest, "invalid_json", .sessionAPI))
+    }
+  }
+
+  @Test("a session that cannot be named or is not there is refused by the session API")
+  func sessions() async throws {
+    try await Self.withServer { client in
+      func expect(_ path: String, _ status: HTTPResponse.Status, _ code: String) async throws {
+        try await Self.expect(client, .get, path, Said(status, code, .sessionAPI))
+      }
+      try await expect("/api/session/nocolon", .badRequest, "thread_key_malformed")
+      let long = "api:" + String(repeating: "x", count: 509)
+      try await expect("/api/session/\(long)", .badRequest, "thread_key_too_long")
+      try await expect("/api/session/\(long.dropLast())", .notFound, "session_not_found")
+      try await expect("/api/session/api%3Ax", .notFound, "session_not_found")
+      try await expect("/api/session/api:x/events", .notFound, "session_not_found")
+      try await expect("/api/sessions?limit=0", .badRequest, "invalid_value")
+      try await expect("/api/sessions?limit=201", .badRequest, "invalid_value")
+    }
+  }
+
+  @Test(
+    "what somebody else's web page sends is refused, in the dialect of the path",
+    arguments: ["https://evil.example", "http://127.0.0.1.evil.example:8787", "null", "file://", "https://"])
+  func foreign(_ origin: String) async throws {
+    try await Self.withServer { client in
+      for (path, dialect) in [
+        ("/api/sessions", Dialect.sessionAPI), ("/v1/responses", .responses), ("/v1/messages", .messages),
+      ] {
+        try await client.execute(uri: path, method: .get, headers: [Self.origin: origin]) { response in
+          let answer = try Said(response)
+          #expect(answer == Said(.forbidden, "foreign_origin", dialect))
+        }
+      }
+    }
+  }
+
+  @Test(
+    "a page of this machine's own is answered",
+    arguments: ["http://localhost:3000", "https://LOCALHOST", "http://127.0.0.1:8787", "http://[::1]:1"])
+  func ownPage(_ origin: String) async throws {
+    try await Self.withServer { client in
+      try await client.execute(uri: "/api/sessions", method: .get, headers: [Self.origin: origin]) { response in
+        #expect(response.status == .ok)
+      }
+    }
+  }
+
+  private static let origin = HTTPField.Name("Origin")!
+
+  // MARK: The middleware by itself
+
+  private struct Secret: Error { let text = "the key is sk-123" }
+
+  /// Errors that come out of a route, and what a caller is told of each.
+  static let thrown: [(name: String, status: HTTPResponse.Status, code: String)] = [
+    ("session_busy", .conflict, "session_busy"), ("too_many", .serviceUnavailable, "too_many_turns"),
+    ("method", .methodNotAllowed, "method_not_allowed"), ("large", .contentTooLarge, "body_too_large"),
+    ("unreadable", .badRequest, "invalid_value"), ("type", .badRequest, "invalid_value"),
+    ("broken", .internalServerError, "internal_error"), ("secret", .internalServerError, "internal_error"),
+  ]
+
+  private static func error(_ name: String) -> any Error {
+    switch name {
+    case "session_busy": CentaurError(.sessionBusy, "A turn runs.", retryAfter: .seconds(3))
+    case "too_many": CentaurError(.tooManyTurns, "Busy.", retryAfter: .milliseconds(10))
+    case "method": HTTPError(.methodNotAllowed)
+    case "large": HTTPError(.contentTooLarge)
+    case "unreadable": HTTPError(.badRequest, message: "the key is sk-123")
+    case "type": HTTPError(.unsupportedMediaType)
+    case "broken": HTTPError(.internalServerError, message: "the key is sk-123")
+    default: Secret()
+    }
+  }
+
+  @Test(
+    "an error that a route throws becomes an error object with its own status, and says nothing of the inside",
+    arguments: thrown)
+  func middleware(_ name: String, _ status: HTTPResponse.Status, _ code: String) async throws {
+    let router = Router()
+    router.add(middleware: RequestErrors(ids: IdentifierSource { 1 }))
+    for prefix in ["/v1/", "/api/"] {
+      router.get(RouterPath("\(prefix)\(name)")) { _, _ -> Response in throw Self.error(name) }
+    }
+    try await Application(router: router, logger: Self.quiet).test(.router) { client in
+      try await Self.expect(client, .get, "/api/\(name)", Said(status, code, .sessionAPI))
+      try await Self.expect(client, .get, "/v1/\(name)", Said(status, code, .responses))
+      try await client.execute(uri: "/api/\(name)", method: .get) { response in
+        #expect(!String(buffer: response.body).contains("sk-123"))
+        let seconds = ["session_busy": "3", "too_many": "1"][name]
+        #expect(response.headers[.retryAfter] == seconds)
+      }
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import SessionModel
+import Synchronization
+
+/// A real store whose calls can be made to fail: faults are inputs.
+final class FaultyStore: SessionStore {
+  enum Call: Sendable, Hashable {
+    case commit
+    /// Of a session's open turns: the first read of a recovery.
+    case openExecutions(SessionID)
+  }
+
+  private let base: any SessionStore
+  private let faults = Mutex<[Call: Int]>([:])
+
+  init(_ base: any SessionStore) { self.base = base }
+
+  /// Lets `after` calls of the kind succeed, and none after those.
+  func fail(_ call: Call, after: Int = 0) { faults.withLock { $0[call] = after } }
+
+  func heal() { faults.withLock { $0 = [:] } }
+
+  private func check(_ call: Call) throws {
+    let fails = faults.withLock { faults in
+      guard let left = faults[call] else { return false }
+      faults[call] = max(0, left - 1)
+      return left == 0
+    }
+    if fails { throw CentaurError(.storeUnavailable, "The store was told to fail.") }
+  }
+
+  func commit(_ commit: SessionCommit) async throws -> CommitResult {
+    try check(.commit)
+    return try await base.commit(commit)
+  }
+
+  func openExecutions(_ session: SessionID) async throws -> [Execution] {
+    try check(.openExecutions(session))
+    return try await base.openExecutions(session)
+  }
+
+  // MARK: As it is
+
+  func session(_ id: SessionID) async throws -> Session? { try await base.session(id) }
+  func session(owner: Owner, key: ThreadKey) async throws -> Session? { try await base.session(owner: owner, key: key) }
+  func sessions(owner: Owner, before: SessionID?, limit: Int) async throws -> [Session] {
+    try await base.sessions(owner: owner, before: before, limit: limit)
+  }
+  func events(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
+    try await base.events(session, after: after, limit: limit)
+  }
+  func execution(_ id: ExecutionID) async throws -> Execution? { try await base.execution(id) }
+  func execution(_ session: SessionID, turnKey: String) async throws -> Execution? {
+    try await base.execution(session, turnKey: turnKey)
+  }
+  func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput] {
+    try await base.takers(session, clientIDs: clientIDs)
+  }
+  func newestExecution(_ session: SessionID) async throws -> Execution? { try await base.newestExecution(session) }
+  func sessionsWithOpenExecutions() async throws -> [SessionID] { try await base.sessionsWithOpenExecutions() }
+  func reply(owner: Owner, wireID: String) async throws -> Reply? {
+    try await base.reply(owner: owner, wireID: wireID)
+  }
+  func replies(_ execution: ExecutionID) async throws -> [Reply] { try await base.replies(execution) }
+  func acquireLease(
+    _ session: SessionID, holder: String, until: Timestamp, evicting: Bool
+  ) async throws -> FencingToken {
+    try await base.acquireLease(session, holder: holder, until: until, evicting: evicting)
+  }
+  func renewLeases(holder: String, until: Timestamp) async throws {
+    try await base.renewLeases(holder: holder, until: until)
+  }
+  func releaseLease(_ session: SessionID, token: FencingToken) async throws {
+    try await base.releaseLease(session, token: token)
+  }
+}
