@@ -131,7 +131,7 @@ struct ConfigurationFileTests {
     ("providers:\n  x:\n    base_url: ftp://x", "f.yaml:3: 'base_url' must begin with http:// or https://"),
     ("providers: {x: {base_url: 'http://x', timeout: 0s}}", "'timeout' must be a time"),
     ("providers: 3", "f.yaml:1: providers must be a mapping"),
-    ("harnesses: {codx: {}}", "f.yaml:1: there is no harness 'codx'; there are: codex, codex-exec"),
+    ("harnesses: {codx: {}}", "f.yaml:1: there is no harness 'codx'; there are: claude, codex, codex-exec"),
     ("harnesses: {codex: {models: big}}", "f.yaml:1: 'models' must be a list"),
     ("harnesses: {codex: {model: }}", "f.yaml:1: 'model' must be a string"),
     ("limits:\n  turn: soon", "f.yaml:2: 'turn' must be a time such as 500ms, 30s, 30m or 2h"),

@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 public import SessionModel
 
 /// The turns that the harness adapters made of their recordings, as logs: the golden files of the harnesses' own tests
@@ -40,8 +40,7 @@ public struct RecordedTurns: Sendable, CustomStringConvertible {
     let words = line.split(separator: " ", maxSplits: 2)
     guard words.count == 3, words[1].contains("."), words[0] != "-", words[2].hasPrefix("{") else { return nil }
     let json = words[2].ranges(of: " @").last.map { words[2][..<$0.lowerBound] } ?? words[2]
-    let value = try? JSONValue(parsing: String(json))
-    guard let value = try value ?? JSONValue(parsing: String(words[2])) else { return nil }
+    let value = try (try? JSONValue(parsing: String(json))) ?? JSONValue(parsing: String(words[2]))
     return (ExecutionID(rawValue: String(words[0])), try EventPayload(kind: String(words[1]), json: value))
   }
 }
