@@ -93,10 +93,17 @@ actor CommitQueue {
         result = .failure(error)
       } catch let conflict as StoreConflict {
         result = .failure(conflict)
+      } catch let error as DatabaseError where isOfStep(error) {
+        result = .failure(CentaurError(.internalFailure, "The step breaks a rule of the store."))
       }
       return .rollback
     }
     return result
+  }
+
+  /// Whether the database refuses what the step says, such as a second active turn, and not its work as a whole.
+  private static func isOfStep(_ error: DatabaseError) -> Bool {
+    error.resultCode == .SQLITE_CONSTRAINT || error.resultCode == .SQLITE_TOOBIG
   }
 }
 
@@ -124,7 +131,7 @@ private final class WriterExecutor: SerialExecutor {
   }
 }
 
-/// Makes chosen transactions fail: faults are inputs of the store's tests.
+/// Makes chosen transactions fail, and sees what is run: faults and costs are what the store's tests are made of.
 struct StoreFaults: Sendable {
   enum Point: Sendable, Hashable {
     case begin
@@ -133,4 +140,6 @@ struct StoreFaults: Sendable {
 
   /// Throws where the transaction is to fail.
   var check: @Sendable (Point) throws -> Void = { _ in }
+  /// Sees the SQL of each statement that is run, without its arguments.
+  var onStatement: (@Sendable (_ sql: String) -> Void)?
 }

@@ -89,11 +89,11 @@ struct CommitWriter {
     case .executionQueued:
       try queue(payload, id, session, firstSeq: firstSeq, ordinal: ordinal)
       ordinal += 1
-    case .executionStarted: try setStatus(.running, id)
-    case .executionWaiting: try setStatus(.waiting, id)
-    case .executionCompleted: try setStatus(.completed, id, terminalSeq: seq)
-    case .executionFailed: try setStatus(.failed, id, terminalSeq: seq)
-    case .executionCancelled: try setStatus(.cancelled, id, terminalSeq: seq)
+    case .executionStarted: try setStatus(.running, id, session)
+    case .executionWaiting: try setStatus(.waiting, id, session)
+    case .executionCompleted: try setStatus(.completed, id, session, terminalSeq: seq)
+    case .executionFailed: try setStatus(.failed, id, session, terminalSeq: seq)
+    case .executionCancelled: try setStatus(.cancelled, id, session, terminalSeq: seq)
     default: break
     }
   }
@@ -115,11 +115,13 @@ struct CommitWriter {
     }
   }
 
-  private func setStatus(_ status: Execution.Status, _ id: ExecutionID, terminalSeq: Int64? = nil) throws {
-    // An execution ends once: what comes after its terminal event does not change it.
+  private func setStatus(
+    _ status: Execution.Status, _ id: ExecutionID, _ session: Int64, terminalSeq: Int64? = nil
+  ) throws {
+    // An execution ends once, by its own session: what comes after its terminal event does not change it.
     try db.cachedStatement(
-      sql: "UPDATE executions SET status = ?, terminal_seq = ? WHERE id = ? AND terminal_seq IS NULL"
-    ).execute(arguments: [status.rawValue, terminalSeq, id.rawValue])
+      sql: "UPDATE executions SET status = ?, terminal_seq = ? WHERE id = ? AND session = ? AND terminal_seq IS NULL"
+    ).execute(arguments: [status.rawValue, terminalSeq, id.rawValue, session])
     guard db.changesCount == 1 else {
       throw CentaurError(.internalFailure, "An event for an execution that is over or unknown.")
     }

@@ -39,15 +39,13 @@ public final class SQLiteStore: SessionStore {
       configuration.maximumReaderCount = 4
       configuration.prepareDatabase { db in
         try db.execute(sql: "PRAGMA synchronous = \(durability.pragma)")
+        guard let onStatement = faults.onStatement else { return }
+        db.trace { event in if case .statement(let statement) = event { onStatement(statement.sql) } }
       }
-      pool = try DatabasePool(path: path, configuration: configuration)
-      let isNewer = try pool.read { db in
-        let applied = try Schema.migrator.appliedIdentifiers(db)
-        return !applied.isSubset(of: Schema.versions)
-      }
-      guard !isNewer else {
+      guard try !Self.isNewer(path) else {
         throw CentaurError(.storeUnavailable, "The store was written by a newer version of this server.")
       }
+      pool = try DatabasePool(path: path, configuration: configuration)
       try Schema.migrator.migrate(pool)
     } catch let error as CentaurError {
       throw error
@@ -55,6 +53,16 @@ public final class SQLiteStore: SessionStore {
       throw CentaurError(.storeUnavailable, "The store cannot be opened: \(error).")
     }
     commits = CommitQueue(pool: pool, durability: durability, faults: faults)
+  }
+
+  /// Whether a newer version has written the file. Asked before the pool is made, which writes to what it opens.
+  private static func isNewer(_ path: String) throws -> Bool {
+    var configuration = Configuration()
+    configuration.readonly = true
+    configuration.busyMode = .timeout(5)
+    return try DatabaseQueue(path: path, configuration: configuration).read { db in
+      try !Schema.migrator.appliedIdentifiers(db).isSubset(of: Schema.versions)
+    }
   }
 
   public func commit(_ commit: SessionCommit) async throws -> CommitResult {

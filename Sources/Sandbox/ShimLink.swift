@@ -47,18 +47,20 @@ public struct ShimLink: Sendable {
     }
   }
 
-  /// Tells the shim of `directory` to end, and waits until it has.
+  /// Tells the shim of `directory` to end, and waits until it has; also for one who is cancelled meanwhile.
   static func stop(directory: String) async {
-    do {
-      let channel = try await connect(directory)
-      try await channel.executeThenClose { inbound, outbound in
-        try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(.stop)))
-        // The end of the connection is the end of the shim, which goes last.
-        for try await _ in inbound {}
+    await Task {
+      do {
+        let channel = try await connect(directory)
+        try await channel.executeThenClose { inbound, outbound in
+          try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(.stop)))
+          // The end of the connection is the end of the shim, which goes last.
+          for try await _ in inbound {}
+        }
+      } catch {
+        // Nobody listens there: it is gone already.
       }
-    } catch {
-      // Nobody listens there: it is gone already.
-    }
+    }.value
   }
 
   private static func connect(_ directory: String) async throws -> NIOAsyncChannel<ByteBuffer, ByteBuffer> {

@@ -1,7 +1,8 @@
 /// The name by which clients know a session: `<source>:<id>`, unique within an owner.
 ///
 /// A value of this type is valid: not empty, with a source before the first `:`, at most 512 bytes, no control
-/// characters.
+/// characters. Two keys are the same where their bytes are, as in the store: `String` itself would take two spellings of
+/// one letter for the same.
 public struct ThreadKey: Sendable, Hashable, CustomStringConvertible {
   public static let maximumBytes = 512
 
@@ -26,4 +27,12 @@ public struct ThreadKey: Sendable, Hashable, CustomStringConvertible {
   }
 
   public var description: String { rawValue }
+
+  public static func == (left: ThreadKey, right: ThreadKey) -> Bool {
+    left.rawValue.utf8.elementsEqual(right.rawValue.utf8)
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    for byte in rawValue.utf8 { hasher.combine(byte) }
+  }
 }

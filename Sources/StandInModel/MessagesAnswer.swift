@@ -28,8 +28,11 @@ struct MessagesAnswer {
     let stop: JSONValue = content.contains { $0["type"]?.string == "tool_use" } ? "tool_use" : "end_turn"
     if let failure = utterance.failure {
       let error: JSONValue = ["type": .string(failure.code), "message": .string(failure.message)]
-      written.add(["type": "error", "error": error], pause: hang)
+      written.body = ["type": "error", "error": error]
+      written.status = failure.code == "overloaded_error" ? 529 : 500
+      written.add(written.body, pause: hang)
     } else {
+      written.body = message(stop: stop, output: utterance.usage.output)
       written.add(
         [
           "type": "message_delta", "delta": ["stop_reason": stop, "stop_sequence": .null],
@@ -38,7 +41,6 @@ struct MessagesAnswer {
       written.add(["type": "message_stop"])
     }
     if utterance.drops, written.cutAfter == nil { written.cutAfter = 1 }
-    written.body = message(stop: stop, output: utterance.usage.output)
     return written
   }
 

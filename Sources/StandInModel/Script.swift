@@ -86,34 +86,55 @@ struct Utterance: Sendable, Hashable {
 }
 
 extension Script {
-  /// The utterance of a call.
+  /// The utterance of a call, and the index of the step that it comes from.
   /// - Parameter refused: how many times the step at this index has refused before (`{"error":429,"times":1}`).
-  func utterance(_ request: ModelRequest, refused: (Int) -> Int) -> Utterance {
-    var index = request.step
-    // A step that only refuses, and has done so as often as it should, is over.
-    while index < steps.count, steps[index]["error"] != nil, let times = steps[index]["times"]?.int,
-      refused(index) >= times, !Self.speaks(steps[index])
-    {
-      index += 1
-    }
+  func utterance(_ request: ModelRequest, refused: (Int) -> Int) -> (utterance: Utterance, step: Int) {
+    let index = self.index(of: request.step, refused)
     guard index < steps.count else {
-      return finished(Utterance(parts: [.text("(the script has no more steps)", phase: nil)]), .null, request)
+      return (finished(Utterance(parts: [.text("(the script has no more steps)", phase: nil)]), .null, request), index)
     }
     let step = steps[index]
     var utterance = Utterance()
-    if let status = step["error"]?.int, refused(index) < (step["times"]?.int ?? .max) {
+    if let error = step["error"], refused(index) < Self.times(step) {
+      guard let status = error.int, (400...599).contains(status) else {
+        let text = "The script's error is to be an HTTP status from 400 to 599, not \(error.text)."
+        return (finished(Utterance(parts: [.text(text, phase: nil)]), .null, request), index)
+      }
       utterance.refusal = Self.refusal(status, step)
-      return utterance
+      return (utterance, index)
     }
     utterance.parts = Self.parts(step, request)
     utterance.chunks = max(1, step["chunks"]?.int ?? 1)
-    utterance.delay = .milliseconds(Int64((step["delay"]?.double ?? 0) * 1000))
-    utterance.hang = step["hang"]?.double.map { .milliseconds(Int64($0 * 1000)) }
+    utterance.delay = Self.duration(step["delay"]) ?? .zero
+    utterance.hang = Self.duration(step["hang"])
     utterance.drops = step["drop"]?.bool ?? false
     if let code = step["fail"]?.string {
       utterance.failure = (code, step["emsg"]?.string ?? "The scripted model fails as it was told: \(code).")
     }
-    return finished(utterance, step, request)
+    return (finished(utterance, step, request), index)
+  }
+
+  /// The step of a call before which the model has spoken so many times. A step that only refuses is not among those
+  /// times, as no conversation tells of it; it is over once it has refused as often as it should.
+  private func index(of spoken: Int, _ refused: (Int) -> Int) -> Int {
+    var left = spoken
+    for (index, step) in steps.enumerated() {
+      if step["error"] != nil, !Self.speaks(step) {
+        if left == 0, refused(index) < Self.times(step) { return index }
+      } else if left == 0 {
+        return index
+      } else {
+        left -= 1
+      }
+    }
+    return steps.count
+  }
+
+  private static func times(_ step: JSONValue) -> Int { step["times"]?.int ?? .max }
+
+  /// Seconds, an hour at most: a script comes from anybody, and one that is absurd must not end the program.
+  private static func duration(_ seconds: JSONValue?) -> Duration? {
+    seconds?.double.map { .milliseconds(Int64(min(max($0, 0), 3600) * 1000)) }
   }
 
   private static func speaks(_ step: JSONValue) -> Bool {
@@ -202,7 +223,7 @@ extension Script {
     }
     let usage = step["usage"] ?? .null
     func number(_ names: String..., otherwise: Int) -> Int {
-      names.lazy.compactMap { usage[$0]?.int }.first ?? otherwise
+      min(max(0, names.lazy.compactMap { usage[$0]?.int }.first ?? otherwise), 1_000_000_000_000)
     }
     utterance.usage = Usage(
       input: number("in", "input_tokens", otherwise: max(1, request.inputTokens)),

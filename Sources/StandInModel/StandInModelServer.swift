@@ -114,15 +114,16 @@ public struct StandInModelServer: Sendable {
     let key = "\(asked.conversation)/\(asked.userTexts.count)/\(asked.text)"
     let (utterance, number) = memory.state.withLock { state -> (Utterance, Int) in
       state.answers += 1
-      let utterance = script.utterance(asked) { state.refusals["\(key)/\($0)", default: 0] }
-      if utterance.refusal != nil { state.refusals["\(key)/\(asked.step)", default: 0] += 1 }
+      let (utterance, step) = script.utterance(asked) { state.refusals["\(key)/\($0)", default: 0] }
+      if utterance.refusal != nil { state.refusals["\(key)/\(step)", default: 0] += 1 }
       return (utterance, state.answers)
     }
     if let refusal = utterance.refusal { return refused(refusal, asked) }
     let written = write(utterance, asked, number)
     guard asked.streams else {
       if let hang = utterance.hang { try await Task.sleep(for: hang) }
-      return utterance.drops ? cut(written.body) : json(written.body)
+      if utterance.drops { return cut(written.body) }
+      return json(written.body, status: HTTPResponse.Status(code: written.status))
     }
     return Response(
       status: .ok, headers: headers("text/event-stream"),

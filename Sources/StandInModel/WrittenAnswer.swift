@@ -12,6 +12,8 @@ struct WrittenAnswer: Sendable {
   /// The connection is cut after this many frames.
   var cutAfter: Int?
   var body: JSONValue = .null
+  /// Of the one body; a stream has begun with 200 before it fails.
+  var status = 200
 
   /// `event:` equals the data's `type`, in both dialects.
   mutating func add(_ data: JSONValue, pause: Duration = .zero) {

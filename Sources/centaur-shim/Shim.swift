@@ -91,7 +91,11 @@ struct Shim {
       if child.input >= 0, inputPosition < input.count { add(child.input, POLLOUT, .input) }
     }
     for connection in connections {
-      add(connection.descriptor, POLLIN | (connection.hasPending ? POLLOUT : 0), .connection(connection.descriptor))
+      // One that took all that it was given waits for the rest of the spool, of which nothing else reminds this loop.
+      let isBehind = connection.fence != nil && connection.offset < spool.end
+      add(
+        connection.descriptor, POLLIN | (connection.hasPending || isBehind ? POLLOUT : 0),
+        .connection(connection.descriptor))
     }
     let ready = poll(&polled, nfds_t(polled.count), timeout)
     if ready > 0 {
@@ -115,15 +119,7 @@ struct Shim {
     case .signals: handleSignals()
     case .listener: accept()
     case .output: readOutput()
-    case .errors:
-      guard let descriptor = child?.errors else { return }
-      switch Descriptors.read(descriptor, upTo: 64 << 10) {
-      case .bytes(let bytes): errorLog.append(bytes)
-      case .wouldBlock: break
-      case .end:
-        close(descriptor)
-        child?.errors = -1
-      }
+    case .errors: readErrors()
     case .input: writeInput()
     case .connection(let descriptor): if readable { read(descriptor) }
     }
@@ -141,22 +137,27 @@ struct Shim {
       let pid = waitpid(-1, &status, WNOHANG)
       guard pid > 0 else { return }
       guard pid == child?.pid, exit == nil else { continue }
-      // What it had printed before it ended is still in the pipe; a process that it left behind may hold the pipe open.
-      while readOutput() {}
       let signal = status & 0x7F
       ended(status: signal == 0 ? (status >> 8) & 0xFF : nil, signal: signal == 0 ? nil : signal)
     }
   }
 
+  /// What the harness printed before it ended is still in its pipes. What it left behind may hold them open, and print
+  /// on without end: that ends first, and no more is read than a pipe holds.
   private mutating func ended(status: Int32?, signal: Int32?) {
-    if let descriptor = child?.errors, descriptor >= 0 {
-      while case .bytes(let bytes) = Descriptors.read(descriptor, upTo: 64 << 10) { errorLog.append(bytes) }
-    }
+    for pid in Descendants.all { kill(pid, SIGKILL) }
+    var reads = 0
+    while reads < Self.readsOfAFullPipe, readOutput() { reads += 1 }
+    reads = 0
+    while reads < Self.readsOfAFullPipe, readErrors() { reads += 1 }
+    closeOutput()
     closeInput()
     exit = ShimExit(status: status, signal: signal, stderrTail: errorLog.tail())
     Descriptors.writeFile("exit", status.map { "{\"status\":\($0)}\n" } ?? "{\"signal\":\(signal ?? 0)}\n")
-    for pid in Descendants.all { kill(pid, SIGKILL) }
   }
+
+  /// A pipe holds at most 1 MiB (`/proc/sys/fs/pipe-max-size`), of which a read takes 64 KiB.
+  private static let readsOfAFullPipe = 16
 
   // MARK: The harness
 
@@ -178,6 +179,27 @@ struct Shim {
       child?.output = -1
       return false
     }
+  }
+
+  @discardableResult
+  private mutating func readErrors() -> Bool {
+    guard let descriptor = child?.errors, descriptor >= 0 else { return false }
+    switch Descriptors.read(descriptor, upTo: 64 << 10) {
+    case .bytes(let bytes):
+      errorLog.append(bytes)
+      return true
+    case .wouldBlock: return false
+    case .end:
+      close(descriptor)
+      child?.errors = -1
+      return false
+    }
+  }
+
+  private mutating func closeOutput() {
+    for case let descriptor? in [child?.output, child?.errors] where descriptor >= 0 { close(descriptor) }
+    child?.output = -1
+    child?.errors = -1
   }
 
   private mutating func take(_ id: String, _ bytes: [UInt8], closes: Bool) {
@@ -261,38 +283,29 @@ struct Shim {
   }
 
   private mutating func feedConnections() {
-    var gone: [Int32] = []
+    var gone: Set<Int32> = []
     for index in connections.indices {
-      var isThere = true
-      var hasSent = false
-      // Again while the server takes all that it is given: without anything pending, no event of `poll` would tell
-      // that there is more in the spool.
-      repeat {
-        hasSent = fill(index)
-        isThere = connections[index].flush()
-      } while hasSent && isThere && !connections[index].hasPending
-      if !isThere { gone.append(connections[index].descriptor) }
+      if connections[index].fence != nil {
+        lastSeenServer = Descriptors.now
+        // What was released is stored elsewhere.
+        connections[index].offset = max(connections[index].offset, spool.start)
+        while !connections[index].isFull, connections[index].offset < spool.end {
+          let bytes = spool.read(at: connections[index].offset, upTo: 64 << 10)
+          guard !bytes.isEmpty else {
+            gone.insert(connections[index].descriptor)
+            break
+          }
+          connections[index].send(.output(offset: connections[index].offset, bytes: bytes))
+          connections[index].offset += Int64(bytes.count)
+        }
+        if let exit, !connections[index].exitSent, connections[index].offset >= spool.end {
+          connections[index].exitSent = true
+          connections[index].send(.exited(exit))
+        }
+      }
+      if !connections[index].flush() { gone.insert(connections[index].descriptor) }
     }
     for descriptor in gone { drop(descriptor) }
-  }
-
-  /// Takes from the spool what the connection may hold.
-  /// - Returns: whether there was anything.
-  private mutating func fill(_ index: Int) -> Bool {
-    guard connections[index].fence != nil else { return false }
-    lastSeenServer = Descriptors.now
-    let before = connections[index].offset
-    while !connections[index].isFull, connections[index].offset < spool.end {
-      let bytes = spool.read(at: connections[index].offset, upTo: 64 << 10)
-      guard !bytes.isEmpty else { break }
-      connections[index].send(.output(offset: connections[index].offset, bytes: bytes))
-      connections[index].offset += Int64(bytes.count)
-    }
-    if let exit, !connections[index].exitSent, connections[index].offset >= spool.end {
-      connections[index].exitSent = true
-      connections[index].send(.exited(exit))
-    }
-    return connections[index].offset > before
   }
 
   private mutating func drop(_ descriptor: Int32) {

@@ -111,11 +111,15 @@ struct ProcessSandboxHandle: SandboxHandle {
 
   func stop() async {
     await ShimLink.stop(directory: directory)
-    // The shim is our child until it is waited for; it has closed its last connection and is about to be gone.
+    // A shim that could not be told understands a signal; one that was told has closed its last connection.
     var status: Int32 = 0
-    while waitpid(process, &status, WNOHANG) == 0 {
-      guard (try? await Task.sleep(for: .milliseconds(2))) != nil else { return }
-    }
+    guard waitpid(process, &status, WNOHANG) == 0 else { return }
+    kill(process, SIGTERM)
+    // It is our child until it is waited for. A task of its own: whoever asked may be cancelled.
+    await Task {
+      var status: Int32 = 0
+      while waitpid(process, &status, WNOHANG) == 0 { try? await Task.sleep(for: .milliseconds(2)) }
+    }.value
   }
 
   /// The socket's name appears when the shim takes connections: a few milliseconds after its start.

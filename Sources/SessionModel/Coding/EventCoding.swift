@@ -73,8 +73,8 @@ extension EventPayload {
           origin: try reader.string("origin"), instructions: json["instructions"]?.string))
     case "session.rewound": self = .sessionRewound(toSeq: try reader.int("to_event_id"))
     case "session.forked":
-      self = .sessionForked(
-        from: try ThreadKey(try reader.string("from")), atSeq: try reader.int("at_event_id"))
+      guard let parent = try? ThreadKey(try reader.string("from")) else { throw reader.corrupt("from") }
+      self = .sessionForked(from: parent, atSeq: try reader.int("at_event_id"))
     case "session.archived": self = .sessionArchived
     case "message.appended": self = .messageAppended(try Message(reader))
     case "execution.queued": self = .executionQueued(TurnOptions(json: json))

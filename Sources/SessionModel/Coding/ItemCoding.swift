@@ -75,8 +75,11 @@ extension Item {
           command: try reader.string("command"), cwd: json["cwd"]?.string, output: json["output"]?.string ?? "",
           exitCode: json["exit_code"]?.int, duration: json["duration_ms"]?.int.map { .milliseconds($0) }))
     case "file_change":
-      return .fileChange(
-        FileChangeItem(changes: (json["changes"]?.array ?? []).compactMap(FileChangeItem.Change.init(json:))))
+      var changes: [FileChangeItem.Change] = []
+      for change in json["changes"]?.array ?? [] {
+        changes.append(try FileChangeItem.Change(PayloadReader(kind: "\(reader.kind).change", json: change)))
+      }
+      return .fileChange(FileChangeItem(changes: changes))
     case "tool_call":
       guard let origin = ToolCallItem.Origin(rawValue: try reader.string("origin")) else {
         throw reader.corrupt("origin")
@@ -106,11 +109,11 @@ extension FileChangeItem.Change {
     ])
   }
 
-  fileprivate init?(json: JSONValue) {
-    guard let path = json["path"]?.string, let kind = json["kind"]?.string.flatMap(Kind.init(rawValue:)) else {
-      return nil
-    }
-    self.init(path: path, kind: kind, movedTo: json["moved_to"]?.string, diff: json["diff"]?.string ?? "")
+  fileprivate init(_ reader: PayloadReader) throws(CentaurError) {
+    guard let kind = Kind(rawValue: try reader.string("kind")) else { throw reader.corrupt("kind") }
+    self.init(
+      path: try reader.string("path"), kind: kind, movedTo: reader.json["moved_to"]?.string,
+      diff: reader.json["diff"]?.string ?? "")
   }
 }
 

@@ -43,15 +43,16 @@ public struct JSONObject: Sendable, Hashable {
   public subscript(key: String) -> JSONValue? {
     get { keys.lastIndex(of: key).map { values[$0] } }
     set {
-      let index = keys.lastIndex(of: key)
-      switch (index, newValue) {
-      case (let index?, let value?): values[index] = value
-      case (let index?, nil):
-        keys.remove(at: index)
-        values.remove(at: index)
-      case (nil, let value?): append(key, value)
-      case (nil, nil): break
-      }
+      guard let newValue else { return remove(key) }
+      if let index = keys.lastIndex(of: key) { values[index] = newValue } else { append(key, newValue) }
+    }
+  }
+
+  /// All members of the key: else an earlier one would come to light.
+  private mutating func remove(_ key: String) {
+    for index in keys.indices.reversed() where keys[index] == key {
+      keys.remove(at: index)
+      values.remove(at: index)
     }
   }
 

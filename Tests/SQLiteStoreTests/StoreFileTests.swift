@@ -1,0 +1,78 @@
+import Foundation
+import GRDB
+import SessionModel
+import Testing
+
+@testable import SQLiteStore
+
+/// The file holds everybody's conversations: it is private, and it is not touched by a server that cannot read it.
+struct StoreFileTests {
+  private let file: StoreFile
+
+  init() throws { file = try StoreFile() }
+
+  private func refusal() -> CentaurError? {
+    do {
+      _ = try file.open()
+      return nil
+    } catch {
+      return error as? CentaurError
+    }
+  }
+
+  @Test("nobody else on the machine can read the store, nor the files that SQLite puts beside it")
+  func mode() async throws {
+    let store = try file.open()
+    _ = try await store.commit(.create("s"))
+    for path in [file.path, file.path + "-wal", file.path + "-shm"] {
+      let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+      #expect(mode == 0o600, "\(path)")
+    }
+  }
+
+  @Test("a store of a newer version is refused and left as it is")
+  func newer() async throws {
+    let database = try DatabaseQueue(path: file.path)
+    try Schema.migrator.migrate(database)
+    try await database.writeWithoutTransaction { db in
+      try db.execute(
+        sql: """
+          PRAGMA journal_mode = WAL;
+          CREATE TABLE tomorrow (x);
+          INSERT INTO grdb_migrations (identifier) VALUES ('v999');
+          """)
+    }
+    try database.close()
+    let rows = try file.contents()
+    let bytes = try Data(contentsOf: URL(filePath: file.path))
+    let refusal = try #require(self.refusal())
+    #expect(refusal.code == .storeUnavailable)
+    #expect(refusal.message == "The store was written by a newer version of this server.")
+    #expect(try Data(contentsOf: URL(filePath: file.path)) == bytes)
+    #expect(try file.contents() == rows)
+  }
+
+  @Test("a file that is no store is refused and left as it is")
+  func noStore() throws {
+    let text = Data(String(repeating: "Dear diary, ", count: 1000).utf8)
+    try text.write(to: URL(filePath: file.path))
+    #expect(refusal()?.code == .storeUnavailable)
+    #expect(try Data(contentsOf: URL(filePath: file.path)) == text)
+  }
+
+  @Test("a store that cannot be made says so")
+  func noDirectory() {
+    #expect(throws: CentaurError.self) { try SQLiteStore(path: "/nonexistent/store.sqlite") }
+  }
+
+  @Test("a store that is opened twice, as by a server and a command beside it, shows both the same")
+  func twice() async throws {
+    let server = try file.open()
+    let token = try await server.commit(.create("s")).token
+    let command = try file.open()
+    _ = try await server.commit(.step("s", token, .note("a")))
+    #expect(try await command.events(SessionID(rawValue: "s"), after: 0, limit: 9).map(\.seq) == [1, 2])
+    #expect(try await command.commit(.step("s", token, .note("b"))).events.map(\.seq) == [3])
+    #expect(try await server.events(SessionID(rawValue: "s"), after: 0, limit: 9).map(\.seq) == [1, 2, 3])
+  }
+}

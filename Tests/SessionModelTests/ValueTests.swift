@@ -1,0 +1,82 @@
+import SessionModel
+import Synchronization
+import Testing
+
+struct UsageTests {
+  @Test("the bill is the sum of all model calls, the conversation's size that of the newest")
+  func turnUsage() {
+    var usage = TurnUsage()
+    usage.add(Usage(input: 100, cachedInput: 10, output: 20, reasoning: 5))
+    usage.add(Usage(input: 150, cachedInput: 90, output: 30, reasoning: 0))
+    #expect(usage.last == Usage(input: 150, cachedInput: 90, output: 30, reasoning: 0))
+    #expect(usage.sum == Usage(input: 250, cachedInput: 100, output: 50, reasoning: 5))
+    #expect(usage.modelCalls == 2)
+    #expect(usage.last.total == 180 && usage.sum.total == 300)
+  }
+
+  @Test("the session API names each number")
+  func json() {
+    let usage = Usage(input: 1, cachedInput: 2, output: 3, reasoning: 4)
+    #expect(
+      usage.json.text
+        == #"{"input_tokens":1,"cached_input_tokens":2,"output_tokens":3,"reasoning_tokens":4}"#)
+    #expect(TurnUsage(last: usage, sum: usage, modelCalls: 2).json["model_calls"] == 2)
+  }
+}
+
+struct IdentifierTests {
+  @Test("ids sort by age, so that the newest session is last in every listing by id")
+  func sortable() {
+    let clock = Mutex<UInt64>(0)
+    let source = IdentifierSource(milliseconds: { clock.withLock { $0 } })
+    let times: [UInt64] = [0, 1, 15, 16, 255, 65_536, 1_700_000_000_000, 1_700_000_000_001, (1 << 48) - 1]
+    let ids = times.map { time in
+      clock.withLock { $0 = time }
+      return source.session().rawValue
+    }
+    #expect(ids == ids.sorted())
+    #expect(ids.allSatisfy { $0.wholeMatch(of: /[0-9a-f]{32}/) != nil })
+    #expect(ids[6].hasPrefix("018bcfe56800"))
+  }
+
+  @Test("two ids of the same millisecond are different")
+  func unique() {
+    let source = IdentifierSource(milliseconds: { 1_700_000_000_000 })
+    var ids = Set<String>()
+    for _ in 0..<3000 {
+      ids.insert(source.session().rawValue)
+      ids.insert(source.execution().rawValue)
+      ids.insert(source.thread())
+    }
+    #expect(ids.count == 9000)
+  }
+
+  @Test("ids are lower-case hexadecimal, as wire ids are built from them")
+  func wireSafe() {
+    let id = IdentifierSource(milliseconds: { 0xABCDEF }).execution()
+    #expect(id.rawValue.wholeMatch(of: /[0-9a-f]{32}/) != nil)
+    #expect(id.description == id.rawValue)
+  }
+}
+
+struct TimestampTests {
+  @Test("a moment moves by a duration, and model APIs see whole seconds")
+  func arithmetic() {
+    let moment = Timestamp(milliseconds: 1_700_000_000_999)
+    #expect(moment.seconds == 1_700_000_000)
+    #expect((moment + .seconds(2)).milliseconds == 1_700_000_002_999)
+    #expect(moment + .microseconds(1999) == Timestamp(milliseconds: 1_700_000_001_000))
+    #expect(moment < moment + .milliseconds(1))
+  }
+
+  @Test("lines of a harness's output sort by their place, events of a line by theirs")
+  func sources() {
+    let sources = [(10, 1), (9, 5), (10, 0)].map { EventSource(offset: $0.0, index: $0.1) }
+    #expect(sources.sorted() == [sources[1], sources[2], sources[0]])
+  }
+
+  @Test("the newer right to write is the greater one")
+  func tokens() {
+    #expect(FencingToken(epoch: 1) < FencingToken(epoch: 2))
+  }
+}
