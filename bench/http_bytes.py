@@ -6,6 +6,7 @@ import json
 import socket
 
 FIRST_TEXT = "event: response.output_text.delta"
+FIRST_TEXT_OF_MESSAGES = "event: content_block_delta"
 
 
 def request(method: str, path: str, body: dict | None = None, headers: dict[str, str] | None = None) -> bytes:
@@ -21,6 +22,13 @@ def turn(text: str, key: str = "bench:%CLIENT%", **headers: str) -> bytes:
     """A program's streaming request for one turn of a session that it names."""
     body = {"model": "gpt-5.5", "input": text, "stream": True}
     return request("POST", "/v1/responses", body, {"x-centaur-thread-key": key, **headers})
+
+
+def messages_turn(text: str, key: str = "bench:messages:%CLIENT%") -> bytes:
+    """The same by the Messages API."""
+    body = {"model": "gpt-5.5", "max_tokens": 1000, "messages": [{"role": "user", "content": text}], "stream": True}
+    headers = {"x-centaur-thread-key": key, "x-centaur-harness": "codex", "anthropic-version": "2023-06-01"}
+    return request("POST", "/v1/messages", body, headers)
 
 
 def codex_turn(session: str, text: str, history_bytes: int) -> bytes:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from centaur_server import CentaurServer
 from figures import Figure
-from http_bytes import FIRST_TEXT, Connection, codex_turn, request, turn
+from http_bytes import (
+    FIRST_TEXT, FIRST_TEXT_OF_MESSAGES, Connection, codex_turn, messages_turn, request, turn)
 from programs import Backend, Load, load_http, load_stdio, median, program, quantile
 
 # Of a stream whose number a second is measured: an answer of 100 tokens.
@@ -152,6 +153,12 @@ def first_byte(bench: Bench, server: CentaurServer) -> None:
                 f"time to first byte added, {name}, {label}", added, "ms", "the harness by hand, in all",
                 milliseconds(by_hand.first(share)), f"≤ {bound} ms" if bound else "",
                 added <= bound if bound else None))
+        other = load_http(
+            server.port, messages_turn(text), FIRST_TEXT_OF_MESSAGES, clients=streams, turns=turns, warm=2, pause=pause)
+        added = milliseconds(other.first(0.5) - by_hand.first(0.5))
+        bench.figures.append(Figure(
+            f"time to first byte added, /v1/messages, {name}, median", added, "ms", "/v1/responses, in all",
+            milliseconds(ours.first(0.5)), "≤ 1 ms", added <= 1))
         read = median([turn.harness_read for turn in ours.turns])
         back = median([turn.first - turn.harness_wrote for turn in ours.turns])
         bench.notes.append(
@@ -181,6 +188,12 @@ def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float]) -> N
         bench.figures.append(Figure(
             f"streams a second, {name}", ours.streams_a_second, "/s", "LiteLLM proxy", baseline,
             "≥ 50 × LiteLLM", holds))
+        other = load_http(
+            server.port, messages_turn(text, f"bench:messages:streams:{clients}:%CLIENT%"), FIRST_TEXT_OF_MESSAGES,
+            clients=clients, turns=turns, warm=3)
+        bench.figures.append(Figure(
+            f"streams a second, /v1/messages, {name}", other.streams_a_second, "/s", "/v1/responses",
+            ours.streams_a_second))
         bench.notes.append(
             f"streams a second, {name}: the server used {1000 * used / (len(ours.turns) + 3 * clients):.2f} ms of "
             f"processor time a stream, the load generator {100 * ours.client_share:.0f} % of one core")
