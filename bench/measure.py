@@ -189,8 +189,8 @@ def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float]) -> N
             f"streams a second, {name}", ours.streams_a_second, "/s", "LiteLLM proxy", baseline,
             "≥ 50 × LiteLLM", holds))
         other = load_http(
-            server.port, messages_turn(text, f"bench:messages:streams:{clients}:%CLIENT%"), FIRST_TEXT_OF_MESSAGES,
-            clients=clients, turns=turns, warm=3)
+            server.port, messages_turn(f"deltas={DELTAS} size=16", f"bench:messages-{clients}:%CLIENT%"),
+            FIRST_TEXT_OF_MESSAGES, clients=clients, turns=turns, warm=3)
         bench.figures.append(Figure(
             f"streams a second, /v1/messages, {name}", other.streams_a_second, "/s", "/v1/responses",
             ours.streams_a_second))

@@ -118,8 +118,8 @@ struct TurnInput: Sendable {
 
     init(clientSession: String, before: Int, compaction: JSONValue?) {
       self.before = before
-      let summary = compaction.map(ContentBlock.text) ?? ""
-      digest.update(data: Array("\(clientSession)\n\(before)\n\(summary)\n".utf8))
+      digest.update(data: Array("\(clientSession)\n\(before)\n\(compaction != nil)\n".utf8))
+      if let compaction { digest.update(data: Array(ContentBlock.text(compaction).utf8)) }
     }
 
     mutating func id(after block: JSONValue) -> String {

@@ -108,8 +108,8 @@ struct RecordedRequestTests {
       let reading = try reading(recorded)
       let kind = reading.isClaudeCode ? RequestClass.of(reading.request, recorded.headers) : .turn
       guard kind == .turn else {
-        return
-          "\(kind.rawValue): \(SideAnswer(kind: kind, request: reading.request, id: "1").text.split(separator: "\n")[0])"
+        let answer = SideAnswer(kind: kind, request: reading.request, id: "0")
+        return "\(kind.rawValue): \(answer.text.split(separator: "\n")[0])"
       }
       let input = try reading.input()
       let (turn, echo) = try reading.turn(input)

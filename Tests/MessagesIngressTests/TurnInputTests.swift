@@ -40,12 +40,40 @@ struct TurnInputTests {
     let inputs = [
       try Self.read(Self.user("again")), try Self.read(Self.user("again"), session: "t"),
       try Self.read(Self.user("again"), Self.assistant("ok"), Self.user("again")),
-      try Self.read(Self.user("This session is being continued from a previous conversation…", "again")),
+      try Self.read(Self.user("This session is being continued from a previous conversation (1)", "again")),
+      try Self.read(Self.user("This session is being continued from a previous conversation (2)", "again")),
     ]
-    #expect(Set(inputs.map { $0.messages[0].clientID }).count == 4)
-    // A compaction begins another conversation, in which the client counts anew.
-    #expect(inputs[3].conversation != inputs[0].conversation && inputs[2].conversation == inputs[0].conversation)
-    #expect(inputs[2].messagesBefore == 2)
+    #expect(Set(inputs.map { $0.messages[0].clientID }).count == 5)
+    #expect(inputs.map(\.messagesBefore) == [0, 0, 2, 0, 0])
+    // The client counts anew after a compaction: the counts of the first and the third are of one conversation.
+    #expect(Set(inputs.map(\.conversation)).count == 4 && inputs[0].conversation == inputs[2].conversation)
+  }
+
+  @Test("a summary of a part stands where it stands: later turns are in that conversation too")
+  func partlySummarized() throws {
+    let summary = "This session is being continued from a previous conversation (1)"
+    let before = try Self.read(Self.user("one"), Self.assistant("ok"), Self.user("two"))
+    let first = try Self.read(Self.user("one"), Self.assistant("ok"), Self.user(summary, "two"))
+    let second = try Self.read(
+      Self.user("one"), Self.assistant("ok"), Self.user(summary, "two"), Self.assistant("ok"), Self.user("three"))
+    #expect(before.conversation != first.conversation && first.conversation == second.conversation)
+    #expect(Self.texts(second) == ["three"])
+  }
+
+  @Test("a note on an image's source, and what /context printed, are not the user's words")
+  func printed() throws {
+    let image = try Self.read([
+      "role": "user",
+      "content": [
+        ["type": "image", "source": ["type": "base64", "media_type": "image/png", "data": "aGk="]],
+        ["type": "text", "text": "look"], ["type": "text", "text": "[Image: source: /tmp/1.png]"],
+      ],
+    ])
+    #expect(Self.texts(image) == ["", "look"])
+    let command = "<command-name>/context</command-name>\n            <command-message>context</command-message>"
+    let report = "## Context Usage\n\n**Model:** claude-opus-5-5"
+    #expect(Self.texts(try Self.read(Self.user(command, report, "go on"))) == ["go on"])
+    #expect(Self.texts(try Self.read(Self.user(report))) == [report], "a user may write so too")
   }
 
   @Test("after a failed turn the client merges both prompts: the first keeps its id, the second is new")
