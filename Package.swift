@@ -91,7 +91,7 @@ let package = Package(
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     tests("SessionModelTests", ["SessionModel"]),
-    tests("StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1]),
+    tests("StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "CShimSystem", "SessionModel", nioCore, nioPosix]),
     tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel", grdb]),
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
