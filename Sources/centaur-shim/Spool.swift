@@ -64,6 +64,9 @@ struct ErrorLog {
   private let path: String
   private var descriptor: Int32
   private var size = 0
+  /// -1 while there is none.
+  private var older: Int32 = -1
+  private var olderSize = 0
 
   init(path: String) {
     self.path = path
@@ -72,7 +75,8 @@ struct ErrorLog {
 
   mutating func append(_ bytes: [UInt8]) {
     if size >= Self.halfSize {
-      close(descriptor)
+      if older >= 0 { close(older) }
+      (older, olderSize) = (descriptor, size)
       rename(path, path + ".1")
       descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
       size = 0
@@ -81,12 +85,17 @@ struct ErrorLog {
     size += bytes.count
   }
 
-  /// The last bytes as text.
+  /// The last bytes as text, from both files: the newer may have just begun.
   func tail(_ count: Int = 4096) -> String {
-    let start = max(0, size - count)
-    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      initialized = max(0, pread(descriptor, buffer.baseAddress, min(count, size), off_t(start)))
+    let newest = Self.end(of: descriptor, size, count)
+    let before = Self.end(of: older, olderSize, count - newest.count)
+    return String(decoding: before + newest, as: UTF8.self)
+  }
+
+  private static func end(of descriptor: Int32, _ size: Int, _ count: Int) -> [UInt8] {
+    let wanted = min(size, count)
+    return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, initialized in
+      initialized = max(0, pread(descriptor, buffer.baseAddress, wanted, off_t(size - wanted)))
     }
-    return String(decoding: bytes, as: UTF8.self)
   }
 }

@@ -180,14 +180,12 @@ struct ResponsesAnswerTests {
   func drop() async throws {
     try await RunningModel.with { model in
       let input = JSONValue.script(["text": "half of it", "chunks": 4, "drop": true])
-      let streamed = try await model.responses(Self.body(input, stream: true))
-      #expect(streamed.status == 200 && !streamed.isWhole)
-      let types = JSONValue.array(streamed.events).types
-      #expect(types.filter { $0 == "response.output_text.delta" }.count == 3)
-      #expect(!types.contains("response.output_text.done") && !types.contains("response.completed"))
-      let silent = try await model.responses(Self.body(.script(["drop": true]), stream: true))
-      #expect(!silent.isWhole)
-      #expect(JSONValue.array(silent.events).types == ["response.created"])
+      let streamed = try await model.raw("/v1/responses", Self.body(input, stream: true))
+      #expect(streamed.hasPrefix("HTTP/1.1 200 OK\r\n") && !streamed.hasSuffix("\r\n0\r\n\r\n"))
+      #expect(streamed.ranges(of: "event: response.output_text.delta\n").count == 3)
+      #expect(!streamed.contains("response.output_text.done") && !streamed.contains("response.completed"))
+      let silent = try await model.raw("/v1/responses", Self.body(.script(["drop": true]), stream: true))
+      #expect(silent.ranges(of: "event: ").count == 1 && !silent.hasSuffix("\r\n0\r\n\r\n"))
       let body = try await model.responses(Self.body(input))
       #expect(!body.isWhole)
     }

@@ -2,13 +2,16 @@ import AsyncHTTPClient
 import Logging
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import SessionModel
 import StandInModel
 import Testing
 
 /// A stand-in model that serves on a port of its own while a test runs.
 struct RunningModel: Sendable {
-  let url: String
+  let port: Int
+
+  private var url: String { "http://127.0.0.1:\(port)" }
 
   static func with<T: Sendable>(_ body: (RunningModel) async throws -> T) async throws -> T {
     let listening = AsyncStream.makeStream(of: Int.self)
@@ -24,7 +27,7 @@ struct RunningModel: Sendable {
       defer { group.cancelAll() }
       var port: Int?
       for await number in listening.stream { port = number }
-      return try await body(RunningModel(url: "http://127.0.0.1:\(try #require(port))"))
+      return try await body(RunningModel(port: try #require(port)))
     }
   }
 
@@ -45,7 +48,7 @@ struct RunningModel: Sendable {
         guard lines.count == 2, lines[1].hasPrefix("data: "),
           let data = try? JSONValue(parsing: String(lines[1].dropFirst(6)))
         else {
-          #expect(!isWhole, "\(frame)")
+          Issue.record("no event: \(frame)")
           return nil
         }
         #expect(lines[0] == "event: \(data["type"]?.string ?? "")")
@@ -71,6 +74,25 @@ struct RunningModel: Sendable {
       // The script has cut the connection.
     }
     return answer
+  }
+
+  /// All that comes back before the connection ends, head and body as they are on the wire: what a client library makes
+  /// of an answer that is cut is its own affair.
+  func raw(_ path: String, _ body: JSONValue) async throws -> String {
+    let connection = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .connect(host: "127.0.0.1", port: port) { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+        }
+      }
+    return try await connection.executeThenClose { inbound, outbound in
+      let bytes = body.serialized
+      let head = "POST \(path) HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: \(bytes.count)\r\n\r\n"
+      try await outbound.write(ByteBuffer(bytes: Array(head.utf8) + bytes))
+      var answer: [UInt8] = []
+      for try await piece in inbound { answer += piece.readableBytesView }
+      return String(decoding: answer, as: UTF8.self)
+    }
   }
 
   func responses(_ body: JSONValue) async throws -> Answer {
