@@ -1,5 +1,6 @@
 """The server as an operator meets it: start, health, restart, a run without a terminal."""
 
+import json
 import random
 import signal
 import subprocess
