@@ -85,13 +85,14 @@ class CodexHome:
         self.point_at(base_url)
 
     def point_at(self, base_url: str) -> None:
+        headers = ", ".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in self.headers.items())
         (self.home / "config.toml").write_text(
             'model = "thread-agent"\nmodel_provider = "centaur"\n'
             f"{self.extra}\n{OFFLINE}\n"
             f'[projects."{self.work}"]\ntrust_level = "trusted"\n'
             "[model_providers.centaur]\n"
             f'name = "{self.provider}"\nbase_url = "{base_url}"\nwire_api = "responses"\n'
-            f"http_headers = {{ {', '.join(f'{json.dumps(k)} = {json.dumps(v)}' for k, v in self.headers.items())} }}\n")
+            f"http_headers = {{ {headers} }}\n")
 
     def copy(self, directory: Path, base_url: str) -> CodexHome:
         """The same user on another machine: all that Codex kept, elsewhere."""

@@ -32,8 +32,8 @@ def test_only_the_answer_is_printed(claude):
 
 def test_command_and_its_output_are_readable(claude, server):
     """What the agent runs, and what came out, can be read by who watches; the answer comes last."""
-    run = claude.ask(script(
-        {"pre_text": "Let me look.", "shell": "echo from-$((40+2))-inside"}, text("finished: {{stdout}}")), *STREAM).ok()
+    steps = {"pre_text": "Let me look.", "shell": "echo from-$((40+2))-inside"}
+    run = claude.ask(script(steps, text("finished: {{stdout}}")), *STREAM).ok()
     assert run.texts[0] == "Let me look."
     [note] = run.texts[1:-1]
     assert "echo from-$((40+2))-inside" in note and "from-42-inside" in note and "exit 0" in note
@@ -122,7 +122,8 @@ def test_fork_begins_a_new_session_with_the_old_conversation(claude, server):
     assert said(server.api.events(fork.key))[0] == "Reply TRUNK"
     assert list(executions(server.api.events(fork.key)).values()) == ["completed"]
     assert said(server.api.events(parent.key)) == ["Reply TRUNK"]
-    assert claude.resume(parent.session, script(text("{{history}}"))).ok().answer == "2", "the parent learnt of its fork"
+    again = claude.resume(parent.session, script(text("{{history}}"))).ok()
+    assert again.answer == "2", "the parent learnt of its fork"
     assert claude.resume(fork.session, script(text("{{history}}"))).ok().answer == "3"
 
 

@@ -31,7 +31,7 @@ def test_automatic_compaction(directory, server):
 
 
 def test_compaction_by_command(claude, server):
-    """`/compact` is answered at once, leaves the log as it was, and the same words after each are turns of their own."""
+    """`/compact` leaves the log as it was, and the same words after each are turns of their own."""
     first = claude.ask("Reply SOLID").ok()
     before = server.api.events(first.key)
     prompt = script(shell(COUNT), text("{{stdout}}"))

@@ -26,7 +26,8 @@ def user(prompt: str, **more) -> dict:
 def claude_code(session: str | None = None) -> dict[str, str]:
     """The headers by which Claude Code is known."""
     return {
-        "user-agent": "claude-cli/2.1.330 (external, sdk-cli)", "x-claude-code-session-id": session or str(uuid.uuid4())}
+        "user-agent": "claude-cli/2.1.330 (external, sdk-cli)",
+        "x-claude-code-session-id": session or str(uuid.uuid4())}
 
 
 def post(server, body: bytes | dict, path: str = "/messages", **headers: str) -> httpx.Response:
@@ -70,7 +71,7 @@ def test_with_and_without_beta(server, query):
 
 
 def test_replay_is_the_live_stream(server):
-    """Who comes back with the same request gets the same bytes, while it runs and after it, and so does a whole body."""
+    """Who comes back with the same request gets the same bytes, while it runs and after it; streamed or whole."""
     headers = claude_code()
     body = user(STEPS, stream=True, thinking=THINKING)
 
@@ -105,10 +106,11 @@ def test_history_in_other_spelling_is_the_same_request(server):
     prompt = script(shell(COUNT), text("{{stdout}}"))
     first = {"role": "user", "content": [
         {"type": "text", "text": "<system-reminder>be kind</system-reminder>"}, {"type": "text", "text": prompt}]}
-    system = {"role": "system", "content": [{"type": "text", "text": "# Env", "cache_control": {"type": "ephemeral"}}]}
+    cached = {"cache_control": {"type": "ephemeral"}}
+    system = {"role": "system", "content": [{"type": "text", "text": "# Env", **cached}]}
     for messages in (
         [first, system], [{"role": "user", "content": prompt}],
-        [{"role": "user", "content": [{"type": "text", "text": f"{prompt}\n", "cache_control": {"type": "ephemeral"}}]}],
+        [{"role": "user", "content": [{"type": "text", "text": f"{prompt}\n", **cached}]}],
         [{"role": "system", "content": "# Env"}, first]):
         answer = post(server, {"model": "m", "max_tokens": 9, "messages": messages}, **headers).raise_for_status()
         assert answer_of(answer.json()) == "1"
@@ -158,7 +160,8 @@ def test_structured_output_only_where_it_is_asked_for(server):
     """JSON is a structured answer for a Claude Code that lists the tool for it, and text for everybody else."""
     tool = {"name": "StructuredOutput", "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}}}
     body = user(script(text('{"n": 3}')), stream=True)
-    for headers, tools, expected in ((claude_code(), [tool], "tool_use"), (claude_code(), [], "text"), ({}, [tool], "text")):
+    for headers, tools, expected in (
+        (claude_code(), [tool], "tool_use"), (claude_code(), [], "text"), ({}, [tool], "text")):
         with MessagesStream(server.v1, {**body, "tools": tools}, headers) as stream:
             assert stream.all().blocks[-1]["type"] == expected
 
@@ -334,7 +337,8 @@ def test_counting_tokens(server):
     """A token count is an estimate of what is there, costs no session, and a wrong request is told so."""
     known = server.api.known()
     small = post(server, user("x"), "/messages/count_tokens").json()["input_tokens"]
-    large = post(server, user("word " * 2000, system="be kind " * 1000), "/messages/count_tokens").json()["input_tokens"]
+    much = user("word " * 2000, system="be kind " * 1000)
+    large = post(server, much, "/messages/count_tokens").json()["input_tokens"]
     picture = post(server, user([image_block()]), "/messages/count_tokens").json()["input_tokens"]
     assert 0 < small < 20 and 3000 < large < 8000 and picture > 100
     assert post(server, {"messages": []}, "/messages/count_tokens").status_code == 400
@@ -343,7 +347,8 @@ def test_counting_tokens(server):
 
 BASE = {
     "model": "m", "stream": False, "max_tokens": 1000, "temperature": 1,
-    "system": [{"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.a71"}, {"type": "text", "text": "y"}],
+    "system": [
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330.a71"}, {"type": "text", "text": "y"}],
     "metadata": {"user_id": json.dumps({"session_id": "s"})}, "thinking": {"type": "adaptive", "display": "omitted"},
     "output_config": {"effort": "medium"}, "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
     "tools": [{"name": "Bash", "description": "d", "input_schema": {"type": "object"}}],
@@ -368,7 +373,8 @@ def test_fuzzed_bodies(make_server, seed, caller):
     """No body, however wrong, brings the server down or gets anything but an answer or an error object."""
     server = make_server()
     session = f"fuzz-{seed}"
-    headers = {**JSON, **(claude_code(session) if caller == "Claude Code" else {"x-centaur-thread-key": f"api:{session}"})}
+    named = claude_code(session) if caller == "Claude Code" else {"x-centaur-thread-key": f"api:{session}"}
+    headers = {**JSON, **named}
     key = f"api:claude:{session}" if caller == "Claude Code" else f"api:{session}"
     with httpx.Client(timeout=60) as client:
         for number, content in enumerate(bodies(random.Random(seed), BASE, 60)):
