@@ -10,7 +10,7 @@ CONFORMANCE_JOBS ?= 3
 
 help:
 	@echo 'make demo         a real Codex CLI drives a session on a server with a scripted model'
-	@echo 'make serve        the server, for use: OPENAI_API_KEY set, the real provider; else the scripted model'
+	@echo 'make serve        the server, for use: a provider key set, the real models; else the scripted one'
 	@echo 'make test         lint, unit tests, conformance tests with the real clients'
 	@echo 'make build        a debug build (.build/debug/centaur)'
 	@echo 'make lint unit conformance   the parts of make test'

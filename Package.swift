@@ -96,7 +96,8 @@ let package = Package(
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),
     tests("SessionModelTests", ["SessionModel"]),
-    tests("StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
+    tests(
+      "StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "CShimSystem", "SessionModel", nioCore, nioPosix]),
     tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel", grdb]),
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),

@@ -290,7 +290,8 @@ def test_requests_of_a_program_wait_for_one_another(server, key):
 @pytest.mark.parametrize("policy", ["supersede", "reject", "steer"])
 def test_busy_policies(server, key, policy):
     """`X-Centaur-Busy` says what a request to a busy session does."""
-    sdk = on_thread(server, key, **{"X-Centaur-Busy": policy})
+    # A running Claude Code cannot be steered: there the message becomes a turn of its own.
+    sdk = on_thread(server, key, **{"X-Centaur-Busy": policy, "X-Centaur-Harness": "codex"})
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         slow = pool.submit(sdk.messages.create, messages=user(script(shell("sleep 3"), text("slow"))), **ASK)
         server.api.wait_for_kind(key, "item.started")

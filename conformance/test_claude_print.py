@@ -180,7 +180,9 @@ def test_structured_output(claude, server, directory, make_server, model):
     assert run.result["structured_output"] == {"n": 3}
     assert list(executions(other.api.events(run.key)).values()) == ["completed"]
     calls = [request["body"] for request in model.requests() if "count_tokens" not in request["path"]]
-    assert any('"additionalProperties"' in json.dumps(call) and '"n"' in json.dumps(call) for call in calls)
+    # To Claude Code's model the schema is told in words, as a text within the JSON.
+    told = [json.dumps(call).replace("\\", "") for call in calls]
+    assert any('"additionalProperties"' in call and '"n"' in call for call in told)
     again = user.resume(run.session, script(text('{"n": {{history}}}')), *JSON, "--json-schema", SCHEMA).ok()
     assert again.result["structured_output"] == {"n": 2}
     plain = user.resume(run.session, "Reply PLAIN").ok()

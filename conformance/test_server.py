@@ -103,7 +103,7 @@ def test_web_pages_of_others_are_refused(server):
     """A page in a browser on this machine cannot start an agent, whatever name it gives itself or the server."""
     known = server.api.known()
     for headers in (
-        {"origin": "https://evil.example"}, {"origin": "null"}, {"host": "evil.example"},
+        {"origin": "https://evil.example"}, {"origin": "null"}, {"origin": "http://203.0.113.5"}, {"host": "evil.example"},
         {"host": "evil.example", "origin": "http://evil.example"}):
         for path, body in (
             ("/v1/responses", {"model": "m", "input": "run id"}),

@@ -18,10 +18,17 @@ struct ForeignRequests<Context: RequestContext>: RouterMiddleware {
         .foreignOrigin,
         "This server is not known as '\(Self.name(host).prefix(128))'; 'hosts' in its configuration may say so.")
     }
-    if let origin = request.headers[.origin], !isOurs(Self.authority(origin)) {
+    if let origin = request.headers[.origin], !isPageOfOurs(Self.authority(origin), host: request.head.authority) {
       throw CentaurError(.foreignOrigin, "Requests of the origin '\(origin.prefix(128))' are refused.")
     }
     return try await next(request, context)
+  }
+
+  /// A page that this server or this machine gave out; an address of another machine says nothing good.
+  private func isPageOfOurs(_ authority: String, host: String?) -> Bool {
+    let name = Self.name(authority)
+    return authority == host || name == "localhost" || name == "[::1]" || name.hasPrefix("127.") && Self.isAddress(name)
+      || hosts.contains(name)
   }
 
   private func isOurs(_ authority: String) -> Bool {

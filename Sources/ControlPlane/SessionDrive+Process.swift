@@ -24,6 +24,8 @@ struct HarnessProcess {
   var isReady = false
   /// The machine wants it to be ended: no turn is given to it any more.
   var isDoomed = false
+  /// What the machine saved when it gave up lets the next process begin otherwise.
+  var hasAnotherWay = false
   /// It is being ended; nothing more is given to it.
   var isEnding = false
 
@@ -177,7 +179,10 @@ extension SessionDrive {
   ///
   /// A message that the harness has taken is in the log before what the harness did next, so the commit is parted there.
   private func perform(_ actions: [HarnessAction]) async {
-    if actions.contains(.stop) { process?.isDoomed = true }
+    if actions.contains(.stop) {
+      process?.isDoomed = true
+      process?.hasAnotherWay = actions.contains { if case .saveState = $0 { true } else { false } }
+    }
     do {
       var rest = actions[...]
       while !rest.isEmpty {
@@ -235,8 +240,9 @@ extension SessionDrive {
       schedule(.harness(timer), after: duration) { drive in await drive.drive { $0.timerFired(timer) } }
     case .cancelTimer(let timer): cancel(.harness(timer))
     case .stop:
-      // One that gives up before it takes turns would do so again: the turns that wait for it are told.
-      guard process?.isReady == true || process?.isEnding == true else {
+      // One that gives up before it takes turns would do so again, unless it has left word of another way (a new
+      // conversation in the place of one that is gone): the turns that wait for it are told.
+      guard process?.isReady == true || process?.isEnding == true || process?.hasAnotherWay == true else {
         return await processEnded(HarnessExit(status: nil, reason: "it refused to start"))
       }
       await stopProcess(reason: "harness_ended")

@@ -86,8 +86,11 @@ public struct MessagesRoutes: Sendable {
       keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
     guard !body.streams else { return answer.stream() }
     let whole = try await answer.whole()
-    if case .failed(let failure)? = whole.outcome { throw CentaurError(failure) }
-    return .json(whole.response, headers: answer.headers)
+    guard case .failed(let failure)? = whole.outcome else { return .json(whole.response, headers: answer.headers) }
+    var failed = MessagesError.response(
+      CentaurError(failure), isClaudeCode: reading.isClaudeCode, requestID: requestID)
+    failed.headers.append(contentsOf: answer.headers)
+    return failed
   }
 
   private func sideAnswer(_ kind: RequestClass, _ body: MessagesRequest) -> Response {

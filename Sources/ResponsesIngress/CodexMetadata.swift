@@ -13,7 +13,6 @@ struct CodexMetadata: Sendable {
   let historyInitialization: String?
   let forkedFrom: String?
   let isSubagent: Bool
-  let isLite: Bool
 
   init(headers: RequestHeaders, body: JSONValue) {
     let client = body["client_metadata"] ?? .null
@@ -28,7 +27,6 @@ struct CodexMetadata: Sendable {
     historyInitialization = turn["history_initialization"]?.string
     forkedFrom = turn["forked_from_thread_id"]?.string
     isSubagent = headers["x-openai-subagent"] != nil || client["x-openai-subagent"] != nil
-    isLite = headers["x-openai-internal-codex-responses-lite"] == "true"
   }
 
   private static func json(_ text: String?) -> JSONValue? {

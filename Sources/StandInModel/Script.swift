@@ -18,7 +18,8 @@ struct Script: Sendable {
         steps = [["text": "The script between [[ and ]] is not JSON with a list of steps."]]
       }
     } else if let rest = Self.order("Reply ", text) {
-      steps = [["text": .string(String(rest))]]
+      // Clients end a text that stands behind an image with a newline.
+      steps = [["text": .string(String(rest.reversed().drop(while: \.isNewline).reversed()))]]
     } else if let rest = Self.order("run ", text) {
       steps = [["shell": .string(String(rest))], ["text": "{{stdout}}"]]
     } else {

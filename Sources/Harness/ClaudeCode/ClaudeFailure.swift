@@ -33,7 +33,9 @@ enum ClaudeFailure {
   /// at its terminal and names the address that it called.
   private static func detail(_ text: String) -> String {
     var detail = text[...]
-    let introductions = ["Failed to authenticate. ", "API Error: ", "Request rejected (429) · "]
+    let introductions = [
+      "Prompt is too long · ", "Failed to authenticate. ", "API Error: ", "Request rejected (429) · ",
+    ]
     for introduction in introductions where detail.hasPrefix(introduction) {
       detail = detail.dropFirst(introduction.count)
     }

@@ -11,5 +11,7 @@ public struct CodexAppServer: HarnessAdapter {
     CodexLaunch(context).launch(["app-server"])
   }
 
+  public func hasConversation(_ state: JSONValue?) -> Bool { state?["thread"]?.string != nil }
+
   public func machine(_ context: HarnessContext) -> any HarnessMachine { CodexMachine(context) }
 }

@@ -15,7 +15,8 @@ extension CodexMachine {
       return [sendInitialized(), self.request(.resumeThread, "thread/resume", object(resume))]
     case .resumeThread:
       guard error == nil, let id = result["thread"]?["id"]?.string else {
-        return [.emit(EventDraft(HarnessFailure.conversationRestarted)), startThread()]
+        // The next process is told what was said; this one was not.
+        return [.emit(EventDraft(HarnessFailure.conversationRestarted)), .saveState(["thread": .null]), .stop]
       }
       thread = id
       return becomeReady()
