@@ -68,7 +68,7 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
       throw CancellationError()
     } catch {
       context.logger.error("a request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
-      return response(CentaurError(.internalFailure, "The server failed to answer; its log says why."), request)
+      return response(CentaurError(caught: error), request)
     }
   }
 
