@@ -11,7 +11,7 @@ import Synchronization
 /// The way out for model calls: knows a sandbox by the unguessable path that it was given, adds the provider's key,
 /// and forwards nothing but model calls. So a sandbox holds no key, and its calls are written down.
 ///
-/// Bodies stream both ways. A provider's stream that breaks off breaks off at the harness too: a clean end would read as
+/// Answers are passed on as they come. A provider's stream that breaks off breaks off at the harness too: a clean end would read as
 /// a whole answer.
 public struct ModelGateway: Sendable {
   /// On whose behalf a call is made, and of whom it is asked.
@@ -99,8 +99,9 @@ public struct ModelGateway: Sendable {
       url: base + (provider.baseIncludesVersion ? String(path.dropFirst("/v1".count)) : path) + query)
     outgoing.method = .POST
     outgoing.headers = headers(request.headers, provider)
-    let length = request.headers[.contentLength].flatMap(Int64.init)
-    outgoing.body = .stream(request.body, length: length.map { .known($0) } ?? .unknown)
+    // Read to its end first: a body that the client still reads while the answer is already over would be read by two,
+    // which ends this process.
+    outgoing.body = .bytes(try await request.body.collect(upTo: Self.longestBody))
     do {
       // The whole answer may take as long as it likes; how long it may be silent is the client's own setting.
       let incoming = try await client.execute(outgoing, timeout: .hours(24))
@@ -131,6 +132,9 @@ public struct ModelGateway: Sendable {
     "authorization", "x-api-key", "cookie", "host", "connection", "content-length", "transfer-encoding", "te",
     "keep-alive", "upgrade", "expect", "accept-encoding", "proxy-authorization",
   ]
+
+  /// Of a call, in bytes; a harness keeps below what its model takes.
+  private static let longestBody = 256 << 20
 
   private func headers(_ fields: HTTPFields, _ provider: ModelProvider) -> HTTPHeaders {
     var headers = HTTPHeaders()
