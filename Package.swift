@@ -72,7 +72,7 @@ let package = Package(
     room("SQLiteStore", ["SessionModel", grdb]),
     // Floor 2: harnesses, and the way out to the providers.
     room("Harness", ["SessionModel"]),
-    room("ModelGateway", ["SessionModel", hummingbird, httpTypes, asyncHTTPClient, logging, nioCore, nioHTTP1]),
+    room("ModelGateway", ["SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     // Floor 3.
     room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
@@ -87,11 +87,11 @@ let package = Package(
       "CentaurServer",
       [
         "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes,
-        lifecycle, logging, metrics, nioCore, unixSignals, yams,
+        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, hummingbird,
+        httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
-    program("centaur", ["CentaurServer", argumentParser, logging]),
+    program("centaur", ["CentaurServer", argumentParser, logging, unixSignals]),
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),
@@ -99,6 +99,7 @@ let package = Package(
     tests(
       "StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "CShimSystem", "SessionModel", nioCore, nioPosix]),
+    tests("ModelGatewayTests", ["ModelGateway", "SessionModel", logging, nioCore, nioHTTP1, nioPosix]),
     tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel", grdb]),
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
     tests(

@@ -78,13 +78,13 @@ public struct ControlPlaneConfiguration: Sendable {
   public var defaultHarness: [String: HarnessName]
   public var personas: [String: Persona]
   public var limits: Limits
-  /// Where a session's harness sends its model calls.
-  public var modelBaseURL: @Sendable (SessionID, HarnessName) async -> String
+  /// The sandboxes' way out.
+  public var gateway: any SandboxGateway
 
   public init(
     dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
     defaultHarness: [String: HarnessName], personas: [String: Persona] = [:], limits: Limits = Limits(),
-    modelBaseURL: @escaping @Sendable (SessionID, HarnessName) async -> String
+    gateway: any SandboxGateway
   ) {
     self.dataDirectory = dataDirectory
     self.node = node
@@ -92,7 +92,7 @@ public struct ControlPlaneConfiguration: Sendable {
     self.defaultHarness = defaultHarness
     self.personas = personas
     self.limits = limits
-    self.modelBaseURL = modelBaseURL
+    self.gateway = gateway
   }
 }
 

@@ -17,15 +17,20 @@ struct HarnessStart: Sendable {
     let context = try await context(directories, persona)
     let launch = try setup.adapter.launch(context)
     let id = services.ids.thread()
+    let gateway = services.configuration.gateway
     let sandbox: any SandboxHandle
     do {
+      let sockets = try await gateway.open(
+        sandbox: id, session: session.id, harness: session.harness, persona: session.persona)
       sandbox = try await services.sandboxes.start(
         SandboxSpec(
           id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
-          temporary: directories.temporary, command: launch.command, environment: launch.environment,
-          files: launch.files))
+          temporary: directories.temporary, command: launch.command,
+          environment: launch.environment.merging(sockets.environment) { $1 },
+          files: launch.files, sockets: sockets))
     } catch {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      await gateway.close(sandbox: id)
       directories.removeSandbox(id)
       throw error
     }
@@ -45,8 +50,8 @@ struct HarnessStart: Sendable {
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,
-      modelBaseURL: await services.configuration.modelBaseURL(session.id, session.harness), model: setup.model,
-      models: setup.models, instructions: instructions.isEmpty ? nil : instructions, state: session.harnessState,
+      modelBaseURL: "http://127.0.0.1:\(SandboxSpec.modelPort)/v1", model: setup.model, models: setup.models,
+      instructions: instructions.isEmpty ? nil : instructions, state: session.harnessState,
       history: history)
   }
 

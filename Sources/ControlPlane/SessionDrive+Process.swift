@@ -325,6 +325,7 @@ extension SessionDrive {
   /// Ends a sandbox, removes its files and gives its place back.
   private static func takeDown(_ sandbox: any SandboxHandle, of session: Session?, _ services: Services) async {
     await sandbox.stop()
+    await services.configuration.gateway.close(sandbox: sandbox.id)
     services.capacity.giveBack()
     guard let session else { return }
     SessionDirectories(data: services.configuration.dataDirectory, session: session.id).removeSandbox(sandbox.id)
@@ -365,6 +366,7 @@ extension SessionDrive {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     for id in directories.sandboxes {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      await services.configuration.gateway.close(sandbox: id)
       directories.removeSandbox(id)
     }
   }

@@ -90,6 +90,11 @@ extension CentaurError.Code {
   public static let providerUnavailable = Self("provider_unavailable", .upstream)
   public static let providerStreamCut = Self("provider_stream_cut", .upstream)
   public static let contextWindowExceeded = Self("context_window_exceeded", .upstream)
+  public static let callNotAllowed = Self("model_call_not_allowed", .forbidden)
+  public static let modelNotAllowed = Self("model_not_allowed", .forbidden)
+  public static let tooManyCalls = Self("too_many_model_calls", .rateLimited)
+  public static let sessionTokenLimit = Self("session_token_limit", .forbidden)
+  public static let sessionRequestLimit = Self("session_request_limit", .forbidden)
   public static let serverRestarted = Self("server_restarted", .unavailable)
   public static let storeUnavailable = Self("store_unavailable", .unavailable)
   public static let storeCorrupt = Self("store_corrupt", .internalFailure)
@@ -105,7 +110,8 @@ extension CentaurError.Code {
     .leaseLost, .tooManyTurns, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .harnessStart, .harnessDied, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
-    .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,
+    .providerUnavailable, .providerStreamCut, .contextWindowExceeded,
+    .callNotAllowed, .modelNotAllowed, .tooManyCalls, .sessionTokenLimit, .sessionRequestLimit, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,
   ]
 

@@ -33,7 +33,8 @@ struct ServeCommand: AsyncParsableCommand {
     let environment = ProcessInfo.processInfo.environment
     let configuration: ServerConfiguration
     do {
-      configuration = try settings(environment)
+      configuration = try Self.settings(
+        config: config, listen: listen, data: data, standInModel: standInModel, environment: environment)
     } catch let error as ConfigurationError {
       throw ValidationError(error.description)
     }
@@ -51,7 +52,10 @@ struct ServeCommand: AsyncParsableCommand {
     }
   }
 
-  private func settings(_ environment: [String: String]) throws -> ServerConfiguration {
+  /// - Throws: `ConfigurationError`
+  static func settings(
+    config: String?, listen: String? = nil, data: String?, standInModel: Bool, environment: [String: String]
+  ) throws -> ServerConfiguration {
     var configuration = ServerConfiguration()
     if let file = config ?? environment["CENTAUR_CONFIG"] {
       guard let bytes = FileManager.default.contents(atPath: file) else {

@@ -1,3 +1,5 @@
+import FoundationEssentials
+import ModelGateway
 import Yams
 
 /// Reads the YAML configuration file. Unknown keys are refused with their line: a typing error must not silently leave
@@ -41,6 +43,7 @@ struct ConfigurationFile {
       case "harnesses": try named(value, key) { configuration.harnesses[$0] = try harness($1, $0, configuration) }
       case "ingress": try named(value, key) { configuration.ingress[$0] = try string($1, $0) }
       case "personas": try named(value, key) { configuration.personas[$0] = try persona($1, $0) }
+      case "egress": configuration.egress = try egress(value)
       case "limits": try limits(value, &configuration.limits)
       default: return false
       }
@@ -53,6 +56,7 @@ struct ConfigurationFile {
   ) throws -> ServerConfiguration.Provider {
     var provider =
       configuration.providers[name] ?? ServerConfiguration.Provider(baseURL: "", apiKeyEnvironment: nil)
+    var hasVariable = false
     try members(node, name) { key, value in
       switch key {
       case "base_url":
@@ -61,7 +65,23 @@ struct ConfigurationFile {
           throw error(value, "'base_url' must begin with http:// or https://")
         }
         provider.baseURL = url.hasSuffix("/") ? String(url.dropLast()) : url
-      case "api_key_env": provider.apiKeyEnvironment = try string(value, key)
+      case "api_key_env":
+        provider.apiKeyEnvironment = try string(value, key)
+        hasVariable = true
+      case "api_key_file":
+        let path = try string(value, key)
+        provider.apiKeyFile = path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
+      case "headers":
+        try named(value, key) { header, value in
+          guard header.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }),
+            !header.isEmpty
+          else { throw error(value, "'\(header)' cannot be a header's name") }
+          let text = try string(value, header)
+          guard text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+            throw error(value, "'\(header)' must be visible ASCII")
+          }
+          provider.headers[header.lowercased()] = text
+        }
       case "timeout": provider.timeout = try duration(value, key)
       case "dialect":
         guard let dialect = ServerConfiguration.Provider.Dialect(rawValue: try string(value, key)) else {
@@ -71,6 +91,10 @@ struct ConfigurationFile {
       default: return false
       }
       return true
+    }
+    if provider.apiKeyFile != nil {
+      guard !hasVariable else { throw error(node, "provider '\(name)' has both 'api_key_env' and 'api_key_file'") }
+      provider.apiKeyEnvironment = nil
     }
     guard !provider.baseURL.isEmpty else { throw error(node, "provider '\(name)' needs a 'base_url'") }
     return provider
@@ -106,11 +130,48 @@ struct ConfigurationFile {
       case "harness": persona.harness = try string(value, key)
       case "instructions": persona.instructions = try string(value, key)
       case "workspace": persona.workspace = try string(value, key)
+      case "egress": persona.egress = try egress(value)
       default: return false
       }
       return true
     }
     return persona
+  }
+
+  private func egress(_ node: Node) throws -> EgressRules {
+    var rules = EgressRules(allow: [])
+    try members(node, "egress") { key, value in
+      switch key {
+      case "allow":
+        for text in try strings(value, key) {
+          guard let entry = EgressRules.Entry(text) else {
+            throw error(value, "'allow' takes names such as pypi.org, *.debian.org, host:8443; not '\(text)'")
+          }
+          rules.allow.append(entry)
+        }
+      case "allow_addresses":
+        for text in try strings(value, key) {
+          guard let network = EgressNetwork(text) else {
+            throw error(value, "'allow_addresses' takes networks such as 10.99.0.0/24, not '\(text)'")
+          }
+          rules.addresses.append(network)
+        }
+      case "resolver":
+        try named(value, key) { host, value in
+          guard let name = EgressName(host), let address = EgressAddress(try string(value, host)) else {
+            throw error(value, "'resolver' gives names their addresses (intranet.test: 10.99.0.5)")
+          }
+          rules.names[name] = [address]
+        }
+      case "connections":
+        rules.connections = try integer(value, key)
+        guard rules.connections > 0 else { throw error(value, "'connections' must be at least 1") }
+      case "idle": rules.idle = try duration(value, key)
+      default: return false
+      }
+      return true
+    }
+    return rules
   }
 
   private func limits(_ node: Node, _ limits: inout ServerConfiguration.Limits) throws {
@@ -127,6 +188,17 @@ struct ConfigurationFile {
         guard limits.turns > 0 else { throw error(value, "'turns' must be at least 1") }
       case "harness_start": limits.harnessStart = try duration(value, key)
       case "harness_line": limits.harnessLine = try bytes(value, key)
+      case "session_tokens":
+        limits.sessionTokens = try integer(value, key)
+        guard limits.sessionTokens ?? 0 > 0 else { throw error(value, "'session_tokens' must be at least 1") }
+      case "session_requests":
+        limits.sessionRequests = try integer(value, key)
+        guard limits.sessionRequests ?? 0 > 0 else { throw error(value, "'session_requests' must be at least 1") }
+      case "model_calls":
+        limits.modelCalls = try integer(value, key)
+        guard limits.modelCalls > 0 else { throw error(value, "'model_calls' must be at least 1") }
+      case "model_body": limits.modelBody = try bytes(value, key)
+      case "gateway_linger": limits.gatewayLinger = try duration(value, key)
       case "keep_alive": limits.keepAlive = try duration(value, key)
       default: return false
       }

@@ -1,3 +1,5 @@
+public import ModelGateway
+
 /// What the server is told by its configuration file, its environment and its command line. The defaults are those of
 /// a server on one's own machine.
 public struct ServerConfiguration: Sendable, Hashable {
@@ -24,6 +26,10 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var baseURL: String
     /// The environment variable that holds the key.
     public var apiKeyEnvironment: String?
+    /// The file that holds the key, an absolute path, in the place of a variable.
+    public var apiKeyFile: String?
+    /// Sent with each call.
+    public var headers: [String: String] = [:]
     /// Whose API it speaks; it decides where the key goes and whether the base URL has the version in it.
     public var dialect: Dialect
     /// How long a provider may be silent.
@@ -60,6 +66,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var harness: String?
     public var instructions: String?
     public var workspace: String?
+    /// In the place of the server's.
+    public var egress: EgressRules?
   }
 
   public struct Limits: Sendable, Hashable {
@@ -76,6 +84,16 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var harnessStart: Duration = .seconds(60)
     /// The longest line that a harness may print, in bytes.
     public var harnessLine = 64 << 20
+    /// Of a session's model calls, input and output; nil: no limit.
+    public var sessionTokens: Int?
+    /// Model calls of a session; nil: no limit.
+    public var sessionRequests: Int?
+    /// Model calls of a sandbox at one time.
+    public var modelCalls = 32
+    /// A model call's body, in bytes.
+    public var modelBody = 256 << 20
+    /// How long the model gateway stays where it has no sandbox and no server.
+    public var gatewayLinger: Duration = .seconds(30)
     /// How long a stream may be silent before a keep-alive event is sent.
     public var keepAlive: Duration = .seconds(15)
   }
@@ -98,6 +116,8 @@ public struct ServerConfiguration: Sendable, Hashable {
   /// The harness of a new session, by the ingress it comes by.
   public var ingress: [String: String] = ["responses": "codex", "messages": "claude", "session_api": "codex"]
   public var personas: [String: Persona] = [:]
+  /// Where sandboxes may connect beside their model; nil: nowhere.
+  public var egress: EgressRules?
   public var limits = Limits()
   /// Model calls go to the scripted model.
   public var usesStandInModel = false
