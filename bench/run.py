@@ -21,12 +21,13 @@ sys.path.insert(0, str(ROOT / "conformance"))
 sys.dont_write_bytecode = True
 
 import figures  # noqa: E402
+import gateway  # noqa: E402
 import litellm_proxy  # noqa: E402
 import measure  # noqa: E402
 from centaur_server import PROGRAM, ServerFailed, end_processes_of  # noqa: E402
 from programs import Backend, BenchFailed, load_http  # noqa: E402
 
-PARTS = ("start", "first", "streams", "replay", "turns", "history")
+PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history")
 
 
 class LiteLLM:
@@ -79,6 +80,9 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
     if "start" in parts:
         say("start and memory")
         measure.start_and_memory(bench, litellm.start, litellm.memory)
+    if "gateway" in parts:
+        say("the model gateway")
+        gateway.measure(bench)
     with bench.server() as server:
         if "first" in parts:
             say("time to first byte")

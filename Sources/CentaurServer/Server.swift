@@ -50,7 +50,7 @@ public struct Server: Sendable {
     let ids = IdentifierSource { UInt64(clock.now.milliseconds) }
     let store = try SQLiteStore(path: data.storePath)
     let composition = Composition(configuration: configuration, environment: environment)
-    let gateway = GatewayLink(
+    let gateway = try GatewayLink(
       data: data.path, composition: composition, program: try Composition.programPath(), logger: logger)
     let backend = ProcessSandbox(shim: try Composition.shimPath(), environment: environment)
     if let warning = backend.startupNotice { notice(warning) }

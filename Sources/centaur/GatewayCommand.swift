@@ -1,8 +1,8 @@
-public import ArgumentParser
+import ArgumentParser
 import CentaurServer
 import FoundationEssentials
 import Glibc
-public import Logging
+import Logging
 import UnixSignals
 
 /// `centaur gateway`: the model gateway of a data directory. `serve` starts one where none runs.

@@ -61,22 +61,21 @@ struct EgressProxyTests {
       let plain = try await GatewayWorld.Connection("\(world.files.sockets("a"))/egress.sock")
         .exchange("GET http://trap.test/ HTTP/1.1\r\n\r\n")
       #expect(plain.hasPrefix("HTTP/1.1 405") && plain.contains("CONNECT only"))
-      let long = try await connect(world, "trap.test:1", "").count
-      #expect(long > 0)
       let head = try await GatewayWorld.Connection("\(world.files.sockets("a"))/egress.sock")
         .exchange("CONNECT a:1 HTTP/1.1\r\nx: \(String(repeating: "x", count: 10_000))")
       #expect(head.hasPrefix("HTTP/1.1 431"))
     }
     #expect(host.heads.isEmpty)
     #expect(!world.audit.contains { $0["verdict"]?.string == "allowed" })
-    #expect(world.audit.count == 9)
+    #expect(world.audit.count == 8)
   }
 
   @Test("without rules there is no socket")
   func none() async throws {
     let world = try GatewayWorld()
     try await world.withGateway { gateway in
-      #expect(try await gateway.open("a", GatewayWorld.grant()).egress == nil)
+      let sockets = try await gateway.open("a", GatewayWorld.grant())
+      #expect(sockets.egress == nil)
       await #expect(throws: (any Error).self) { try await connect(world, "a.test:443") }
     }
   }

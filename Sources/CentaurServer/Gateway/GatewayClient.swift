@@ -16,12 +16,12 @@ final class GatewayClient: Sendable {
   /// - Throws: what the file system says
   init(_ files: GatewayFiles) throws {
     try files.create()
-    directory = open(files.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    directory = Glibc.open(files.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard directory >= 0 else { throw ConfigurationError("\(files.directory) cannot be opened") }
     base = "http+unix://%2Fproc%2Fself%2Ffd%2F\(directory)%2Fcontrol.sock"
   }
 
-  deinit { close(directory) }
+  deinit { Glibc.close(directory) }
 
   struct Status: Sendable, Hashable {
     var version: String
