@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Harness
 import ModelGateway
+import Sandbox
 import SessionModel
 
 /// The configuration, in the words of the rooms that it is for.
@@ -74,7 +75,9 @@ struct Composition {
       },
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
-        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine),
+        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine,
+        sandbox: SandboxLimits(
+          memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
       gateway: gateway)
   }
 

@@ -52,7 +52,9 @@ public struct Server: Sendable {
     let composition = Composition(configuration: configuration, environment: environment)
     let gateway = try GatewayLink(
       data: data.path, composition: composition, program: try Composition.programPath(), logger: logger)
-    let backend = ProcessSandbox(shim: try Composition.shimPath(), environment: environment)
+    let choice = SandboxChoice(
+      configuration: configuration, environment: environment, shim: try Composition.shimPath())
+    let backend = try await choice.backend(data: data.path)
     if let warning = backend.startupNotice { notice(warning) }
     for warning in composition.missingKeys { notice(warning) }
     if configuration.usesStandInModel {

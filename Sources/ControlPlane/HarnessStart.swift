@@ -26,8 +26,8 @@ struct HarnessStart: Sendable {
         SandboxSpec(
           id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
           temporary: directories.temporary, command: launch.command,
-          environment: launch.environment.merging(sockets.environment) { $1 },
-          files: launch.files, sockets: sockets))
+          environment: launch.environment.merging(sockets.environment) { $1 }, files: launch.files, sockets: sockets,
+          limits: services.configuration.limits.sandbox))
     } catch {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
       await gateway.close(sandbox: id)

@@ -22,6 +22,11 @@ public protocol SandboxHandle: Sendable {
   func withLink(
     fence: Int64, offset: Int64, _ body: @Sendable (ShimLink, ShimEvents) async throws -> Void
   ) async throws
+  /// Waits until something in the sandbox takes more than it may.
+  /// - Returns: which limit it was; nil where the caller is cancelled, or no limit of this backend tells.
+  func limitExceeded() async -> SandboxLimit?
+  /// Which limit was exceeded so far: why a harness died.
+  func exceededLimit() async -> SandboxLimit?
   /// Ends everything in the sandbox; returns when nothing of it is left.
   func stop() async
 }
