@@ -91,7 +91,7 @@ def test_no_process_shows_the_key(make_server, model):
     assert answer(server.api.run(key, "Reply PONG")) == "PONG"
     assert keys_seen(model) == {SECRET}
     assert processes_with(SECRET) == []
-    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    shown = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True).stdout
     assert SECRET not in shown and "/s/" not in shown
     assert f"gateway --data {server.data}" in shown
     found = subprocess.run(["grep", "-rlF", SECRET, str(server.directory)], capture_output=True, text=True).stdout
@@ -199,8 +199,9 @@ def test_a_newer_gateway_takes_over(make_server):
         newer.kill()
         newer.wait()
     # A gateway that dies is replaced by the server, with all that it had.
+    eventually(lambda: server.gateway_pid != newer.pid, what="the server started no other gateway")
+    eventually(lambda: over(server.data / "gateway/control.sock", "GET", "/v1/status").json()["has_settings"])
     assert answer(server.api.run(key, "Reply AGAIN")) == "AGAIN"
-    assert server.gateway_pid != newer.pid
 
 
 def test_the_gateway_ends_when_nobody_needs_it(make_server):

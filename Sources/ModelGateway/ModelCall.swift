@@ -109,7 +109,7 @@ struct ModelCall {
       reader.finish()
       try await answer.end()
     } catch {
-      record.isCut = true
+      record.isCut = !reader.isComplete
       throw Cut()
     }
   }

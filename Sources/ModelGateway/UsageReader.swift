@@ -13,6 +13,8 @@ struct UsageReader {
   private var line: [UInt8] = []
   private var isTooLong = false
   private(set) var usage: Usage?
+  /// The event that ends an answer has passed: some harnesses close without waiting for the stream's own end.
+  private(set) var isComplete = false
   /// How many events the answer had: about as many tokens.
   private(set) var events = 0
 
@@ -56,7 +58,8 @@ struct UsageReader {
   }
 
   private static let dataPrefix = Array("data:".utf8)
-  private static let mark = Array("\"usage\"".utf8)
+  private static let usageMark = Array("\"usage\"".utf8)
+  private static let stopMark = Array("\"message_stop\"".utf8)
 
   private mutating func endLine() {
     defer {
@@ -65,18 +68,21 @@ struct UsageReader {
     }
     guard line.starts(with: Self.dataPrefix) else { return }
     events += 1
-    guard Self.holdsMark(line), let value = try? JSONValue(parsing: line.dropFirst(Self.dataPrefix.count)) else {
+    guard Self.holds(Self.usageMark, line) || Self.holds(Self.stopMark, line), let value = try? JSONValue(parsing: line.dropFirst(Self.dataPrefix.count)) else {
       return
     }
     switch value["type"]?.string {
     case "message_start": read(value["message"]?["usage"])
     case "message_delta": read(value["usage"])
-    case "response.completed", "response.incomplete", "response.failed": read(value["response"]?["usage"])
+    case "message_stop": isComplete = true
+    case "response.completed", "response.incomplete", "response.failed":
+      isComplete = true
+      read(value["response"]?["usage"])
     default: break
     }
   }
 
-  private static func holdsMark(_ line: [UInt8]) -> Bool {
+  private static func holds(_ mark: [UInt8], _ line: [UInt8]) -> Bool {
     guard line.count >= mark.count else { return false }
     return line.withUnsafeBytes { line in
       mark.withUnsafeBytes { mark in

@@ -38,7 +38,8 @@ struct ServeCommand: AsyncParsableCommand {
     let configuration: ServerConfiguration
     do {
       configuration = try Self.settings(
-        config: config, listen: listen, data: data, standInModel: standInModel, environment: environment)
+        config: config, listen: listen, data: data, sandbox: sandbox, standInModel: standInModel,
+        environment: environment)
     } catch let error as ConfigurationError {
       throw ValidationError(error.description)
     }
@@ -58,7 +59,8 @@ struct ServeCommand: AsyncParsableCommand {
 
   /// - Throws: `ConfigurationError`
   static func settings(
-    config: String?, listen: String? = nil, data: String?, standInModel: Bool, environment: [String: String]
+    config: String?, listen: String? = nil, data: String?, sandbox: ServerConfiguration.SandboxBackendName? = nil,
+    standInModel: Bool, environment: [String: String]
   ) throws -> ServerConfiguration {
     var configuration = ServerConfiguration()
     if let file = config ?? environment["CENTAUR_CONFIG"] {

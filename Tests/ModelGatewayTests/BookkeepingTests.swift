@@ -41,10 +41,13 @@ struct BookkeepingTests {
 
       data: {"type":"message_delta","usage":{"output_tokens":30}}
 
+      data: {"type":"message_stop"}
+
 
       """
     let reader = usage(stream, type: "text/event-stream", pieces: pieces)
     #expect(reader.usage == Usage(input: 17, cachedInput: 7, output: 30))
+    #expect(reader.isComplete)
   }
 
   @Test("what one JSON body cost is read")

@@ -34,12 +34,14 @@ actor GatewayLink: SandboxGateway, Service {
       while !Task.isCancelled {
         do {
           try await stand()
-          try await client.attach()
-        } catch {
-          if !Task.isCancelled {
-            logger.error("the model gateway is not there", metadata: ["error": "\(error)"])
-            try? await Task.sleep(for: .milliseconds(500))
+          do { try await client.attach() } catch where !Task.isCancelled {
+            logger.error("the model gateway has ended; another one is started", metadata: ["error": "\(error)"])
           }
+        } catch where !Task.isCancelled {
+          logger.error("the model gateway is not there", metadata: ["error": "\(error)"])
+          try? await Task.sleep(for: .milliseconds(500))
+        } catch {
+          // The server ends.
         }
         await fallen()
       }
