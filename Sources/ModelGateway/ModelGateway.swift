@@ -166,7 +166,8 @@ public final class ModelGateway: Sendable {
 
   /// The sandboxes that an earlier gateway has left, or still serves.
   private func takeOver() async {
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: files.grants)) ?? [] where name.hasSuffix(".json") {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: files.grants)) ?? [] where name.hasSuffix(".json")
+    {
       let id = String(name.dropLast(".json".count))
       guard let bytes = FileManager.default.contents(atPath: files.grant(id)),
         let grant = (try? JSONValue(parsing: bytes)).flatMap(GatewayGrant.init(json:))

@@ -68,9 +68,9 @@ struct UsageReader {
     }
     guard line.starts(with: Self.dataPrefix) else { return }
     events += 1
-    guard Self.holds(Self.usageMark, line) || Self.holds(Self.stopMark, line), let value = try? JSONValue(parsing: line.dropFirst(Self.dataPrefix.count)) else {
-      return
-    }
+    guard Self.holds(Self.usageMark, line) || Self.holds(Self.stopMark, line),
+      let value = try? JSONValue(parsing: line.dropFirst(Self.dataPrefix.count))
+    else { return }
     switch value["type"]?.string {
     case "message_start": read(value["message"]?["usage"])
     case "message_delta": read(value["usage"])

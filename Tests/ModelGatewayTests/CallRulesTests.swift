@@ -7,12 +7,15 @@ import Testing
 
 @Suite("What a sandbox may ask of the model gateway")
 struct CallRulesTests {
-  @Test("nothing but the three model calls passes", arguments: [
-    (HTTPMethod.GET, "/v1/responses"), (.POST, "/v1/models"), (.POST, "/v1/responses/"), (.POST, "/v1/Responses"),
-    (.POST, "//v1/responses"), (.POST, "/v1/responses/../files"), (.POST, "/v1/%72esponses"), (.DELETE, "/v1/messages"),
-    (.POST, "http://elsewhere/v1/responses"), (.POST, "/v1/messages/batches"), (.POST, "/v1/responses?a#b"),
-    (.POST, ""), (.POST, "/v1/responses?a b"),
-  ])
+  @Test(
+    "nothing but the three model calls passes",
+    arguments: [
+      (HTTPMethod.GET, "/v1/responses"), (.POST, "/v1/models"), (.POST, "/v1/responses/"), (.POST, "/v1/Responses"),
+      (.POST, "//v1/responses"), (.POST, "/v1/responses/../files"), (.POST, "/v1/%72esponses"),
+      (.DELETE, "/v1/messages"),
+      (.POST, "http://elsewhere/v1/responses"), (.POST, "/v1/messages/batches"), (.POST, "/v1/responses?a#b"),
+      (.POST, ""), (.POST, "/v1/responses?a b"),
+    ])
   func routes(_ method: HTTPMethod, _ uri: String) {
     #expect(throws: CentaurError.self) { try CallRules.path(method, uri) }
   }
@@ -24,12 +27,14 @@ struct CallRulesTests {
     #expect(found.query == "?beta=true")
   }
 
-  @Test("a call that could be read as one of another model is refused", arguments: [
-    #"{}"#, #"{"model":"m2"}"#, #"{"model":"m1","model":"m2"}"#, #"{"model":"m2","model":"m1"}"#,
-    #"{"model":"m1","mod\u0065l":"m2"}"#, #"{"model":"m1","Model":"m2"}"#, #"{"MODEL":"m1"}"#, #"{"model":["m1"]}"#,
-    #"{"model":null}"#, #"["m1"]"#, #"{"model":"m1"} {"model":"m2"}"#, #"{"model":"m1 "}"#, "", "m1",
-    #"{"input":{"model":"m1"}}"#,
-  ])
+  @Test(
+    "a call that could be read as one of another model is refused",
+    arguments: [
+      #"{}"#, #"{"model":"m2"}"#, #"{"model":"m1","model":"m2"}"#, #"{"model":"m2","model":"m1"}"#,
+      #"{"model":"m1","mod\u0065l":"m2"}"#, #"{"model":"m1","Model":"m2"}"#, #"{"MODEL":"m1"}"#, #"{"model":["m1"]}"#,
+      #"{"model":null}"#, #"["m1"]"#, #"{"model":"m1"} {"model":"m2"}"#, #"{"model":"m1 "}"#, "", "m1",
+      #"{"input":{"model":"m1"}}"#,
+    ])
   func models(_ body: String) {
     #expect(throws: CentaurError.self) { try CallRules.model(ByteBuffer(string: body), allowed: ["m1"]) }
   }

@@ -34,10 +34,10 @@ actor GatewayLink: SandboxGateway, Service {
       while !Task.isCancelled {
         do {
           try await stand()
-          do { try await client.attach() } catch where !Task.isCancelled {
+          do { try await client.attach() } catch  where !Task.isCancelled {
             logger.error("the model gateway has ended; another one is started", metadata: ["error": "\(error)"])
           }
-        } catch where !Task.isCancelled {
+        } catch  where !Task.isCancelled {
           logger.error("the model gateway is not there", metadata: ["error": "\(error)"])
           try? await Task.sleep(for: .milliseconds(500))
         } catch {
