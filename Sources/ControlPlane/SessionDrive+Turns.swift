@@ -55,6 +55,7 @@ extension SessionDrive {
     running = nil
     cancel(.turnLimit)
     if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
+    await sweepProcess()
     await startNextTurn()
   }
 
