@@ -65,7 +65,10 @@ struct Composition {
       },
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
-        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine),
+        sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
+        harnessLine: limits.harnessLine),
+      warmPool: Dictionary(
+        uniqueKeysWithValues: configuration.warmPoolSizes.map { (HarnessName(rawValue: $0), $1) }),
       modelBaseURL: { session, harness in
         let path = gateway.path(session: session, provider: providers[harness.rawValue] ?? "")
         return "http://127.0.0.1:\(await gatewayPort.value)\(path)/v1"
