@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Harness
 import ModelGateway
+import Sandbox
 import SessionModel
 
 /// The configuration, in the words of the rooms that it is for.
@@ -66,7 +67,9 @@ struct Composition {
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
         sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
-        harnessLine: limits.harnessLine),
+        harnessLine: limits.harnessLine,
+        sandbox: SandboxLimits(
+          memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
       warmPool: Dictionary(
         uniqueKeysWithValues: configuration.warmPoolSizes.map { (HarnessName(rawValue: $0), $1) }),
       modelBaseURL: { session, harness in

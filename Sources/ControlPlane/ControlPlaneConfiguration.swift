@@ -1,4 +1,5 @@
 public import Harness
+public import Sandbox
 public import SessionModel
 
 /// What the control plane is told at start. Durations and counts are limits; `CentaurServer` reads them from the
@@ -52,6 +53,8 @@ public struct ControlPlaneConfiguration: Sendable {
     public var harnessLine: Int
     /// How long a session stays this server's own without being renewed.
     public var lease: Duration
+    /// What a sandbox may take.
+    public var sandbox: SandboxLimits
     /// How long a session that does nothing, and that nobody asks anything of, stays in memory.
     public var quiet: Duration
 
@@ -59,7 +62,7 @@ public struct ControlPlaneConfiguration: Sendable {
       turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
       sandboxWait: Duration = .seconds(60), turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30),
-      quiet: Duration = .seconds(60)
+      sandbox: SandboxLimits = SandboxLimits(), quiet: Duration = .seconds(60)
     ) {
       self.turn = turn
       self.idleSandbox = idleSandbox
@@ -69,6 +72,7 @@ public struct ControlPlaneConfiguration: Sendable {
       self.harnessStart = harnessStart
       self.harnessLine = harnessLine
       self.lease = lease
+      self.sandbox = sandbox
       self.quiet = quiet
     }
   }

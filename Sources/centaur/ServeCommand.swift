@@ -23,6 +23,10 @@ struct ServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The directory of the store, the workspaces and the sockets.", valueName: "dir"))
   var data: String?
 
+  @Option(
+    help: ArgumentHelp("bubblewrap, or process: agents then run with this user's rights.", valueName: "backend"))
+  var sandbox: ServerConfiguration.SandboxBackendName?
+
   @Flag(help: "Answer model calls by a scripted model; no key and no network are needed.")
   var standInModel = false
 
@@ -66,11 +70,14 @@ struct ServeCommand: AsyncParsableCommand {
       configuration.listen = address
     }
     if let data = data ?? environment["CENTAUR_DATA"] { configuration.data = data }
+    if let sandbox { configuration.sandbox = sandbox }
     configuration.usesStandInModel = standInModel
     try configuration.validate()
     return configuration
   }
 }
+
+extension ServerConfiguration.SandboxBackendName: ExpressibleByArgument {}
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 

@@ -126,7 +126,7 @@ struct ConfigurationFileTests {
     ("data: \"\"", "f.yaml:1: 'data' must be a string"),
     ("data: ~", "f.yaml:1: 'data' must be a string"),
     ("store: postgresql://x", "f.yaml:1: 'store' can only be sqlite"),
-    ("sandbox: container", "f.yaml:1: 'sandbox' can only be process, not 'container'"),
+    ("sandbox: container", "f.yaml:1: 'sandbox' is one of bubblewrap, process, not 'container'"),
     ("warm_pool: many", "f.yaml:1: 'warm_pool' must be a whole number"),
     ("warm_pool: -1", "f.yaml:1: 'warm_pool' must be from 0 to 1000"),
     ("warm_pool:\n  codex: 1001", "f.yaml:2: 'codex' must be from 0 to 1000"),
