@@ -1,4 +1,4 @@
-"""Sandboxes that wait for sessions, idle ones that are stopped, and turns for which none is free; with the real harnesses."""
+"""Sandboxes that wait for sessions, idle ones that are stopped, and turns for which none is free: real harnesses."""
 
 import json
 import os
@@ -54,6 +54,18 @@ def harness_pid(server: CentaurServer, sandbox: Path) -> int:
     return int(Path(f"/proc/{shim}/task/{shim}/children").read_text().split()[0])
 
 
+def parents(pid: int) -> list[int]:
+    """A process, the one that started it, and so on."""
+    found = []
+    while pid > 1:
+        found.append(pid)
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            break
+    return found
+
+
 def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -82,14 +94,19 @@ def calls(model) -> list[dict]:
 
 @HARNESSES
 def test_a_session_takes_the_sandbox_that_waits(make_server, harness):
-    """The process that answers was there before the request, and stays the session's; another one comes up behind it."""
+    """The process that answers was there before the request and stays the session's; another comes up behind it."""
     server = with_pool(make_server, warm_pool={harness: 1})
     [(sandbox, directory)] = pool(server, 1).items()
     pid = harness_pid(server, directory)
     key = f"api:{uuid.uuid4()}"
     sdk = sdk_for(server, harness, **{"X-Centaur-Thread-Key": key})
-    first = sdk.responses.create(model="m", input=script(shell(f"{COUNT}; echo $PPID; ps -o ppid= -p $PPID"), text("{{stdout}}")))
-    assert str(pid) in first.output_text.split(), "the command's parents are the harness that waited"
+    mark = f"1.{uuid.uuid4().int % 10**9:09}"
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(
+            sdk.responses.create, model="m", input=script(shell(f"{COUNT}; sleep {mark}"), text("{{stdout}}")))
+        running = until(lambda: processes_with(mark))
+        assert any(pid in parents(process) for process in running), "the command is the harness's that waited"
+        assert asked.result(60).output_text == "1"
     [ready] = ready_events(server, key)
     assert (ready["id"], ready["origin"]) == (sandbox, "warm")
     assert 0 <= ready["duration_ms"] < 5000
@@ -148,7 +165,8 @@ def test_a_template_starts_cold(make_server, directory, harness):
     (template / "file.txt").write_text("from the template\n")
     server = with_pool(
         make_server, warm_pool={harness: 1},
-        personas={"t": {"harness": harness, "workspace": str(template)}, "i": {"harness": harness, "instructions": "Hm 81."}})
+        personas={
+            "t": {"harness": harness, "workspace": str(template)}, "i": {"harness": harness, "instructions": "Hm 81."}})
     before = pool(server, 1)
     key = f"api:{uuid.uuid4()}"
     sdk = make_sdk(server, default_headers={"X-Centaur-Persona": "t", "X-Centaur-Thread-Key": key})
@@ -289,7 +307,7 @@ def test_the_pool_gives_way(make_server):
 
 
 def test_the_longest_idle_gives_way(make_server, model):
-    """At capacity the session that has been idle the longest is stopped, and the model is sent its earlier turns later."""
+    """At capacity the longest idle session is stopped, and later the model is sent its earlier turns."""
     server = with_pool(make_server, model, limits={"sandboxes": 2})
     keys = [f"api:{uuid.uuid4()}" for _ in range(3)]
     for number, (key, harness) in enumerate(zip(keys, ("claude", "codex", "codex"))):
@@ -306,19 +324,19 @@ def test_the_longest_idle_gives_way(make_server, model):
 
 @pytest.fixture
 def busy(make_server):
-    """A server whose one sandbox is at work until the file that is given is made."""
+    """A server whose one sandbox is at work until the file that is given is there."""
     server = make_server({"limits": {"sandboxes": 1, "sandbox_wait": "1s"}})
-    gate = server.directory / "gate"
     key = f"api:{uuid.uuid4()}"
     server.api.create(key)
-    server.api.execute(key, {"text": script(shell(f"while [ ! -e {gate} ]; do sleep 0.05; done"), text("done"))})
+    gate = server.data / "sessions" / server.api.show(key).json()["id"] / "workspace" / "gate"
+    server.api.execute(key, {"text": script(shell("while [ ! -e gate ]; do sleep 0.05; done"), text("done"))})
     server.api.wait_for_kind(key, "item.started")
     return server, gate, key
 
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_no_free_sandbox_is_a_503(busy, streams):
-    """A program that waited too long gets 503 and when to come back, in its dialect, whether it wanted a stream or not."""
+    """A program that waited too long gets 503 and when to come back, in its dialect, with a stream or without."""
     server, gate, _ = busy
     key = f"api:{uuid.uuid4()}"
     for path, body, kind in (
@@ -395,8 +413,10 @@ def test_a_turn_that_gets_its_sandbox_in_time(busy):
     """One that waits and is then given a sandbox is answered as ever, streamed."""
     server, gate, _ = busy
     with ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(
-            lambda: [event.type for event in make_sdk(server).responses.create(model="m", input="Reply ONE", stream=True)])
+        def types() -> list[str]:
+            return [event.type for event in make_sdk(server).responses.create(model="m", input="Reply ONE", stream=True)]
+
+        asked = threads.submit(types)
         time.sleep(0.3)
         gate.touch()
         assert asked.result(60)[-1] == "response.completed"
