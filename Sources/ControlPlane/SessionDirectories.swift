@@ -49,5 +49,8 @@ struct SessionDirectories: Sendable {
     return Set(sessions.filter { !SessionDirectories(data: data, session: $0).sandboxes.isEmpty })
   }
 
+  /// Removes all of it, of a session that never came to be.
+  func remove() { try? FileManager.default.removeItem(atPath: root) }
+
   func removeSandbox(_ id: String) { try? FileManager.default.removeItem(atPath: sandbox(id)) }
 }
