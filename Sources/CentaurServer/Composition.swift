@@ -63,9 +63,11 @@ struct Composition {
           harness: persona.harness.map(HarnessName.init(rawValue:)), instructions: persona.instructions,
           workspace: persona.workspace)
       },
+      workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
-        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine),
+        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine,
+        workspace: limits.workspace),
       modelBaseURL: { session, harness in
         let path = gateway.path(session: session, provider: providers[harness.rawValue] ?? "")
         return "http://127.0.0.1:\(await gatewayPort.value)\(path)/v1"

@@ -9,14 +9,14 @@ public import SessionModel
 /// told to end, so that its turn and its process come to their end in order, whichever way the server goes down. A
 /// session has one drive at a time: the next one is made when the one before has ended with all that it started.
 public actor ControlPlane: Service {
-  private let services: SessionDrive.Services
+  let services: SessionDrive.Services
   private var drives: [SessionName: SessionDrive] = [:]
   private let starts: AsyncStream<SessionDrive>
   private let starter: AsyncStream<SessionDrive>.Continuation
   /// Requests that came while their session's drive was ending.
   private var waitingForEnd: [SessionName: [CheckedContinuation<Void, Never>]] = [:]
   private var isShuttingDown = false
-  private let logger: Logger
+  let logger: Logger
 
   private struct SessionName: Hashable {
     var owner: Owner
@@ -40,6 +40,7 @@ public actor ControlPlane: Service {
     await withDiscardingTaskGroup { group in
       group.addTask { await self.renewLeases() }
       group.addTask { await self.recover() }
+      group.addTask { await self.keepRetention() }
       await withTaskCancellationOrGracefulShutdownHandler {
         for await drive in starts {
           group.addTask {
@@ -120,7 +121,7 @@ public actor ControlPlane: Service {
   }
 
   /// Asks a session's drive; where that drive ends, the next one.
-  private func ask<T: Sendable>(
+  func ask<T: Sendable>(
     _ owner: Owner, _ key: ThreadKey, _ body: @Sendable (SessionDrive) async throws -> T
   ) async throws -> T {
     while true {

@@ -1,4 +1,5 @@
 public import Harness
+public import Sandbox
 public import SessionModel
 
 /// What the control plane is told at start. Durations and counts are limits; `CentaurServer` reads them from the
@@ -25,10 +26,10 @@ public struct ControlPlaneConfiguration: Sendable {
   public struct Persona: Sendable {
     public var harness: HarnessName?
     public var instructions: String?
-    /// A directory whose copy is the session's workspace.
-    public var workspace: String?
+    /// What the session's workspace begins with; nil: what the server's sessions begin with.
+    public var workspace: WorkspaceSource?
 
-    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: String? = nil) {
+    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: WorkspaceSource? = nil) {
       self.harness = harness
       self.instructions = instructions
       self.workspace = workspace
@@ -52,11 +53,13 @@ public struct ControlPlaneConfiguration: Sendable {
     public var lease: Duration
     /// How long a session that does nothing, and that nobody asks anything of, stays in memory.
     public var quiet: Duration
+    /// Of what a workspace begins with, in bytes.
+    public var workspace: Int
 
     public init(
       turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16, turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30),
-      quiet: Duration = .seconds(60)
+      quiet: Duration = .seconds(60), workspace: Int = 8 << 30
     ) {
       self.turn = turn
       self.idleSandbox = idleSandbox
@@ -66,6 +69,7 @@ public struct ControlPlaneConfiguration: Sendable {
       self.harnessLine = harnessLine
       self.lease = lease
       self.quiet = quiet
+      self.workspace = workspace
     }
   }
 
@@ -77,13 +81,18 @@ public struct ControlPlaneConfiguration: Sendable {
   /// The harness of a new session where neither the client nor its persona chose one, by the ingress it came by.
   public var defaultHarness: [String: HarnessName]
   public var personas: [String: Persona]
+  /// What the workspaces of sessions begin with whose persona says nothing else.
+  public var workspace: WorkspaceSource
+  /// How long an archived session's files are kept; nil: for ever.
+  public var retention: Duration?
   public var limits: Limits
   /// Where a session's harness sends its model calls.
   public var modelBaseURL: @Sendable (SessionID, HarnessName) async -> String
 
   public init(
     dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
-    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:], limits: Limits = Limits(),
+    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
+    workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),
     modelBaseURL: @escaping @Sendable (SessionID, HarnessName) async -> String
   ) {
     self.dataDirectory = dataDirectory
@@ -91,12 +100,19 @@ public struct ControlPlaneConfiguration: Sendable {
     self.harnesses = harnesses
     self.defaultHarness = defaultHarness
     self.personas = personas
+    self.workspace = workspace
+    self.retention = retention
     self.limits = limits
     self.modelBaseURL = modelBaseURL
   }
 }
 
 extension ControlPlaneConfiguration {
+  /// What a session's workspace begins with.
+  func workspace(of session: Session) -> WorkspaceSource {
+    session.persona.flatMap { personas[$0]?.workspace } ?? workspace
+  }
+
   /// The harness and persona of a new session.
   /// - Throws: `CentaurError` with `unknownHarness` or `unknownPersona`
   func choose(harness: HarnessName?, persona: String?, origin: String) throws(CentaurError) -> HarnessName {

@@ -115,7 +115,7 @@ extension SessionDrive {
   }
 
   /// Ends turns that were never begun.
-  private func endWaiting(_ turns: [QueuedTurn], _ terminal: EventPayload) async throws {
+  func endWaiting(_ turns: [QueuedTurn], _ terminal: EventPayload) async throws {
     guard !turns.isEmpty else { return }
     try await commit(turns.map { EventDraft(terminal, execution: $0.execution.id) })
     let ended = Set(turns.map(\.execution.id))

@@ -94,7 +94,7 @@ public struct SessionCommit: Sendable {
   /// asks again.
   public var retakes: [String: ExecutionID]
   public var replies: [Reply]
-  /// Replaces the adapter's state.
+  /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
 
   public init(
