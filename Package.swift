@@ -82,7 +82,8 @@ let package = Package(
     room(
       "MessagesIngress",
       ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging, crypto]),
-    room("SessionAPI", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
+    room(
+      "SessionAPI", ["SessionModel", "Sandbox", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     // Floor 5.
     room(
       "CentaurServer",
@@ -92,7 +93,7 @@ let package = Package(
         httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
-    program("centaur", ["CentaurServer", argumentParser, logging, unixSignals]),
+    program("centaur", ["CentaurServer", "SessionModel", argumentParser, logging, unixSignals]),
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),

@@ -24,10 +24,11 @@ import figures  # noqa: E402
 import gateway  # noqa: E402
 import litellm_proxy  # noqa: E402
 import measure  # noqa: E402
+import waiting  # noqa: E402
 from centaur_server import PROGRAM, ServerFailed, end_processes_of  # noqa: E402
 from programs import Backend, BenchFailed, load_http  # noqa: E402
 
-PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history")
+PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history", "harnesses")
 
 
 class LiteLLM:
@@ -83,6 +84,9 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
     if "gateway" in parts:
         say("the model gateway")
         gateway.measure(bench)
+    if "harnesses" in parts:
+        say("starts of the real harnesses")
+        waiting.starts(bench)
     with bench.server() as server:
         if "first" in parts:
             say("time to first byte")

@@ -71,13 +71,17 @@ struct Composition {
       personas: configuration.personas.mapValues { persona in
         ControlPlaneConfiguration.Persona(
           harness: persona.harness.map(HarnessName.init(rawValue:)), instructions: persona.instructions,
-          workspace: persona.workspace)
+          workspace: persona.workspace, hasEgressOfItsOwn: persona.egress != nil)
       },
+      workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
-        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine,
+        sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
+        harnessLine: limits.harnessLine,
         sandbox: SandboxLimits(
           memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
+      warmPool: Dictionary(
+        uniqueKeysWithValues: configuration.warmPoolSizes.map { (HarnessName(rawValue: $0), $1) }),
       gateway: gateway)
   }
 

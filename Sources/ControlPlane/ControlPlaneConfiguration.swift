@@ -23,16 +23,22 @@ public struct ControlPlaneConfiguration: Sendable {
   }
 
   /// A named way to begin a session.
-  public struct Persona: Sendable {
+  public struct Persona: Sendable, Hashable {
     public var harness: HarnessName?
     public var instructions: String?
-    /// A directory whose copy is the session's workspace.
-    public var workspace: String?
+    /// What the session's workspace begins with; nil: what the server's sessions begin with.
+    public var workspace: WorkspaceSource?
+    /// The gateway lets its sandboxes go where others may not, or the reverse.
+    public var hasEgressOfItsOwn: Bool
 
-    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: String? = nil) {
+    public init(
+      harness: HarnessName? = nil, instructions: String? = nil, workspace: WorkspaceSource? = nil,
+      hasEgressOfItsOwn: Bool = false
+    ) {
       self.harness = harness
       self.instructions = instructions
       self.workspace = workspace
+      self.hasEgressOfItsOwn = hasEgressOfItsOwn
     }
   }
 
@@ -43,6 +49,8 @@ public struct ControlPlaneConfiguration: Sendable {
     public var idleSandbox: Duration
     /// How many sandboxes may live at once.
     public var sandboxes: Int
+    /// How long a turn may wait for a sandbox where all are at work.
+    public var sandboxWait: Duration
     /// How many turns may be at work or wait for a sandbox.
     public var turns: Int
     /// How long a harness may take until it accepts a turn.
@@ -57,13 +65,15 @@ public struct ControlPlaneConfiguration: Sendable {
     public var quiet: Duration
 
     public init(
-      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16, turns: Int = 64,
+      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
+      sandboxWait: Duration = .seconds(60), turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30),
       sandbox: SandboxLimits = SandboxLimits(), quiet: Duration = .seconds(60)
     ) {
       self.turn = turn
       self.idleSandbox = idleSandbox
       self.sandboxes = sandboxes
+      self.sandboxWait = sandboxWait
       self.turns = turns
       self.harnessStart = harnessStart
       self.harnessLine = harnessLine
@@ -81,26 +91,47 @@ public struct ControlPlaneConfiguration: Sendable {
   /// The harness of a new session where neither the client nor its persona chose one, by the ingress it came by.
   public var defaultHarness: [String: HarnessName]
   public var personas: [String: Persona]
+  /// What the workspaces of sessions begin with whose persona says nothing else.
+  public var workspace: WorkspaceSource
+  /// How long an archived session's files are kept; nil: for ever.
+  public var retention: Duration?
   public var limits: Limits
+  /// How many sandboxes with a harness that is up wait for new sessions, by harness.
+  public var warmPool: [HarnessName: Int]
   /// The sandboxes' way out.
   public var gateway: any SandboxGateway
 
   public init(
     dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
-    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:], limits: Limits = Limits(),
-    gateway: any SandboxGateway
+    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
+    workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),
+    warmPool: [HarnessName: Int] = [:], gateway: any SandboxGateway
   ) {
     self.dataDirectory = dataDirectory
     self.node = node
     self.harnesses = harnesses
     self.defaultHarness = defaultHarness
     self.personas = personas
+    self.workspace = workspace
+    self.retention = retention
     self.limits = limits
+    self.warmPool = warmPool
     self.gateway = gateway
   }
 }
 
+extension ControlPlaneConfiguration.Persona {
+  /// Whether its sessions may have a sandbox that was made before they were known. Instructions can be given later; all
+  /// else, whatever a persona comes to say, is settled when the sandbox is made.
+  var fitsAnySandbox: Bool { self == Self(harness: harness, instructions: instructions) }
+}
+
 extension ControlPlaneConfiguration {
+  /// What a session's workspace begins with.
+  func workspace(of session: Session) -> WorkspaceSource {
+    session.persona.flatMap { personas[$0]?.workspace } ?? workspace
+  }
+
   /// The harness and persona of a new session.
   /// - Throws: `CentaurError` with `unknownHarness` or `unknownPersona`
   func choose(harness: HarnessName?, persona: String?, origin: String) throws(CentaurError) -> HarnessName {

@@ -9,11 +9,12 @@ struct HarnessStart: Sendable {
   let setup: ControlPlaneConfiguration.HarnessSetup
   let services: SessionDrive.Services
 
-  /// - Throws: `CentaurError` with `harnessStart`
+  /// - Throws: `CentaurError` with `harnessStart`, `workspaceFailed`
   func start(generation: Int, begun: ContinuousClock.Instant) async throws -> HarnessProcess {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     let persona = session.persona.flatMap { services.configuration.personas[$0] }
-    try directories.create(template: persona?.workspace)
+    try directories.create()
+    try await services.workspaces.make(for: session, services)
     let context = try await context(directories, persona)
     let launch = try setup.adapter.launch(context)
     let id = services.ids.thread()
@@ -37,22 +38,26 @@ struct HarnessStart: Sendable {
     return HarnessProcess(
       generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
       origin: setup.adapter.hasConversation(context.state) ? .resumed : .cold, startedAt: begun,
-      machine: setup.adapter.machine(context),
+      context: context, machine: setup.adapter.machine(context),
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
   }
 
   private func context(
     _ directories: SessionDirectories, _ persona: ControlPlaneConfiguration.Persona?
   ) async throws -> HarnessContext {
-    let instructions = [persona?.instructions, session.instructions].compactMap(\.self).joined(separator: "\n\n")
     // What was said is told only to a harness that has not begun the conversation: reading a long log takes time.
     let history = setup.adapter.hasConversation(session.harnessState) ? [] : try await earlierConversation()
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,
       modelBaseURL: "http://127.0.0.1:\(SandboxSpec.modelPort)/v1", model: setup.model, models: setup.models,
-      instructions: instructions.isEmpty ? nil : instructions, state: session.harnessState,
-      history: history)
+      instructions: Self.instructions(persona, session.instructions), state: session.harnessState, history: history)
+  }
+
+  /// What a session is instructed: by its persona, then by its client.
+  static func instructions(_ persona: ControlPlaneConfiguration.Persona?, _ own: String?) -> String? {
+    let instructions = [persona?.instructions, own].compactMap(\.self).joined(separator: "\n\n")
+    return instructions.isEmpty ? nil : instructions
   }
 
   /// What was said before the oldest turn that still waits to be run.

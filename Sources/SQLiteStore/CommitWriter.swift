@@ -21,6 +21,7 @@ struct CommitWriter {
     guard epoch == token.epoch else { throw CentaurError(.leaseLost, "Another server drives this session.") }
     let (events, nextOrdinal) = try append(session, firstSeq: row[1], firstOrdinal: row[2])
     try take(session, events)
+    try release(session)
     try insertReplies()
     try updateSession(session, nextSeq: row[1] + Int64(events.count), nextOrdinal: nextOrdinal)
     return CommitResult(events: events, token: token)
@@ -154,6 +155,16 @@ struct CommitWriter {
     }
   }
 
+  private func release(_ session: Int64) throws {
+    for execution in commit.releases {
+      try db.cachedStatement(sql: "UPDATE executions SET turn_key = NULL WHERE id = ? AND session = ?")
+        .execute(arguments: [execution.rawValue, session])
+      // There is no index for it: it goes through the session's inputs, and is rare.
+      try db.cachedStatement(sql: "DELETE FROM inputs WHERE session = ? AND execution = ?")
+        .execute(arguments: [session, execution.rawValue])
+    }
+  }
+
   private func insertReplies() throws {
     for reply in commit.replies {
       do {
@@ -177,6 +188,10 @@ struct CommitWriter {
     if let state = commit.harnessState {
       try db.cachedStatement(sql: "UPDATE sessions SET harness_state = ? WHERE rowid = ?")
         .execute(arguments: [Data(state.serialized), session])
+    }
+    if let status = commit.events.lazy.compactMap(\.payload.sessionStatus).last {
+      try db.cachedStatement(sql: "UPDATE sessions SET status = ? WHERE rowid = ? AND status <> ?")
+        .execute(arguments: [status.rawValue, session, status.rawValue])
     }
     let isNewSandbox = commit.events.contains { if case .sandboxReady = $0.payload { true } else { false } }
     let newest = commit.events.lazy.compactMap(\.source).max()

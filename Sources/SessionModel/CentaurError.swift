@@ -51,6 +51,18 @@ public struct CentaurError: Error, Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(code): \(message)" }
 }
 
+extension CentaurError {
+  /// A turn found no sandbox in its time. Nothing of it was run, and the same request may come again.
+  public static func noFreeSandbox(after wait: Duration) -> CentaurError {
+    CentaurError(
+      .noFreeSandbox, "All sandboxes of this server were at work for \(wait). Try again shortly.",
+      retryAfter: noFreeSandboxRetry)
+  }
+
+  /// When it is worth coming back after `noFreeSandbox`.
+  public static let noFreeSandboxRetry = Duration.seconds(5)
+}
+
 extension CentaurError.Code {
   public static let invalidJSON = Self("invalid_json", .invalidRequest)
   public static let invalidType = Self("invalid_type", .invalidRequest)
@@ -74,8 +86,10 @@ extension CentaurError.Code {
   public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
   public static let sessionBusy = Self("session_busy", .conflict)
   public static let nothingRunning = Self("nothing_running", .conflict)
+  public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
+  public static let noFreeSandbox = Self("no_free_sandbox", .unavailable)
   public static let shuttingDown = Self("shutting_down", .unavailable)
   public static let turnCancelled = Self("turn_cancelled", .conflict)
   public static let turnTimeLimit = Self("turn_time_limit", .upstream)
@@ -93,6 +107,14 @@ extension CentaurError.Code {
   public static let providerUnavailable = Self("provider_unavailable", .upstream)
   public static let providerStreamCut = Self("provider_stream_cut", .upstream)
   public static let contextWindowExceeded = Self("context_window_exceeded", .upstream)
+  public static let workspaceFailed = Self("workspace_failed", .upstream)
+  public static let filePathInvalid = Self("file_path_invalid", .invalidRequest)
+  public static let fileNotFound = Self("file_not_found", .notFound)
+  public static let fileOutside = Self("file_outside_workspace", .forbidden)
+  public static let fileRefused = Self("file_refused", .forbidden)
+  public static let fileConflict = Self("file_conflict", .conflict)
+  public static let fileTooLarge = Self("file_too_large", .tooLarge)
+  public static let fileFailed = Self("file_failed", .unavailable)
   public static let callNotAllowed = Self("model_call_not_allowed", .forbidden)
   public static let modelNotAllowed = Self("model_not_allowed", .forbidden)
   public static let tooManyCalls = Self("too_many_model_calls", .rateLimited)
@@ -110,12 +132,14 @@ extension CentaurError.Code {
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .leaseLost, .tooManyTurns, .shuttingDown, .turnCancelled, .turnTimeLimit,
+    .leaseLost, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .harnessStart, .harnessDied, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded,
     .callNotAllowed, .modelNotAllowed, .tooManyCalls, .sessionTokenLimit, .sessionRequestLimit, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,
+    .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
+    .fileTooLarge, .fileFailed,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.

@@ -18,6 +18,8 @@ struct World: Sendable {
   let limits: ControlPlaneConfiguration.Limits
   let harnesses: [ScriptedHarness]
   let personas: [String: ControlPlaneConfiguration.Persona]
+  /// How many sandboxes wait for sessions.
+  let warmPool: [HarnessName: Int]
   /// The server that a test's requests go to.
   private let first: Node?
 
@@ -27,15 +29,20 @@ struct World: Sendable {
   static func run(
     _ limits: ControlPlaneConfiguration.Limits = .init(), hasServer: Bool = true,
     harnesses: [ScriptedHarness] = [.init(name: scripted)],
-    personas: [String: ControlPlaneConfiguration.Persona] = [:], _ body: @Sendable (World) async throws -> Void
+    personas: [String: ControlPlaneConfiguration.Persona] = [:], warmPool: [HarnessName: Int] = [:],
+    _ body: @Sendable (World) async throws -> Void
   ) async throws {
     let data = "/tmp/centaur-tests-\(getpid())-\(UInt32.random(in: 0 ... .max))"
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: data) }
     let store = FaultyStore(try SQLiteStore(path: "\(data)/store.sqlite", durability: .normal))
-    var world = World(data: data, store: store, limits: limits, harnesses: harnesses, personas: personas, first: nil)
-    let node = hasServer ? world.startServer("node-1") : nil
-    world = World(data: data, store: store, limits: limits, harnesses: harnesses, personas: personas, first: node)
+    func world(_ first: Node?) -> World {
+      World(
+        data: data, store: store, limits: limits, harnesses: harnesses, personas: personas, warmPool: warmPool,
+        first: first)
+    }
+    let node = hasServer ? world(nil).startServer("node-1") : nil
+    let world = world(node)
     do {
       try await body(world)
     } catch {
@@ -66,16 +73,20 @@ struct World: Sendable {
   }
 
   /// Starts a server on this world's data.
-  /// - Parameter harnesses: those that it knows; nil: all of the world's.
+  /// - Parameters:
+  ///   - harnesses: those that it knows; nil: all of the world's.
+  ///   - change: what else its configuration says.
   func startServer(
-    _ name: String, harnesses: [ScriptedHarness]? = nil, executable: String = "/bin/sh"
+    _ name: String, harnesses: [ScriptedHarness]? = nil, executable: String = "/bin/sh", clock: WallClock = .system,
+    _ change: (inout ControlPlaneConfiguration) -> Void = { _ in }
   ) -> Node {
     var logger = Logger(label: name) { _ in SwiftLogNoOpLogHandler() }
     logger.logLevel = .critical
-    let clock = WallClock.system
+    var configuration = configuration(name, harnesses ?? self.harnesses, executable)
+    change(&configuration)
     let controlPlane = ControlPlane(
       store: store, sandboxes: ProcessSandbox(shim: Self.shim, environment: ["PATH": "/usr/bin:/bin"]),
-      configuration: configuration(name, harnesses ?? self.harnesses, executable), clock: clock,
+      configuration: configuration, clock: clock,
       ids: IdentifierSource { UInt64(clock.now.milliseconds) }, logger: logger)
     let group = ServiceGroup(
       configuration: .init(services: [controlPlane], gracefulShutdownSignals: [], logger: logger))
@@ -91,7 +102,7 @@ struct World: Sendable {
     }
     return ControlPlaneConfiguration(
       dataDirectory: data, node: node, harnesses: setups, defaultHarness: ["test": harnesses[0].name],
-      personas: personas, limits: limits, gateway: NoWayOut())
+      personas: personas, limits: limits, warmPool: warmPool, gateway: NoWayOut())
   }
 
   /// `centaur-shim` lies beside the test program.

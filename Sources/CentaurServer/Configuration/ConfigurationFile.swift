@@ -1,5 +1,6 @@
 import FoundationEssentials
 import ModelGateway
+import Sandbox
 import Yams
 
 /// Reads the YAML configuration file. Unknown keys are refused with their line: a typing error must not silently leave
@@ -45,17 +46,33 @@ struct ConfigurationFile {
           throw error(value, "'sandbox_paths' must be absolute paths")
         }
       case "warm_pool":
-        guard try integer(value, key) == 0 else { throw error(value, "'warm_pool' can only be 0") }
+        configuration.warmPool = try warmPool(value, key)
       case "providers": try named(value, key) { configuration.providers[$0] = try provider($1, $0, configuration) }
       case "harnesses": try named(value, key) { configuration.harnesses[$0] = try harness($1, $0, configuration) }
       case "ingress": try named(value, key) { configuration.ingress[$0] = try string($1, $0) }
       case "personas": try named(value, key) { configuration.personas[$0] = try persona($1, $0) }
+      case "workspace": configuration.workspace = try workspace(value)
+      case "retention": configuration.retention = try duration(value, key)
       case "egress": configuration.egress = try egress(value)
       case "limits": try limits(value, &configuration.limits)
       default: return false
       }
       return true
     }
+  }
+
+  private func warmPool(_ node: Node, _ key: String) throws -> ServerConfiguration.WarmPool {
+    guard node.mapping != nil else { return .each(try poolSize(node, key)) }
+    var sizes: [String: Int] = [:]
+    try named(node, key) { sizes[$0] = try poolSize($1, $0) }
+    return .named(sizes)
+  }
+
+  private func poolSize(_ node: Node, _ key: String) throws -> Int {
+    let size = try integer(node, key)
+    // More than any machine has; it also keeps sums from running over.
+    guard (0...1000).contains(size) else { throw error(node, "'\(key)' must be from 0 to 1000") }
+    return size
   }
 
   private func provider(
@@ -136,7 +153,7 @@ struct ConfigurationFile {
       switch key {
       case "harness": persona.harness = try string(value, key)
       case "instructions": persona.instructions = try string(value, key)
-      case "workspace": persona.workspace = try string(value, key)
+      case "workspace": persona.workspace = try workspace(value)
       case "egress": persona.egress = try egress(value)
       default: return false
       }
@@ -179,6 +196,40 @@ struct ConfigurationFile {
     return rules
   }
 
+  /// A directory to be copied, or a mapping that names one, or a repository to be cloned.
+  private func workspace(_ node: Node) throws -> WorkspaceSource {
+    guard node.mapping != nil else { return .template(try directory(node, "workspace")) }
+    var template: String?
+    var repository: String?
+    var ref: String?
+    try members(node, "workspace") { key, value in
+      switch key {
+      case "template": template = try directory(value, key)
+      case "git": repository = try directory(value, key)
+      case "ref":
+        let text = try string(value, key)
+        guard WorkspaceSource.isRef(text) else { throw error(value, "'\(text)' cannot be a Git ref") }
+        ref = text
+      default: return false
+      }
+      return true
+    }
+    switch (template, repository) {
+    case (let template?, nil) where ref == nil: return .template(template)
+    case (nil, let repository?): return .git(directory: repository, ref: ref)
+    default: throw error(node, "'workspace' is a directory, { template: DIR } or { git: DIR, ref: REF }")
+    }
+  }
+
+  /// A directory of this machine, made absolute.
+  private func directory(_ node: Node, _ key: String) throws -> String {
+    let path = try string(node, key)
+    guard !WorkspaceSource.isRemote(path) else {
+      throw error(node, "'\(key)' must be a directory of this machine, not '\(path)'")
+    }
+    return path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
+  }
+
   private func limits(_ node: Node, _ limits: inout ServerConfiguration.Limits) throws {
     try members(node, "limits") { key, value in
       switch key {
@@ -186,6 +237,7 @@ struct ConfigurationFile {
       case "turn": limits.turn = try duration(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
       case "sandboxes": limits.sandboxes = try positive(value, key)
+      case "sandbox_wait": limits.sandboxWait = try duration(value, key)
       case "turns": limits.turns = try positive(value, key)
       case "harness_start": limits.harnessStart = try duration(value, key)
       case "harness_line": limits.harnessLine = try bytes(value, key)
@@ -193,6 +245,7 @@ struct ConfigurationFile {
       case "processes": limits.processes = try positive(value, key)
       case "open_files": limits.openFiles = try positive(value, key)
       case "workspace": limits.workspace = try bytes(value, key)
+      case "file": limits.file = try bytes(value, key)
       case "session_tokens": limits.sessionTokens = try positive(value, key)
       case "session_requests": limits.sessionRequests = try positive(value, key)
       case "model_calls": limits.modelCalls = try positive(value, key)
@@ -249,7 +302,7 @@ struct ConfigurationFile {
 
   private func duration(_ node: Node, _ key: String) throws -> Duration {
     guard let value = try Duration(configured: string(node, key)) else {
-      throw error(node, "'\(key)' must be a time such as 500ms, 30s, 30m or 2h")
+      throw error(node, "'\(key)' must be a time such as 500ms, 30s, 30m, 2h or 30d")
     }
     return value
   }
@@ -267,7 +320,7 @@ struct ConfigurationFile {
 }
 
 extension Duration {
-  /// Reads `500ms`, `30s`, `30m`, `2h`; must be more than nothing, and no more than a hundred years: the clocks' own
+  /// Reads `500ms`, `30s`, `30m`, `2h`, `30d`; must be more than nothing, and no more than a hundred years: the clocks' own
   /// arithmetic ends somewhere beyond.
   init?(configured text: String) {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
@@ -278,6 +331,7 @@ extension Duration {
     case "s": milliseconds = 1000
     case "m": milliseconds = 60_000
     case "h": milliseconds = 3_600_000
+    case "d": milliseconds = 24 * 3_600_000
     default: return nil
     }
     let (total, overflows) = value.multipliedReportingOverflow(by: milliseconds)
