@@ -34,7 +34,7 @@ public struct GatewayLimits: Sendable, Hashable {
   public var body: Int
 
   public init(
-    sessionTokens: Int? = nil, sessionRequests: Int? = nil, calls: Int = 32, body: Int = 256 << 20
+    sessionTokens: Int? = nil, sessionRequests: Int? = nil, calls: Int = 32, body: Int = 64 << 20
   ) {
     self.sessionTokens = sessionTokens
     self.sessionRequests = sessionRequests

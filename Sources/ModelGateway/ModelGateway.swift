@@ -71,8 +71,11 @@ public final class ModelGateway: Sendable {
     try files.create()
     // The pid of whoever listens on the control socket, as far as a file can tell.
     try GatewayFiles.write(Array("\(getpid())\n".utf8), to: files.pid)
-    let control = try await UnixListener.bind(directory: files.directory, name: GatewayFiles.controlName) { channel in
-      try UnixHTTP.setUp(channel, bodyLimit: 16 << 20, sameUserOnly: true) { request, answer in
+    let controlBudget = UnixHTTP.Budget(64 << 20)
+    let control = try await UnixListener.bind(
+      directory: files.directory, name: GatewayFiles.controlName, limit: 256
+    ) { channel in
+      try UnixHTTP.setUp(channel, bodyLimit: 16 << 20, budget: controlBudget, sameUserOnly: true) { request, answer in
         try await GatewayControl(gateway: self).answer(request, answer)
       }
     }
@@ -208,8 +211,11 @@ public final class ModelGateway: Sendable {
       return ledger
     }
     let calls = OpenCalls()
-    let model = try await UnixListener.bind(directory: directory, name: GatewayFiles.modelName) { channel in
-      try UnixHTTP.setUp(channel, bodyLimit: grant.limits.body) { [self] request, answer in
+    let budget = UnixHTTP.Budget(2 * grant.limits.body)
+    let model = try await UnixListener.bind(
+      directory: directory, name: GatewayFiles.modelName, limit: grant.limits.calls + Self.spareConnections
+    ) { channel in
+      try UnixHTTP.setUp(channel, bodyLimit: grant.limits.body, budget: budget) { [self] request, answer in
         try await call(sandbox, grant, ledger, calls, request, answer)
       }
     }
@@ -217,7 +223,9 @@ public final class ModelGateway: Sendable {
     if let rules = grant.egress {
       let proxy = EgressProxy(
         sandbox: sandbox, session: grant.session, rules: rules, audit: audit, clock: clock, resolve: resolve)
-      egress = try await UnixListener.bind(directory: directory, name: GatewayFiles.egressName) { channel in
+      egress = try await UnixListener.bind(
+        directory: directory, name: GatewayFiles.egressName, limit: rules.connections + Self.spareConnections
+      ) { channel in
         try proxy.setUp(channel)
       }
     }
@@ -228,6 +236,9 @@ public final class ModelGateway: Sendable {
     }
     for listener in before { await listener.close() }
   }
+
+  /// Connections beside those that are allowed, so that one too many can be told so.
+  private static let spareConnections = 32
 
   private final class OpenCalls: Sendable {
     let count = Mutex(0)

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import Synchronization
 
 /// HTTP/1.1 on a Unix socket, one request a connection: connections there cost next to nothing, and one that is used
 /// once is never idle when its server wants to end.
@@ -45,9 +46,26 @@ struct UnixHTTP {
     }
   }
 
+  /// What requests of one socket may hold in memory together, in bytes.
+  final class Budget: Sendable {
+    private let left: Mutex<Int>
+
+    init(_ bytes: Int) { left = Mutex(bytes) }
+
+    fileprivate func take(_ bytes: Int) -> Bool {
+      left.withLock { left in
+        guard left >= bytes else { return false }
+        left -= bytes
+        return true
+      }
+    }
+
+    fileprivate func giveBack(_ bytes: Int) { left.withLock { $0 += bytes } }
+  }
+
   /// Of a connection: what a `UnixListener` is set up with.
   static func setUp(
-    _ channel: any Channel, bodyLimit: Int, sameUserOnly: Bool = false,
+    _ channel: any Channel, bodyLimit: Int, budget: Budget, sameUserOnly: Bool = false,
     _ handle: @escaping @Sendable (Request, Answer) async throws -> Void
   ) throws -> @Sendable () async -> Void {
     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withPipeliningAssistance: false)
@@ -60,14 +78,17 @@ struct UnixHTTP {
       // What goes wrong with one connection is its peer's to see: it is cut.
       try? await connection.executeThenClose { inbound, _ in
         let answer = Answer(channel: channel)
-        guard let request = try await read(inbound, answer, limit: bodyLimit) else { return }
+        var taken = 0
+        defer { budget.giveBack(taken) }
+        guard let request = try await read(inbound, answer, limit: bodyLimit, budget, &taken) else { return }
         try await handle(request, answer)
       }
     }
   }
 
   private static func read(
-    _ inbound: NIOAsyncChannelInboundStream<HTTPServerRequestPart>, _ answer: Answer, limit: Int
+    _ inbound: NIOAsyncChannelInboundStream<HTTPServerRequestPart>, _ answer: Answer, limit: Int, _ budget: Budget,
+    _ taken: inout Int
   ) async throws -> Request? {
     var request: Request?
     var count = 0
@@ -81,7 +102,9 @@ struct UnixHTTP {
         }
       case .body(var bytes):
         count += bytes.readableBytes
-        if count <= limit {
+        let size = bytes.readableBytes
+        if request?.isTooLong == false, count <= limit, budget.take(size) {
+          taken += size
           request?.body.writeBuffer(&bytes)
         } else {
           request?.isTooLong = true

@@ -30,10 +30,11 @@ final class UnixListener: Sendable {
 
   /// - Parameters:
   ///   - directory: may be deeper than the 107 bytes that a socket's path may have; it is named by a descriptor.
+  ///   - limit: connections at one time; more are closed at once, so that one sandbox cannot take all descriptors.
   ///   - setUp: prepares a connection's pipeline and returns what serves it.
   /// - Throws: what the system says
   static func bind(
-    directory: String, name: String,
+    directory: String, name: String, limit: Int,
     setUp: @escaping @Sendable (any Channel) throws -> @Sendable () async -> Void
   ) async throws -> UnixListener {
     let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -45,8 +46,17 @@ final class UnixListener: Sendable {
       .serverChannelOption(.backlog, value: 256)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          let serve = try setUp(channel)
-          connections.count.withLock { $0 += 1 }
+          let isWelcome = connections.count.withLock { count in
+            guard count < limit else { return false }
+            count += 1
+            return true
+          }
+          guard isWelcome else { return channel.close(promise: nil) }
+          let serve: @Sendable () async -> Void
+          do { serve = try setUp(channel) } catch {
+            connections.count.withLock { $0 -= 1 }
+            throw error
+          }
           let task = Task {
             await serve()
             connections.count.withLock { $0 -= 1 }

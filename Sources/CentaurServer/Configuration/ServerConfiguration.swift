@@ -103,7 +103,7 @@ public struct ServerConfiguration: Sendable, Hashable {
     /// Model calls of a sandbox at one time.
     public var modelCalls = 32
     /// A model call's body, in bytes.
-    public var modelBody = 256 << 20
+    public var modelBody = 64 << 20
     /// How long the model gateway stays where it has no sandbox and no server.
     public var gatewayLinger: Duration = .seconds(30)
     /// How long a stream may be silent before a keep-alive event is sent.

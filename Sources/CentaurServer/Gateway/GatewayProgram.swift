@@ -1,5 +1,6 @@
 import CShimSystem
 import FoundationEssentials
+import Glibc
 public import Logging
 import ModelGateway
 import SessionModel
@@ -23,6 +24,12 @@ public struct GatewayProgram: Sendable {
     settings = configuration.map { Composition(configuration: $0, environment: environment).gatewaySettings }
     self.logger = logger
     centaur_be_private()
+    // Each call and each connection takes two.
+    var files = rlimit()
+    if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files) == 0 {
+      files.rlim_cur = files.rlim_max
+      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files)
+    }
     for variable in configuration?.providers.values.compactMap(\.apiKeyEnvironment) ?? [] {
       centaur_forget_environment(variable)
     }
