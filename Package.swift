@@ -118,7 +118,8 @@ let package = Package(
     tests(
       "CentaurServerTests",
       [
-        "CentaurServer", "ControlPlane", "SQLiteStore", "Sandbox", "Ingress", "SessionModel", hummingbird, httpTypes,
+        "CentaurServer", "ControlPlane", "ModelGateway", "SQLiteStore", "Sandbox", "Ingress", "SessionModel",
+        hummingbird, httpTypes,
         logging, metrics, .product(name: "HummingbirdTesting", package: "hummingbird"),
       ]),
   ]

@@ -142,14 +142,21 @@ def test_what_does_not_pass(make_server, model, method, path, body, code):
     server = with_model(make_server, model)
     key = new_session(server.api, "codex")
     server.api.run(key, "Reply PONG")
-    [sandbox] = (server.data / "gateway/sockets").iterdir()
     heard = len(model.requests())
-    answered = over(sandbox / "model.sock", method, path, body)
+    answered = over(socket_of(server, key), method, path, body)
     assert code in answered.text and answered.status_code in (400, 404), answered.text
     assert len(model.requests()) == heard
     assert [call["refused"] for call in server.audit() if "refused" in call] == [code]
     # The session works on.
     assert answer(server.api.run(key, "Reply AGAIN")) == "AGAIN"
+
+
+def socket_of(server: CentaurServer, key: str) -> Path:
+    """Where the harness of a session reaches the gateway."""
+    session = server.api.show(key).json()["id"]
+    known = over(server.data / "gateway/control.sock", "GET", "/v1/sandboxes").json()["data"]
+    [sandbox] = [one["sandbox"] for one in known if one["grant"]["session"] == session]
+    return server.data / "gateway/sockets" / sandbox / "model.sock"
 
 
 def over(path: Path, method: str, route: str, body: str = "") -> httpx.Response:
