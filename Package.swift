@@ -82,17 +82,18 @@ let package = Package(
     room(
       "MessagesIngress",
       ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging, crypto]),
-    room("SessionAPI", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
+    room(
+      "SessionAPI", ["SessionModel", "Sandbox", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     // Floor 5.
     room(
       "CentaurServer",
       [
         "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", hummingbird, httpTypes,
-        lifecycle, logging, metrics, nioCore, unixSignals, yams,
+        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, hummingbird,
+        httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
-    program("centaur", ["CentaurServer", argumentParser, logging]),
+    program("centaur", ["CentaurServer", "SessionModel", argumentParser, logging]),
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),

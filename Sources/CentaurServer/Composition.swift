@@ -64,6 +64,7 @@ struct Composition {
           harness: persona.harness.map(HarnessName.init(rawValue:)), instructions: persona.instructions,
           workspace: persona.workspace)
       },
+      workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
         sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,

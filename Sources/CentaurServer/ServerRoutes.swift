@@ -43,6 +43,7 @@ struct ServerRoutes {
     SessionRoutes(
       controlPlane: controlPlane, store: store, bodyLimit: limits.body, keepAlive: limits.keepAlive
     ).add(to: router)
+    FileRoutes(controlPlane: controlPlane, limit: limits.file).add(to: router)
     return router
   }
 

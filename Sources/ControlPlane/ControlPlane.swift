@@ -16,7 +16,7 @@ public actor ControlPlane: Service {
   /// Requests that came while their session's drive was ending.
   private var waitingForEnd: [SessionName: [CheckedContinuation<Void, Never>]] = [:]
   private var isShuttingDown = false
-  private let logger: Logger
+  let logger: Logger
 
   private struct SessionName: Hashable {
     var owner: Owner
@@ -46,6 +46,7 @@ public actor ControlPlane: Service {
         // Of its own, as the drives below: what it has started it ends in order.
         group.addTask { await Task { await pool.run() }.value }
       }
+      group.addTask { await self.keepRetention() }
       await withTaskCancellationOrGracefulShutdownHandler {
         for await drive in starts {
           group.addTask {
@@ -127,7 +128,7 @@ public actor ControlPlane: Service {
   }
 
   /// Asks a session's drive; where that drive ends, the next one.
-  private func ask<T: Sendable>(
+  func ask<T: Sendable>(
     _ owner: Owner, _ key: ThreadKey, _ body: @Sendable (SessionDrive) async throws -> T
   ) async throws -> T {
     while true {

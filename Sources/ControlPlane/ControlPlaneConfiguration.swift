@@ -26,10 +26,10 @@ public struct ControlPlaneConfiguration: Sendable {
   public struct Persona: Sendable, Hashable {
     public var harness: HarnessName?
     public var instructions: String?
-    /// A directory whose copy is the session's workspace.
-    public var workspace: String?
+    /// What the session's workspace begins with; nil: what the server's sessions begin with.
+    public var workspace: WorkspaceSource?
 
-    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: String? = nil) {
+    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: WorkspaceSource? = nil) {
       self.harness = harness
       self.instructions = instructions
       self.workspace = workspace
@@ -85,6 +85,10 @@ public struct ControlPlaneConfiguration: Sendable {
   /// The harness of a new session where neither the client nor its persona chose one, by the ingress it came by.
   public var defaultHarness: [String: HarnessName]
   public var personas: [String: Persona]
+  /// What the workspaces of sessions begin with whose persona says nothing else.
+  public var workspace: WorkspaceSource
+  /// How long an archived session's files are kept; nil: for ever.
+  public var retention: Duration?
   public var limits: Limits
   /// How many sandboxes with a harness that is up wait for new sessions, by harness.
   public var warmPool: [HarnessName: Int]
@@ -93,7 +97,8 @@ public struct ControlPlaneConfiguration: Sendable {
 
   public init(
     dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
-    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:], limits: Limits = Limits(),
+    defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
+    workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),
     warmPool: [HarnessName: Int] = [:],
     modelBaseURL: @escaping @Sendable (SessionID, HarnessName) async -> String
   ) {
@@ -102,6 +107,8 @@ public struct ControlPlaneConfiguration: Sendable {
     self.harnesses = harnesses
     self.defaultHarness = defaultHarness
     self.personas = personas
+    self.workspace = workspace
+    self.retention = retention
     self.limits = limits
     self.warmPool = warmPool
     self.modelBaseURL = modelBaseURL
@@ -115,6 +122,11 @@ extension ControlPlaneConfiguration.Persona {
 }
 
 extension ControlPlaneConfiguration {
+  /// What a session's workspace begins with.
+  func workspace(of session: Session) -> WorkspaceSource {
+    session.persona.flatMap { personas[$0]?.workspace } ?? workspace
+  }
+
   /// The harness and persona of a new session.
   /// - Throws: `CentaurError` with `unknownHarness` or `unknownPersona`
   func choose(harness: HarnessName?, persona: String?, origin: String) throws(CentaurError) -> HarnessName {

@@ -9,11 +9,12 @@ struct HarnessStart: Sendable {
   let setup: ControlPlaneConfiguration.HarnessSetup
   let services: SessionDrive.Services
 
-  /// - Throws: `CentaurError` with `harnessStart`
+  /// - Throws: `CentaurError` with `harnessStart`, `workspaceFailed`
   func start(generation: Int, begun: ContinuousClock.Instant) async throws -> HarnessProcess {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     let persona = session.persona.flatMap { services.configuration.personas[$0] }
-    try directories.create(template: persona?.workspace)
+    try directories.create()
+    try await services.workspaces.make(for: session, services)
     let context = try await context(directories, persona)
     let launch = try setup.adapter.launch(context)
     let id = services.ids.thread()

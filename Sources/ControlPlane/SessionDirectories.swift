@@ -15,38 +15,33 @@ struct SessionDirectories: Sendable {
   /// The shim's files for one sandbox.
   func sandbox(_ id: String) -> String { "\(root)/sandboxes/\(id)" }
 
-  /// Makes what is missing; a new workspace is a copy of `template`, where there is one.
+  /// Makes what is missing but the workspace, which `Workspaces` makes.
   /// - Throws: `CentaurError` with `harnessStart`
-  func create(template: String?) throws(CentaurError) {
-    let files = FileManager.default
-    let owner: [FileAttributeKey: Any] = [.posixPermissions: 0o700]
+  func create() throws(CentaurError) {
     do {
       for path in [root, home, temporary, "\(root)/sandboxes"] {
-        try files.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: owner)
-      }
-      guard !files.fileExists(atPath: workspace) else { return }
-      if let template {
-        // It appears whole or not at all: half a copy would be taken for the workspace the next time.
-        let copy = "\(root)/workspace.new"
-        if files.fileExists(atPath: copy) { try files.removeItem(atPath: copy) }
-        try files.copyItem(atPath: template, toPath: copy)
-        try files.moveItem(atPath: copy, toPath: workspace)
-      } else {
-        try files.createDirectory(atPath: workspace, withIntermediateDirectories: true, attributes: owner)
+        try FileManager.default.createDirectory(
+          atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       }
     } catch {
-      throw CentaurError(.harnessStart, "The session's workspace could not be made.")
+      throw CentaurError(.harnessStart, "The session's directories could not be made.")
     }
   }
+
+  /// Where directories go that are to be removed.
+  static func trash(data: String) -> String { "\(data)/trash" }
 
   /// The ids of sandboxes whose files are still there.
   var sandboxes: [String] { (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/sandboxes")) ?? [] }
 
   /// The sessions that have any. It looks into the directory of every session, which takes its time.
   static func withSandboxes(data: String) async -> Set<SessionID> {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: "\(data)/sessions")) ?? []
-    let sessions = names.lazy.map { SessionID(rawValue: $0) }
-    return Set(sessions.filter { !SessionDirectories(data: data, session: $0).sandboxes.isEmpty })
+    Set(all(data: data).filter { !SessionDirectories(data: data, session: $0).sandboxes.isEmpty })
+  }
+
+  /// The sessions that have files.
+  static func all(data: String) -> [SessionID] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: "\(data)/sessions")) ?? []).map(SessionID.init(rawValue:))
   }
 
   /// Removes all of it, of a session that never came to be.

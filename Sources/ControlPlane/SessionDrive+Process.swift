@@ -278,6 +278,7 @@ extension SessionDrive {
     case .ready:
       process?.isReady = true
       cancel(.start)
+      await tell { try await $0.keep() }
       await startNextTurn()
     case .turnEnded(let id): await turnEnded(id)
     case .steered(let inputID): await steerAnswered(inputID, isTaken: true)
@@ -303,6 +304,9 @@ extension SessionDrive {
       logger.notice("a sandbox could not be told", metadata: ["error": "\(error)"])
     }
   }
+
+  /// What a turn has started ends with it; the harness stays for the next one.
+  func sweepProcess() async { await tell { try await $0.sweep() } }
 
   // MARK: End
 

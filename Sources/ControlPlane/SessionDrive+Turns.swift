@@ -55,6 +55,7 @@ extension SessionDrive {
     running = nil
     cancel(.turnLimit)
     if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
+    await sweepProcess()
     await startNextTurn()
   }
 
@@ -116,7 +117,7 @@ extension SessionDrive {
 
   /// Ends turns that were never begun.
   /// - Parameter isAsIfUnasked: what they took is free: whoever asks again is not told of them
-  private func endWaiting(
+  func endWaiting(
     _ turns: [QueuedTurn], _ terminal: EventPayload, isAsIfUnasked: Bool = false
   ) async throws {
     guard !turns.isEmpty else { return }

@@ -34,6 +34,7 @@ actor SessionDrive {
     let metrics: DriveMetrics
     let logger: Logger
     var pool: WarmPool?
+    let workspaces = Workspaces()
   }
 
   // The session, once it exists.
@@ -209,13 +210,14 @@ actor SessionDrive {
       await lost(error)
       throw error
     }
-    if let harnessState { self.session?.harnessState = harnessState }
+    if let harnessState { self.session?.harnessState = harnessState == .null ? nil : harnessState }
     publish(result.events)
     return result.events
   }
 
   func publish(_ events: [SessionEvent]) {
     if let last = events.last { session?.lastSeq = last.seq }
+    if let status = events.lazy.compactMap(\.payload.sessionStatus).last { session?.status = status }
     feed?.publish(events)
   }
 

@@ -189,6 +189,10 @@ struct CommitWriter {
       try db.cachedStatement(sql: "UPDATE sessions SET harness_state = ? WHERE rowid = ?")
         .execute(arguments: [Data(state.serialized), session])
     }
+    if let status = commit.events.lazy.compactMap(\.payload.sessionStatus).last {
+      try db.cachedStatement(sql: "UPDATE sessions SET status = ? WHERE rowid = ? AND status <> ?")
+        .execute(arguments: [status.rawValue, session, status.rawValue])
+    }
     let isNewSandbox = commit.events.contains { if case .sandboxReady = $0.payload { true } else { false } }
     let newest = commit.events.lazy.compactMap(\.source).max()
     guard isNewSandbox || newest != nil else { return }

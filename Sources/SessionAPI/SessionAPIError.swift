@@ -12,4 +12,13 @@ public enum SessionAPIError {
         ]
       ], status: error.status, headers: error.retryHeaders)
   }
+
+  /// The answer that `body` makes, or the error that it throws.
+  static func respond(_ body: () async throws -> Response) async throws -> Response {
+    do {
+      return try await body()
+    } catch let error as CentaurError {
+      return response(error)
+    }
+  }
 }

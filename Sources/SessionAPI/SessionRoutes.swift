@@ -27,25 +27,20 @@ public struct SessionRoutes: Sendable {
     router.get("/api/sessions") { request, _ in try await respond { try await list(request) } }
     let session = router.group("/api/session/:thread_key")
     session.post { request, context in try await respond { try await open(request, context) } }
-    session.get { request, context in try await respond { try await show(context) } }
+    session.get { request, context in try await respond { try await show(request, context) } }
     session.post("/messages") { request, context in try await respond { try await append(request, context) } }
     session.post("/execute") { request, context in try await respond { try await execute(request, context) } }
     session.post("/interrupt") { request, context in try await respond { try await interrupt(context) } }
+    session.post("/archive") { request, context in try await respond { try await archive(request, context) } }
+    session.delete { request, context in try await respond { try await remove(request, context) } }
     session.get("/events") { request, context in try await respond { try await events(request, context) } }
   }
 
   private func respond(_ body: () async throws -> Response) async throws -> Response {
-    do {
-      return try await body()
-    } catch let error as CentaurError {
-      return SessionAPIError.response(error)
-    }
+    try await SessionAPIError.respond(body)
   }
 
-  private func key(_ context: EdgeRequestContext) throws -> ThreadKey {
-    let raw = context.parameters.get("thread_key") ?? ""
-    return try ThreadKey(raw.removingPercentEncoding ?? raw)
-  }
+  private func key(_ context: EdgeRequestContext) throws -> ThreadKey { try ThreadKey(context) }
 
   // MARK: Sessions
 
@@ -54,9 +49,27 @@ public struct SessionRoutes: Sendable {
     let before = request.uri.queryParameters.get("after").map { SessionID(rawValue: $0) }
     let found = try await store.sessions(owner: .local, before: before, limit: limit + 1)
     return .json([
-      "data": .array(found.prefix(limit).map(\.json)), "has_more": .bool(found.count > limit),
+      "data": .array(try await shown(found.prefix(limit), request)), "has_more": .bool(found.count > limit),
       "next": found.count > limit ? .string(found[limit - 1].id.rawValue) : .null,
     ])
+  }
+
+  /// Sessions as they are shown; with `include=workspace` with what their files take, which is looked up one by one.
+  private func shown(_ sessions: some Sequence<Session>, _ request: Request) async throws -> [JSONValue] {
+    let included = request.uri.queryParameters.get("include")
+    guard included == nil || included == "workspace" else {
+      throw CentaurError(.invalidValue, "'include' can only be workspace.", parameter: "include")
+    }
+    var shown: [JSONValue] = []
+    for session in sessions {
+      guard included != nil, case .object(var object) = session.json else {
+        shown.append(session.json)
+        continue
+      }
+      object["workspace"] = ["bytes": JSONValue(await controlPlane.workspaceSize(session.id))]
+      shown.append(.object(object))
+    }
+    return shown
   }
 
   private func open(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
@@ -68,12 +81,29 @@ public struct SessionRoutes: Sendable {
     return .json(session.json, status: isNew ? .created : .ok)
   }
 
-  private func show(_ context: EdgeRequestContext) async throws -> Response {
+  private func show(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let session = try await controlPlane.session(owner: .local, key: key(context))
-    guard case .object(var object) = session.json else { return .json(session.json) }
+    guard case .object(var object) = try await shown([session], request).first else { return .json(session.json) }
     let newest = try await store.newestExecution(session.id)
     object["newest_execution"] = newest?.json ?? .null
     return .json(.object(object))
+  }
+
+  private func archive(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
+    .json(try await controlPlane.archive(owner: .local, key: key(context), force: force(request)).json)
+  }
+
+  private func remove(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
+    .json(try await controlPlane.remove(owner: .local, key: key(context), force: force(request)).json)
+  }
+
+  /// Whether turns that run are to be ended.
+  private func force(_ request: Request) throws -> Bool {
+    switch request.uri.queryParameters.get("force") {
+    case nil, "false": return false
+    case "true": return true
+    default: throw CentaurError(.invalidValue, "'force' is one of true, false.", parameter: "force")
+    }
   }
 
   // MARK: Turns
@@ -146,6 +176,15 @@ public struct SessionRoutes: Sendable {
         parameter: name)
     }
     return value
+  }
+}
+
+extension ThreadKey {
+  /// The key in a request's path.
+  /// - Throws: `CentaurError` with `threadKeyTooLong` or `threadKeyMalformed`
+  init(_ context: EdgeRequestContext) throws {
+    let raw = context.parameters.get("thread_key") ?? ""
+    try self.init(raw.removingPercentEncoding ?? raw)
   }
 }
 

@@ -86,6 +86,7 @@ extension CentaurError.Code {
   public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
   public static let sessionBusy = Self("session_busy", .conflict)
   public static let nothingRunning = Self("nothing_running", .conflict)
+  public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
   public static let noFreeSandbox = Self("no_free_sandbox", .unavailable)
@@ -106,6 +107,14 @@ extension CentaurError.Code {
   public static let providerUnavailable = Self("provider_unavailable", .upstream)
   public static let providerStreamCut = Self("provider_stream_cut", .upstream)
   public static let contextWindowExceeded = Self("context_window_exceeded", .upstream)
+  public static let workspaceFailed = Self("workspace_failed", .upstream)
+  public static let filePathInvalid = Self("file_path_invalid", .invalidRequest)
+  public static let fileNotFound = Self("file_not_found", .notFound)
+  public static let fileOutside = Self("file_outside_workspace", .forbidden)
+  public static let fileRefused = Self("file_refused", .forbidden)
+  public static let fileConflict = Self("file_conflict", .conflict)
+  public static let fileTooLarge = Self("file_too_large", .tooLarge)
+  public static let fileFailed = Self("file_failed", .unavailable)
   public static let serverRestarted = Self("server_restarted", .unavailable)
   public static let storeUnavailable = Self("store_unavailable", .unavailable)
   public static let storeCorrupt = Self("store_corrupt", .internalFailure)
@@ -123,6 +132,8 @@ extension CentaurError.Code {
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,
+    .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
+    .fileTooLarge, .fileFailed,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.

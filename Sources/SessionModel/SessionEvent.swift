@@ -83,6 +83,19 @@ public enum EventPayload: Sendable, Hashable {
   /// A kind that this version does not know: written by a newer one, kept as it is.
   case unrecognized(kind: String, JSONValue)
 
+  /// What the event makes of its session's status; nil where it leaves it as it is. Whoever uses an archived session
+  /// brings it back.
+  public var sessionStatus: Session.Status? {
+    switch self {
+    case .sessionArchived: .archived
+    case .messageAppended, .executionQueued: .active
+    default: nil
+    }
+  }
+
+  /// The code of the warning that the files of an archived session were removed.
+  public static let filesRemovedCode = "files_removed"
+
   /// The code of the warning that a conversation which was taken back in its client goes on from where it is.
   public static let notRewoundCode = "conversation_not_rewound"
 

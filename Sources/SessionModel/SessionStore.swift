@@ -97,7 +97,7 @@ public struct SessionCommit: Sendable {
   /// are free again.
   public var releases: [ExecutionID]
   public var replies: [Reply]
-  /// Replaces the adapter's state.
+  /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
 
   public init(

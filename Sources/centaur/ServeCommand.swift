@@ -56,20 +56,7 @@ struct ServeCommand: AsyncParsableCommand {
   }
 
   private func settings(_ environment: [String: String]) throws -> ServerConfiguration {
-    var configuration = ServerConfiguration()
-    if let file = config ?? environment["CENTAUR_CONFIG"] {
-      guard let bytes = FileManager.default.contents(atPath: file) else {
-        throw ConfigurationError("the configuration file \(file) cannot be read")
-      }
-      try configuration.read(yaml: String(decoding: bytes, as: UTF8.self), name: file)
-    }
-    if let text = listen ?? environment["CENTAUR_LISTEN"] {
-      guard let address = ServerConfiguration.Address(text) else {
-        throw ConfigurationError("the address to listen on must be HOST:PORT, not '\(text)'")
-      }
-      configuration.listen = address
-    }
-    if let data = data ?? environment["CENTAUR_DATA"] { configuration.data = data }
+    var configuration = try ServerConfiguration(file: config, listen: listen, data: data, environment: environment)
     if let sandbox { configuration.sandbox = sandbox }
     configuration.usesStandInModel = standInModel
     try configuration.validate()

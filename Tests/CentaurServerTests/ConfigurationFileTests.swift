@@ -1,3 +1,5 @@
+import FoundationEssentials
+import Sandbox
 import Testing
 
 @testable import CentaurServer
@@ -68,6 +70,10 @@ struct ConfigurationFileTests {
         harness_start: 7s
         harness_line: 4096
         keep_alive: 1s
+        workspace: 1GiB
+        file: 2MiB
+      workspace: { git: /srv/repository, ref: release/1.x }
+      retention: 30d
       """)
     var expected = ServerConfiguration()
     expected.listen = try #require(ServerConfiguration.Address("[::1]:9000"))
@@ -82,7 +88,8 @@ struct ConfigurationFileTests {
     expected.harnesses["codex-exec"] = .init(provider: "openai", model: "only", models: ["only"])
     expected.ingress["responses"] = "codex-exec"
     expected.ingress["session_api"] = "codex"
-    expected.personas["reviewer"] = .init(harness: "codex", instructions: "Be strict.", workspace: "/srv/review")
+    expected.personas["reviewer"] = .init(
+      harness: "codex", instructions: "Be strict.", workspace: .template("/srv/review"))
     expected.personas["guest"] = .init()
     expected.warmPool = .named(["codex": 2, "claude": 0])
     expected.limits.body = 1 << 20
@@ -94,8 +101,30 @@ struct ConfigurationFileTests {
     expected.limits.harnessStart = .seconds(7)
     expected.limits.harnessLine = 4096
     expected.limits.keepAlive = .seconds(1)
+    expected.limits.workspace = 1 << 30
+    expected.limits.file = 2 << 20
+    expected.workspace = .git(directory: "/srv/repository", ref: "release/1.x")
+    expected.retention = .seconds(30 * 86400)
     #expect(configuration == expected)
     try configuration.validate()
+  }
+
+  @Test(
+    "a workspace is empty, a template's copy or a repository's clone",
+    arguments: [
+      ("{}", WorkspaceSource.empty), ("workspace: /srv/t", .template("/srv/t")),
+      ("workspace: { template: /srv/t }", .template("/srv/t")),
+      ("workspace: { git: /srv/g }", .git(directory: "/srv/g", ref: nil)),
+      ("workspace: { git: /srv/a:b, ref: v1 }", .git(directory: "/srv/a:b", ref: "v1")),
+      (
+        "workspace: { git: repository }",
+        .git(directory: "\(FileManager.default.currentDirectoryPath)/repository", ref: nil)
+      ),
+    ])
+  func workspaces(_ yaml: String, _ source: WorkspaceSource) throws {
+    #expect(try Self.read(yaml).workspace == source)
+    let persona = try Self.read("personas:\n  p: { \(yaml == "{}" ? "" : yaml) }").personas["p"]
+    #expect(persona?.workspace == (yaml == "{}" ? nil : source))
   }
 
   @Test("a harness's model is on the list of its models, whatever the list says")
@@ -140,12 +169,22 @@ struct ConfigurationFileTests {
     ("harnesses: {codx: {}}", "f.yaml:1: there is no harness 'codx'; there are: claude, codex, codex-exec"),
     ("harnesses: {codex: {models: big}}", "f.yaml:1: 'models' must be a list"),
     ("harnesses: {codex: {model: }}", "f.yaml:1: 'model' must be a string"),
-    ("limits:\n  turn: soon", "f.yaml:2: 'turn' must be a time such as 500ms, 30s, 30m or 2h"),
+    ("limits:\n  turn: soon", "f.yaml:2: 'turn' must be a time such as 500ms, 30s, 30m, 2h or 30d"),
     ("limits: {body: 64MB}", "f.yaml:1: 'body' must be a size such as 4096, 64KiB, 64MiB or 1GiB"),
     ("limits: {sandboxes: 0}", "f.yaml:1: 'sandboxes' must be at least 1"),
     ("limits: {sandboxes: many}", "f.yaml:1: 'sandboxes' must be a whole number"),
     ("limits: {turns: -1}", "f.yaml:1: 'turns' must be at least 1"),
     ("limits: {harness_start: 0s}", "f.yaml:1: 'harness_start' must be a time"),
+    ("workspace: {}", "f.yaml:1: 'workspace' is a directory, { template: DIR } or { git: DIR, ref: REF }"),
+    ("workspace: {template: /a, git: /b}", "f.yaml:1: 'workspace' is a directory"),
+    ("workspace: {template: /a, ref: main}", "f.yaml:1: 'workspace' is a directory"),
+    ("workspace: {git: /b, branch: main}", "f.yaml:1: unknown key 'branch' in workspace"),
+    ("workspace: {git: /b, ref: --upload-pack=x}", "f.yaml:1: '--upload-pack=x' cannot be a Git ref"),
+    ("workspace: {git: 'https://host/x.git'}", "'git' must be a directory of this machine, not 'https://host/x.git'"),
+    ("workspace: {git: 'git@host:x.git'}", "f.yaml:1: 'git' must be a directory of this machine"),
+    ("personas: {p: {workspace: 'ext::sh -c x'}}", "f.yaml:1: 'workspace' must be a directory of this machine"),
+    ("retention: 30", "f.yaml:1: 'retention' must be a time"),
+    ("limits: {file: lots}", "f.yaml:1: 'file' must be a size"),
     ("- a list", "f.yaml:1: the file must be a mapping"),
     ("data: x\n  y: [", "f.yaml: not YAML"),
     ("limits: {turn: 1h}\nlimits: {turn: 2h}", "f.yaml: not YAML"),
@@ -163,6 +202,7 @@ struct ConfigurationFileTests {
     arguments: [
       ("1ms", Duration.milliseconds(1)), ("500ms", .milliseconds(500)), ("30s", .seconds(30)), ("30m", .seconds(1800)),
       ("2h", .seconds(7200)), ("876000h", .seconds(3_153_600_000)),
+      ("30d", .seconds(30 * 86400)), ("36500d", .seconds(3_153_600_000)),
     ])
   func durations(_ text: String, _ duration: Duration) {
     #expect(Duration(configured: text) == duration)
@@ -171,7 +211,7 @@ struct ConfigurationFileTests {
   @Test(
     "what is no time is refused, however large",
     arguments: [
-      "", "0s", "-1s", "1", "s", "1.5s", " 1s", "1 s", "1S", "1d", "+1s", "٣s", "1s1", "876001h",
+      "", "0s", "-1s", "1", "s", "1.5s", " 1s", "1 s", "1S", "1w", "36501d", "+1s", "٣s", "1s1", "876001h",
       "9223372036854775807h", "9223372036854775807s", "9223372036854775807ms", "99999999999999999999s",
     ])
   func noDurations(_ text: String) {

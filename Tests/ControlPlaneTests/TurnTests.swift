@@ -1,6 +1,7 @@
 import ControlPlane
 import FoundationEssentials
 import Harness
+import Sandbox
 import SessionModel
 import Testing
 
@@ -211,7 +212,7 @@ struct TurnTests {
     try FileManager.default.createDirectory(atPath: template, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: template) }
     #expect(FileManager.default.createFile(atPath: "\(template)/rules", contents: Data("be kind\n".utf8)))
-    try await World.run(personas: ["clerk": .init(workspace: template)]) { world in
+    try await World.run(personas: ["clerk": .init(workspace: .template(template))]) { world in
       for key in ["test:a", "test:b"] {
         let request = try TurnRequest.sdk("count rules", key: key).with { $0.persona = "clerk" }
         _ = try await world.submit(request).finished()
@@ -222,10 +223,10 @@ struct TurnTests {
 
   @Test("a workspace whose template cannot be copied is not left half made")
   func brokenPersona() async throws {
-    try await World.run(personas: ["clerk": .init(workspace: "/nonexistent/template")]) { world in
+    try await World.run(personas: ["clerk": .init(workspace: .template("/nonexistent/template"))]) { world in
       let request = try TurnRequest.sdk("say hello", key: "test:a").with { $0.persona = "clerk" }
       for _ in 0..<2 {
-        #expect(try await world.submit(request).finished().ends == ["failed (harness_start_failed)"])
+        #expect(try await world.submit(request).finished().ends == ["failed (workspace_failed)"])
       }
     }
   }

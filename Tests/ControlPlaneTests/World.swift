@@ -73,16 +73,20 @@ struct World: Sendable {
   }
 
   /// Starts a server on this world's data.
-  /// - Parameter harnesses: those that it knows; nil: all of the world's.
+  /// - Parameters:
+  ///   - harnesses: those that it knows; nil: all of the world's.
+  ///   - change: what else its configuration says.
   func startServer(
-    _ name: String, harnesses: [ScriptedHarness]? = nil, executable: String = "/bin/sh"
+    _ name: String, harnesses: [ScriptedHarness]? = nil, executable: String = "/bin/sh", clock: WallClock = .system,
+    _ change: (inout ControlPlaneConfiguration) -> Void = { _ in }
   ) -> Node {
     var logger = Logger(label: name) { _ in SwiftLogNoOpLogHandler() }
     logger.logLevel = .critical
-    let clock = WallClock.system
+    var configuration = configuration(name, harnesses ?? self.harnesses, executable)
+    change(&configuration)
     let controlPlane = ControlPlane(
       store: store, sandboxes: ProcessSandbox(shim: Self.shim, environment: ["PATH": "/usr/bin:/bin"]),
-      configuration: configuration(name, harnesses ?? self.harnesses, executable), clock: clock,
+      configuration: configuration, clock: clock,
       ids: IdentifierSource { UInt64(clock.now.milliseconds) }, logger: logger)
     let group = ServiceGroup(
       configuration: .init(services: [controlPlane], gracefulShutdownSignals: [], logger: logger))

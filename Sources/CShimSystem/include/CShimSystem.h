@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include "CShimFiles.h"
+
 /* What the C library offers only with _GNU_SOURCE, which `import Glibc` does not define. */
 
 /// Starts a program that inherits the three given descriptors and nothing else: signal handlers are the default ones,

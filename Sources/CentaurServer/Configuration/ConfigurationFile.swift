@@ -1,3 +1,5 @@
+import FoundationEssentials
+import Sandbox
 import Yams
 
 /// Reads the YAML configuration file. Unknown keys are refused with their line: a typing error must not silently leave
@@ -48,6 +50,8 @@ struct ConfigurationFile {
       case "harnesses": try named(value, key) { configuration.harnesses[$0] = try harness($1, $0, configuration) }
       case "ingress": try named(value, key) { configuration.ingress[$0] = try string($1, $0) }
       case "personas": try named(value, key) { configuration.personas[$0] = try persona($1, $0) }
+      case "workspace": configuration.workspace = try workspace(value)
+      case "retention": configuration.retention = try duration(value, key)
       case "limits": try limits(value, &configuration.limits)
       default: return false
       }
@@ -126,12 +130,46 @@ struct ConfigurationFile {
       switch key {
       case "harness": persona.harness = try string(value, key)
       case "instructions": persona.instructions = try string(value, key)
-      case "workspace": persona.workspace = try string(value, key)
+      case "workspace": persona.workspace = try workspace(value)
       default: return false
       }
       return true
     }
     return persona
+  }
+
+  /// A directory to be copied, or a mapping that names one, or a repository to be cloned.
+  private func workspace(_ node: Node) throws -> WorkspaceSource {
+    guard node.mapping != nil else { return .template(try directory(node, "workspace")) }
+    var template: String?
+    var repository: String?
+    var ref: String?
+    try members(node, "workspace") { key, value in
+      switch key {
+      case "template": template = try directory(value, key)
+      case "git": repository = try directory(value, key)
+      case "ref":
+        let text = try string(value, key)
+        guard WorkspaceSource.isRef(text) else { throw error(value, "'\(text)' cannot be a Git ref") }
+        ref = text
+      default: return false
+      }
+      return true
+    }
+    switch (template, repository) {
+    case (let template?, nil) where ref == nil: return .template(template)
+    case (nil, let repository?): return .git(directory: repository, ref: ref)
+    default: throw error(node, "'workspace' is a directory, { template: DIR } or { git: DIR, ref: REF }")
+    }
+  }
+
+  /// A directory of this machine, made absolute.
+  private func directory(_ node: Node, _ key: String) throws -> String {
+    let path = try string(node, key)
+    guard !WorkspaceSource.isRemote(path) else {
+      throw error(node, "'\(key)' must be a directory of this machine, not '\(path)'")
+    }
+    return path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
   }
 
   private func limits(_ node: Node, _ limits: inout ServerConfiguration.Limits) throws {
@@ -149,6 +187,7 @@ struct ConfigurationFile {
       case "processes": limits.processes = try positive(value, key)
       case "open_files": limits.openFiles = try positive(value, key)
       case "workspace": limits.workspace = try bytes(value, key)
+      case "file": limits.file = try bytes(value, key)
       case "keep_alive": limits.keepAlive = try duration(value, key)
       default: return false
       }
@@ -200,7 +239,7 @@ struct ConfigurationFile {
 
   private func duration(_ node: Node, _ key: String) throws -> Duration {
     guard let value = try Duration(configured: string(node, key)) else {
-      throw error(node, "'\(key)' must be a time such as 500ms, 30s, 30m or 2h")
+      throw error(node, "'\(key)' must be a time such as 500ms, 30s, 30m, 2h or 30d")
     }
     return value
   }
@@ -218,7 +257,7 @@ struct ConfigurationFile {
 }
 
 extension Duration {
-  /// Reads `500ms`, `30s`, `30m`, `2h`; must be more than nothing, and no more than a hundred years: the clocks' own
+  /// Reads `500ms`, `30s`, `30m`, `2h`, `30d`; must be more than nothing, and no more than a hundred years: the clocks' own
   /// arithmetic ends somewhere beyond.
   init?(configured text: String) {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
@@ -229,6 +268,7 @@ extension Duration {
     case "s": milliseconds = 1000
     case "m": milliseconds = 60_000
     case "h": milliseconds = 3_600_000
+    case "d": milliseconds = 24 * 3_600_000
     default: return nil
     }
     let (total, overflows) = value.multipliedReportingOverflow(by: milliseconds)

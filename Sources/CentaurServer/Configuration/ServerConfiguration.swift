@@ -1,3 +1,5 @@
+public import Sandbox
+
 /// What the server is told by its configuration file, its environment and its command line. The defaults are those of
 /// a server on one's own machine.
 public struct ServerConfiguration: Sendable, Hashable {
@@ -59,7 +61,7 @@ public struct ServerConfiguration: Sendable, Hashable {
   public struct Persona: Sendable, Hashable {
     public var harness: String?
     public var instructions: String?
-    public var workspace: String?
+    public var workspace: WorkspaceSource?
   }
 
   public struct Limits: Sendable, Hashable {
@@ -85,6 +87,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var openFiles = 8192
     /// A session's workspace, its harness's home and its temporary files together, in bytes.
     public var workspace = 8 << 30
+    /// Of a file that goes into or out of a workspace by the session API, in bytes.
+    public var file = 64 << 20
     /// How long a stream may be silent before a keep-alive event is sent.
     public var keepAlive: Duration = .seconds(15)
   }
@@ -122,6 +126,10 @@ public struct ServerConfiguration: Sendable, Hashable {
   /// The harness of a new session, by the ingress it comes by.
   public var ingress: [String: String] = ["responses": "codex", "messages": "claude", "session_api": "codex"]
   public var personas: [String: Persona] = [:]
+  /// What the workspaces of sessions begin with whose persona says nothing else.
+  public var workspace = WorkspaceSource.empty
+  /// How long an archived session's files are kept; nil: for ever.
+  public var retention: Duration?
   public var limits = Limits()
   /// How many sandboxes wait for new sessions; nil: one for each harness that `ingress` names, as far as there is room.
   public var warmPool: WarmPool?

@@ -1,0 +1,104 @@
+import AsyncHTTPClient
+import FoundationEssentials
+import NIOCore
+import NIOHTTP1
+public import SessionModel
+
+/// The session API from outside, for the commands that look after a running server's sessions.
+public struct SessionClient: Sendable {
+  private let server: String
+
+  /// - Parameter server: its URL, without a path
+  public init(server: String) {
+    self.server = server.hasSuffix("/") ? String(server.dropLast()) : server
+  }
+
+  /// All sessions, newest first, with what their files take.
+  /// - Throws: `SessionClientError`
+  public func sessions() async throws -> [JSONValue] {
+    var found: [JSONValue] = []
+    var query = "?include=workspace&limit=200"
+    while true {
+      let page = try await ask(.GET, "/api/sessions\(query)")
+      found += page["data"]?.array ?? []
+      guard page["has_more"]?.bool == true, let next = page["next"]?.string else { return found }
+      query = "?include=workspace&limit=200&after=\(Self.encoded(next))"
+    }
+  }
+
+  /// - Throws: `SessionClientError`
+  public func session(_ key: ThreadKey) async throws -> JSONValue {
+    try await ask(.GET, "\(Self.path(key))?include=workspace")
+  }
+
+  /// - Parameter force: ends turns that run.
+  /// - Throws: `SessionClientError`
+  public func archive(_ key: ThreadKey, force: Bool) async throws -> JSONValue {
+    try await ask(.POST, "\(Self.path(key))/archive?force=\(force)")
+  }
+
+  /// - Parameter force: ends turns that run.
+  /// - Throws: `SessionClientError`
+  public func remove(_ key: ThreadKey, force: Bool) async throws -> JSONValue {
+    try await ask(.DELETE, "\(Self.path(key))?force=\(force)")
+  }
+
+  private static let longestAnswer = 64 << 20
+
+  /// Where nobody listens that is said at once.
+  private static var configuration: HTTPClient.Configuration {
+    var configuration = HTTPClient.Configuration()
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return configuration
+  }
+
+  private func ask(_ method: HTTPMethod, _ path: String) async throws -> JSONValue {
+    var request = HTTPClientRequest(url: server + path)
+    request.method = method
+    let answer: JSONValue
+    do {
+      let body = try await HTTPClient.withHTTPClient(configuration: Self.configuration) { client in
+        // A session with many files takes its time to be removed.
+        let response = try await client.execute(request, timeout: .minutes(10))
+        return try await response.body.collect(upTo: Self.longestAnswer)
+      }
+      answer = try JSONValue(parsing: body.readableBytesView)
+    } catch is JSONParseError {
+      throw SessionClientError("what answers at \(server) is no Centaur server")
+    } catch {
+      throw SessionClientError(
+        "no server answers at \(server): start one with `centaur serve`, or name it with --server")
+    }
+    if let message = answer["error"]?["message"]?.string {
+      throw SessionClientError(message, code: answer["error"]?["code"]?.string)
+    }
+    return answer
+  }
+
+  private static func path(_ key: ThreadKey) -> String { "/api/session/\(encoded(key.rawValue))" }
+
+  /// All but what no URL gives a meaning to.
+  private static func encoded(_ text: String) -> String {
+    text.utf8.map { byte in
+      let isPlain =
+        Character(Unicode.Scalar(byte)).isASCII
+        && (Character(Unicode.Scalar(byte)).isLetter
+          || Character(Unicode.Scalar(byte)).isNumber || "-._~".utf8.contains(byte))
+      guard !isPlain else { return String(Unicode.Scalar(byte)) }
+      let digits = String(byte, radix: 16, uppercase: true)
+      return "%" + (digits.count == 1 ? "0" : "") + digits
+    }.joined()
+  }
+}
+
+/// Why a server's sessions could not be looked after.
+public struct SessionClientError: Error, Sendable, CustomStringConvertible {
+  public let description: String
+  /// The server's own, where it answered.
+  public let code: String?
+
+  init(_ description: String, code: String? = nil) {
+    self.description = description
+    self.code = code
+  }
+}
