@@ -28,8 +28,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
-func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+func program(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
+  .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings, linkerSettings: linker)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], fixtures: Bool = false) -> Target {
@@ -63,7 +63,8 @@ let package = Package(
     // The shim, and what it shares with its client. No dependency but the C library: it must stay small.
     .target(name: "CShimSystem"),
     room("ShimProtocol"),
-    program("centaur-shim", ["CShimSystem", "ShimProtocol"]),
+    // Swift's own libraries are linked in: in a sandbox there are none, and it starts in milliseconds without them.
+    program("centaur-shim", ["CShimSystem", "ShimProtocol"], linker: [.unsafeFlags(["-static-stdlib"])]),
     // The scripted model.
     room("StandInModel", ["SessionModel", hummingbird, httpTypes, logging, nioCore]),
     program("centaur-stand-in-model", ["StandInModel", argumentParser, logging]),

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 int centaur_spawn(const char *path, char *const argv[], char *const envp[], const char *cwd, int in_fd, int out_fd,
@@ -88,3 +90,39 @@ void centaur_forget_environment(const char *name) {
 }
 
 void centaur_be_private(void) { prctl(PR_SET_DUMPABLE, 0); }
+
+void centaur_die_with_parent(void) { prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
+
+int centaur_limit(const char *name, unsigned long value) {
+  static const struct {
+    const char *name;
+    int resource;
+  } known[] = {
+      {"core", RLIMIT_CORE},       {"data", RLIMIT_DATA},       {"file-size", RLIMIT_FSIZE},
+      {"open-files", RLIMIT_NOFILE}, {"processes", RLIMIT_NPROC},
+  };
+  for (size_t index = 0; index < sizeof known / sizeof known[0]; index++) {
+    if (strcmp(known[index].name, name) != 0) continue;
+    struct rlimit limit;
+    if (getrlimit(known[index].resource, &limit) != 0) return errno;
+    /* What is below already stays: only root may raise it. */
+    if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > value) limit.rlim_max = value;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(known[index].resource, &limit) == 0 ? 0 : errno;
+  }
+  return EINVAL;
+}
+
+long long centaur_disk_usage(const char *path) {
+  char *roots[] = {(char *)path, NULL};
+  FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+  if (tree == NULL) return 0;
+  long long bytes = 0;
+  for (FTSENT *entry; (entry = fts_read(tree)) != NULL;) {
+    if (entry->fts_info == FTS_DP || entry->fts_info == FTS_NS || entry->fts_info == FTS_DNR) continue;
+    /* A name takes room too, of which a file system has no endless supply: empty files count. */
+    bytes += 512 + (long long)entry->fts_statp->st_blocks * 512 / (entry->fts_info == FTS_F ? entry->fts_statp->st_nlink : 1);
+  }
+  fts_close(tree);
+  return bytes;
+}

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Harness
 import ModelGateway
+import Sandbox
 import SessionModel
 
 /// The configuration, in the words of the rooms that it is for.
@@ -67,7 +68,8 @@ struct Composition {
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
         turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine,
-        workspace: limits.workspace),
+        sandbox: SandboxLimits(
+          memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
       modelBaseURL: { session, harness in
         let path = gateway.path(session: session, provider: providers[harness.rawValue] ?? "")
         return "http://127.0.0.1:\(await gatewayPort.value)\(path)/v1"

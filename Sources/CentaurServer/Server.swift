@@ -57,7 +57,9 @@ public struct Server: Sendable {
     let gateway = ModelGateway(providers: composition.providers(standIn: standInPort), logger: logger) {
       gatewayPort.set($0)
     }
-    let backend = ProcessSandbox(shim: try Composition.shimPath(), environment: environment)
+    let choice = SandboxChoice(
+      configuration: configuration, environment: environment, shim: try Composition.shimPath())
+    let backend = try await choice.backend(data: data.path)
     if let warning = backend.startupNotice { notice(warning) }
     for warning in composition.missingKeys { notice(warning) }
     if configuration.usesStandInModel {

@@ -51,15 +51,15 @@ public struct ControlPlaneConfiguration: Sendable {
     public var harnessLine: Int
     /// How long a session stays this server's own without being renewed.
     public var lease: Duration
+    /// What a sandbox may take.
+    public var sandbox: SandboxLimits
     /// How long a session that does nothing, and that nobody asks anything of, stays in memory.
     public var quiet: Duration
-    /// Of what a workspace begins with, in bytes.
-    public var workspace: Int
 
     public init(
       turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16, turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30),
-      quiet: Duration = .seconds(60), workspace: Int = 8 << 30
+      sandbox: SandboxLimits = SandboxLimits(), quiet: Duration = .seconds(60)
     ) {
       self.turn = turn
       self.idleSandbox = idleSandbox
@@ -68,8 +68,8 @@ public struct ControlPlaneConfiguration: Sendable {
       self.harnessStart = harnessStart
       self.harnessLine = harnessLine
       self.lease = lease
+      self.sandbox = sandbox
       self.quiet = quiet
-      self.workspace = workspace
     }
   }
 

@@ -24,7 +24,7 @@ struct HarnessStart: Sendable {
         SandboxSpec(
           id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
           temporary: directories.temporary, command: launch.command, environment: launch.environment,
-          files: launch.files))
+          files: launch.files, limits: services.configuration.limits.sandbox))
     } catch {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
       directories.removeSandbox(id)

@@ -107,24 +107,36 @@ extension SessionDrive {
     let number = started.generation
     // It holds the drive for as long as the process lives; `discardProcess` ends it.
     process?.reader = Task {
-      do {
-        try await sandbox.withLink(fence: Int64(number), offset: 0) { link, events in
-          var events = events
-          try await serially { drive in await drive.linked(link, number) }
-          // One chunk at a time: what the drive cannot take yet waits in the shim's spool.
-          while let event = try await events.next() {
-            try await serially { drive in await drive.received(event, from: number) }
-          }
+      await withTaskGroup { group in
+        group.addTask {
+          guard let limit = await sandbox.limitExceeded() else { return }
+          self.post { drive in await drive.exceeded(limit, number) }
         }
-      } catch {
-        logger.debug("the link to a sandbox ended", metadata: ["error": "\(error)"])
+        await follow(sandbox, number)
+        group.cancelAll()
       }
-      post { drive in await drive.linkEnded(number) }
     }
     schedule(.start, after: services.configuration.limits.harnessStart) { drive in
       guard drive.process?.isReady == false else { return }
       await drive.processEnded(HarnessExit(status: nil, reason: "it did not become ready in time"))
     }
+  }
+
+  /// Passes on what a sandbox tells until its link ends.
+  private nonisolated func follow(_ sandbox: any SandboxHandle, _ number: Int) async {
+    do {
+      try await sandbox.withLink(fence: Int64(number), offset: 0) { link, events in
+        var events = events
+        try await serially { drive in await drive.linked(link, number) }
+        // One chunk at a time: what the drive cannot take yet waits in the shim's spool.
+        while let event = try await events.next() {
+          try await serially { drive in await drive.received(event, from: number) }
+        }
+      }
+    } catch {
+      logger.debug("the link to a sandbox ended", metadata: ["error": "\(error)"])
+    }
+    post { drive in await drive.linkEnded(number) }
   }
 
   private func linked(_ link: ShimLink, _ number: Int) async {
@@ -150,8 +162,18 @@ extension SessionDrive {
       logger.notice(
         "the harness ended by itself",
         metadata: ["exit": "\(exit.status ?? -1)", "signal": "\(exit.signal ?? 0)", "stderr": "\(exit.stderrTail)"])
+      if let limit = await process?.sandbox.exceededLimit() { return await exceeded(limit, number) }
       await processEnded(HarnessExit(status: exit.status, signal: exit.signal))
     }
+  }
+
+  /// What runs in the sandbox took more than it may: the turn fails with that, and the next one has a new sandbox.
+  private func exceeded(_ limit: SandboxLimit, _ number: Int) async {
+    guard process?.generation == number, process?.isEnding == false else { return }
+    let error = limit.error(services.configuration.limits.sandbox)
+    logger.notice("a sandbox exceeded a limit", metadata: ["code": "\(error.code)"])
+    if running?.failure == nil { running?.failure = error }
+    await processEnded(HarnessExit(status: nil, reason: error.code.rawValue))
   }
 
   private func read(_ bytes: [UInt8], at offset: Int64) async {

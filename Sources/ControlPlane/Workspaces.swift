@@ -17,7 +17,7 @@ actor Workspaces {
     let task = Task {
       do {
         try await Workspace.make(
-          directories.workspace, from: configuration.workspace(of: session), limit: configuration.limits.workspace)
+          directories.workspace, from: configuration.workspace(of: session), limit: configuration.limits.sandbox.disk)
       } catch let failure as WorkspaceFailure {
         services.logger.error(
           "a workspace could not be made",

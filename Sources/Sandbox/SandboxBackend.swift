@@ -11,39 +11,6 @@ public protocol SandboxBackend: Sendable {
   func stopLeftover(directory: String) async
 }
 
-/// What is to run in a sandbox. All paths are absolute; the directories exist, but for the shim's.
-public struct SandboxSpec: Sendable, Hashable {
-  public var id: String
-  /// The shim's own files; made here.
-  public var directory: String
-  public var workspace: String
-  public var home: String
-  public var temporary: String
-  /// The executable's absolute path and its arguments.
-  public var command: [String]
-  /// Beside `PATH`, `HOME`, `TMPDIR` and `LANG`.
-  public var environment: [String: String]
-  /// Files to be there first: path relative to `home` → content.
-  public var files: [String: [UInt8]]
-  /// How long the shim stays without a server.
-  public var orphanAfter: Duration
-
-  public init(
-    id: String, directory: String, workspace: String, home: String, temporary: String, command: [String],
-    environment: [String: String], files: [String: [UInt8]], orphanAfter: Duration = .seconds(6 * 3600)
-  ) {
-    self.id = id
-    self.directory = directory
-    self.workspace = workspace
-    self.home = home
-    self.temporary = temporary
-    self.command = command
-    self.environment = environment
-    self.files = files
-    self.orphanAfter = orphanAfter
-  }
-}
-
 /// A sandbox that was started.
 public protocol SandboxHandle: Sendable {
   var id: String { get }
@@ -55,6 +22,11 @@ public protocol SandboxHandle: Sendable {
   func withLink(
     fence: Int64, offset: Int64, _ body: @Sendable (ShimLink, ShimEvents) async throws -> Void
   ) async throws
+  /// Waits until something in the sandbox takes more than it may.
+  /// - Returns: which limit it was; nil where the caller is cancelled, or no limit of this backend tells.
+  func limitExceeded() async -> SandboxLimit?
+  /// Which limit was exceeded so far: why a harness died.
+  func exceededLimit() async -> SandboxLimit?
   /// Ends everything in the sandbox; returns when nothing of it is left.
   func stop() async
 }

@@ -82,6 +82,9 @@ extension CentaurError.Code {
   public static let turnTimeLimit = Self("turn_time_limit", .upstream)
   public static let harnessStart = Self("harness_start_failed", .upstream)
   public static let harnessDied = Self("harness_died", .upstream)
+  public static let sandboxMemory = Self("sandbox_memory", .upstream)
+  public static let sandboxProcesses = Self("sandbox_processes", .upstream)
+  public static let sandboxDisk = Self("sandbox_disk", .upstream)
   public static let harnessLineTooLong = Self("harness_line_too_long", .upstream)
   public static let harnessProtocol = Self("harness_protocol", .upstream)
   public static let providerAuthentication = Self("provider_authentication", .upstream)
@@ -112,7 +115,7 @@ extension CentaurError.Code {
     .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .tooManyTurns, .shuttingDown, .turnCancelled, .turnTimeLimit,
-    .harnessStart, .harnessDied, .harnessLineTooLong, .harnessProtocol,
+    .harnessStart, .harnessDied, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,

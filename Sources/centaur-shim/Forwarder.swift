@@ -1,11 +1,12 @@
+import CShimSystem
 import Glibc
 
-/// The loopback listener inside a sandbox that carries bytes to the gateway's socket: Codex speaks TCP only.
+/// A loopback listener inside a sandbox that carries bytes to a socket of the gateway's: Codex speaks TCP only.
 ///
 /// One thread, one `poll`; a half that has ended is passed on as a half-close, so that a request without a length and
 /// an answer that goes on both arrive whole.
 struct Forwarder {
-  private let options: ForwardOptions
+  private let socket: String
 
   /// One direction of one connection.
   private struct Pump {
@@ -16,26 +17,16 @@ struct Forwarder {
     var isDone = false
   }
 
-  init(_ options: ForwardOptions) { self.options = options }
+  /// - Parameter socket: the path of the Unix socket to which every connection goes.
+  init(to socket: String) { self.socket = socket }
 
+  /// Serves the listener that is this process's standard input, until whoever started it ends.
   func run() -> Never {
+    centaur_die_with_parent()
     signal(SIGPIPE, SIG_IGN)
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    var yes: Int32 = 1
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = options.port.bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    let isBound = withUnsafePointer(to: address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(listener, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-    guard isBound == 0, listen(listener, 64) == 0 else { fail("cannot listen on 127.0.0.1:\(options.port)") }
-    Descriptors.setNonBlocking(listener)
+    Descriptors.setNonBlocking(0)
     var pumps: [Pump] = []
-    while true { step(listener, &pumps) }
+    while true { step(0, &pumps) }
   }
 
   private func step(_ listener: Int32, _ pumps: inout [Pump]) {
@@ -56,8 +47,8 @@ struct Forwarder {
   private func connect(_ listener: Int32) -> [Pump]? {
     let client = accept(listener, nil, nil)
     guard client >= 0 else { return nil }
-    let gateway = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-    guard let address = Descriptors.unixAddress(options.socket),
+    let gateway = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    guard let address = Descriptors.unixAddress(socket),
       Descriptors.withAddress(address, { Glibc.connect(gateway, $0, $1) }) == 0
     else {
       close(client)

@@ -28,22 +28,52 @@ struct RunOptions {
 
 /// What `forward` is told.
 struct ForwardOptions {
-  var port: UInt16 = 0
-  var socket = ""
+  /// A word of the command that stands for a port, and the socket to which that port leads.
+  var targets: [(placeholder: String, socket: String)] = []
+  var command: [String] = []
 
   init?(_ arguments: ArraySlice<String>) {
     var rest = arguments
-    while let option = rest.popFirst() {
+    while let option = rest.popFirst(), option != "--" {
+      guard option == "--to", let value = rest.popFirst(), let equals = value.firstIndex(of: "="), value.first != "="
+      else { return nil }
+      targets.append((String(value[..<equals]), String(value[value.index(after: equals)...])))
+    }
+    command = Array(rest)
+    guard !targets.isEmpty, !command.isEmpty else { return nil }
+  }
+}
+
+/// What `confine` is told.
+struct ConfineOptions {
+  enum Signals: String {
+    case ignored
+    case standard
+  }
+
+  /// Directories of control groups.
+  var groups: [String] = []
+  var limits: [(name: String, value: UInt)] = []
+  var signals: Signals?
+  var command: [String] = []
+
+  init?(_ arguments: ArraySlice<String>) {
+    var rest = arguments
+    while let option = rest.popFirst(), option != "--" {
       guard let value = rest.popFirst() else { return nil }
       switch option {
-      case "--listen":
-        let prefix = "127.0.0.1:"
-        guard value.hasPrefix(prefix), let port = UInt16(value.dropFirst(prefix.count)) else { return nil }
-        self.port = port
-      case "--to": socket = value
+      case "--group": groups.append(value)
+      case "--limit":
+        let parts = value.split(separator: "=")
+        guard parts.count == 2, let number = UInt(parts[1]) else { return nil }
+        limits.append((String(parts[0]), number))
+      case "--signals":
+        guard let signals = Signals(rawValue: value) else { return nil }
+        self.signals = signals
       default: return nil
       }
     }
-    guard port > 0, !socket.isEmpty else { return nil }
+    command = Array(rest)
+    guard !command.isEmpty else { return nil }
   }
 }

@@ -1,10 +1,12 @@
 import Glibc
 
-// `centaur-shim run …` keeps one harness; `centaur-shim forward …` carries loopback connections to a Unix socket.
+// `run` keeps one harness. `confine` and `forward` each do one thing to themselves and become the next program of the
+// line; `carry` is what `forward` leaves behind.
 
 let usage = """
   usage: centaur-shim run --dir DIR [--cwd DIR] [--orphan-after SECONDS] -- COMMAND [ARGUMENT…]
-         centaur-shim forward --listen 127.0.0.1:PORT --to SOCKET
+         centaur-shim confine [--group DIR]… [--limit NAME=N]… [--signals ignored|standard] -- COMMAND [ARGUMENT…]
+         centaur-shim forward --to PLACEHOLDER=SOCKET… -- COMMAND [ARGUMENT…]
          centaur-shim --version
   """
 
@@ -21,7 +23,13 @@ case "run":
   shim.run()
 case "forward":
   guard let options = ForwardOptions(arguments.dropFirst()) else { fail(usage) }
-  Forwarder(options).run()
+  Doorway(options).enter()
+case "carry":
+  guard arguments.count == 2 else { fail(usage) }
+  Forwarder(to: arguments[1]).run()
+case "confine":
+  guard let options = ConfineOptions(arguments.dropFirst()) else { fail(usage) }
+  Confinement(options).enter()
 case "--version": print("centaur-shim 1")
 default: fail(usage)
 }

@@ -23,6 +23,10 @@ struct ServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The directory of the store, the workspaces and the sockets.", valueName: "dir"))
   var data: String?
 
+  @Option(
+    help: ArgumentHelp("bubblewrap, or process: agents then run with this user's rights.", valueName: "backend"))
+  var sandbox: ServerConfiguration.SandboxBackendName?
+
   @Flag(help: "Answer model calls by a scripted model; no key and no network are needed.")
   var standInModel = false
 
@@ -53,11 +57,14 @@ struct ServeCommand: AsyncParsableCommand {
 
   private func settings(_ environment: [String: String]) throws -> ServerConfiguration {
     var configuration = try ServerConfiguration(file: config, listen: listen, data: data, environment: environment)
+    if let sandbox { configuration.sandbox = sandbox }
     configuration.usesStandInModel = standInModel
     try configuration.validate()
     return configuration
   }
 }
+
+extension ServerConfiguration.SandboxBackendName: ExpressibleByArgument {}
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 

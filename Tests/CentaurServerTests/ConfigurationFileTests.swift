@@ -152,7 +152,7 @@ struct ConfigurationFileTests {
     ("data: \"\"", "f.yaml:1: 'data' must be a string"),
     ("data: ~", "f.yaml:1: 'data' must be a string"),
     ("store: postgresql://x", "f.yaml:1: 'store' can only be sqlite"),
-    ("sandbox: container", "f.yaml:1: 'sandbox' can only be process, not 'container'"),
+    ("sandbox: container", "f.yaml:1: 'sandbox' is one of bubblewrap, process, not 'container'"),
     ("warm_pool: 2", "f.yaml:1: 'warm_pool' can only be 0"),
     ("hosts: box", "f.yaml:1: 'hosts' must be a list"),
     ("providers: {openai: {dialect: google}}", "f.yaml:1: 'dialect' is one of openai, anthropic"),

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import NIOCore
 import NIOPosix
@@ -48,44 +49,33 @@ struct ForwarderTests {
     }
   }
 
-  /// Runs the forwarder, and `body` with its port.
+  /// Runs the forwarder under a command that only tells the port, and `body` with that port.
   private func withForwarder(_ body: (Int) async throws -> Void) async throws {
-    let port = try await freePort()
-    let forwarder = try ShimBinary.start(["forward", "--listen", "127.0.0.1:\(port)", "--to", gateway])
-    let result = await Result { try await body(port) }
+    let told = "\(directory.root)/port-\(UInt32.random(in: 0 ... .max))"
+    try #require(mkfifo(told, 0o600) == 0)
+    let command = ["/bin/sh", "-c", "echo @p@ > \(told); exec sleep 600"]
+    let forwarder = try ShimBinary.start(["forward", "--to", "@p@=\(gateway)", "--"] + command)
+    let result = await Result {
+      let text = try await readToEnd(told)
+      try await body(try #require(Int(text.trimmingCharacters(in: .whitespacesAndNewlines))))
+    }
     kill(forwarder, SIGTERM)
     _ = await ShimBinary.end(of: forwarder)
     try result.get()
   }
 
-  private func freePort() async throws -> Int {
-    let probe = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .bind(host: "127.0.0.1", port: 0).get()
-    let port = probe.localAddress?.port
-    try await probe.close()
-    return try #require(port)
-  }
-
-  /// Connects to the forwarder; it says nothing when it is ready, so that the first connections may come too early.
   private func connect(
     _ port: Int, _ body: @Sendable (inout AsyncBytes, Way) async throws -> Void
   ) async throws {
-    func attempt() async throws -> Link {
-      try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-        .channelOption(.allowRemoteHalfClosure, value: true)
-        .connect(host: "127.0.0.1", port: port) { channel in
-          channel.eventLoop.makeCompletedFuture {
-            try Link(wrappingChannelSynchronously: channel, configuration: Self.halfClosing)
-          }
+    let link = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .channelOption(.allowRemoteHalfClosure, value: true)
+      .connect(host: "127.0.0.1", port: port) { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try Link(wrappingChannelSynchronously: channel, configuration: Self.halfClosing)
         }
-    }
-    var link: Link?
-    while link == nil {
-      link = try? await attempt()
-      if link == nil { try await Task.sleep(for: .milliseconds(2)) }
-    }
-    let channel = try #require(link).channel
-    try await #require(link).executeThenClose { inbound, _ in
+      }
+    let channel = link.channel
+    try await link.executeThenClose { inbound, _ in
       var bytes = AsyncBytes(inbound)
       try await body(&bytes, Way(channel: channel))
     }

@@ -49,6 +49,8 @@ enum ShimBinary {
 /// The directories of one sandbox, which go when the test ends.
 final class SandboxDirectory: Sendable {
   let root: String
+  /// Of the sandbox; control groups are named by it.
+  let id = "test-\(UUID().uuidString)"
 
   init() throws {
     let root = FileManager.default.temporaryDirectory.appending(path: "centaur-sandbox-\(UUID().uuidString)")
@@ -68,7 +70,7 @@ final class SandboxDirectory: Sendable {
     orphanAfter: Duration = .seconds(600)
   ) -> SandboxSpec {
     SandboxSpec(
-      id: "test", directory: shim, workspace: "\(root)/work", home: "\(root)/home", temporary: "\(root)/tmp",
+      id: id, directory: shim, workspace: "\(root)/work", home: "\(root)/home", temporary: "\(root)/tmp",
       command: command, environment: environment, files: files, orphanAfter: orphanAfter)
   }
 

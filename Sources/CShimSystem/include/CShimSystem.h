@@ -33,4 +33,16 @@ void centaur_forget_environment(const char *name);
 /// Root may.
 void centaur_be_private(void);
 
+/// This process is killed when the thread that started it ends.
+void centaur_die_with_parent(void);
+
+/// Sets a resource limit of this process and of all that it will start, soft and hard: `core`, `data`, `file-size`
+/// (bytes), `open-files`, `processes`.
+/// @return 0, or an errno.
+int centaur_limit(const char *name, unsigned long value);
+
+/// The bytes that a directory and all below it take on its disk. Links are not followed, other file systems not
+/// entered; what vanishes meanwhile does not count.
+long long centaur_disk_usage(const char *path);
+
 #endif

@@ -35,8 +35,15 @@ struct ConfigurationFile {
         guard try string(value, key) == "sqlite" else { throw error(value, "'store' can only be sqlite") }
       case "sandbox":
         let name = try string(value, key)
-        guard name == "process" else { throw error(value, "'sandbox' can only be process, not '\(name)'") }
-        configuration.sandbox = name
+        guard let backend = ServerConfiguration.SandboxBackendName(rawValue: name) else {
+          throw error(value, "'sandbox' is one of bubblewrap, process, not '\(name)'")
+        }
+        configuration.sandbox = backend
+      case "sandbox_paths":
+        configuration.sandboxPaths = try strings(value, key)
+        guard configuration.sandboxPaths.allSatisfy({ $0.hasPrefix("/") && $0 != "/" }) else {
+          throw error(value, "'sandbox_paths' must be absolute paths")
+        }
       case "warm_pool":
         guard try integer(value, key) == 0 else { throw error(value, "'warm_pool' can only be 0") }
       case "providers": try named(value, key) { configuration.providers[$0] = try provider($1, $0, configuration) }
@@ -157,14 +164,13 @@ struct ConfigurationFile {
       case "body": limits.body = try bytes(value, key)
       case "turn": limits.turn = try duration(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
-      case "sandboxes":
-        limits.sandboxes = try integer(value, key)
-        guard limits.sandboxes > 0 else { throw error(value, "'sandboxes' must be at least 1") }
-      case "turns":
-        limits.turns = try integer(value, key)
-        guard limits.turns > 0 else { throw error(value, "'turns' must be at least 1") }
+      case "sandboxes": limits.sandboxes = try positive(value, key)
+      case "turns": limits.turns = try positive(value, key)
       case "harness_start": limits.harnessStart = try duration(value, key)
       case "harness_line": limits.harnessLine = try bytes(value, key)
+      case "memory": limits.memory = try bytes(value, key)
+      case "processes": limits.processes = try positive(value, key)
+      case "open_files": limits.openFiles = try positive(value, key)
       case "workspace": limits.workspace = try bytes(value, key)
       case "file": limits.file = try bytes(value, key)
       case "keep_alive": limits.keepAlive = try duration(value, key)
@@ -207,6 +213,12 @@ struct ConfigurationFile {
 
   private func integer(_ node: Node, _ key: String) throws -> Int {
     guard let value = node.int else { throw error(node, "'\(key)' must be a whole number") }
+    return value
+  }
+
+  private func positive(_ node: Node, _ key: String) throws -> Int {
+    let value = try integer(node, key)
+    guard value > 0 else { throw error(node, "'\(key)' must be at least 1") }
     return value
   }
 

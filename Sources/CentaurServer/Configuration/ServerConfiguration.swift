@@ -78,7 +78,12 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var harnessStart: Duration = .seconds(60)
     /// The longest line that a harness may print, in bytes.
     public var harnessLine = 64 << 20
-    /// What a session's workspace may take on the disk, in bytes.
+    /// What everything in a sandbox may take together: memory in bytes, processes.
+    public var memory = 4 << 30
+    public var processes = 1024
+    /// Of each process in a sandbox.
+    public var openFiles = 8192
+    /// A session's workspace, its harness's home and its temporary files together, in bytes.
     public var workspace = 8 << 30
     /// Of a file that goes into or out of a workspace by the session API, in bytes.
     public var file = 64 << 20
@@ -90,7 +95,15 @@ public struct ServerConfiguration: Sendable, Hashable {
   public var hosts: [String] = []
   public var listen = Address("127.0.0.1:8787")!
   public var data = "./data"
-  public var sandbox = "process"
+  /// How sessions are kept apart.
+  public enum SandboxBackendName: String, Sendable, Hashable, CaseIterable {
+    case bubblewrap
+    case process
+  }
+
+  public var sandbox = SandboxBackendName.process
+  /// Absolute paths that every sandbox may read beside the system's own (`/usr`, parts of `/etc`).
+  public var sandboxPaths: [String] = []
   public var providers: [String: Provider] = [
     "openai": Provider(baseURL: "https://api.openai.com/v1", apiKeyEnvironment: "OPENAI_API_KEY"),
     "anthropic": Provider(

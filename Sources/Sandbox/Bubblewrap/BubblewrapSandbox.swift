@@ -1,0 +1,76 @@
+import FoundationEssentials
+import SessionModel
+
+/// Runs the harness in namespaces of its own, made by bubblewrap: no credential, no network but the gateway's sockets,
+/// nothing of the machine but its programs, nothing of other sessions.
+///
+/// It dies with its shim, not with the server. `docs/security.md` says what it promises and what it does not.
+public struct BubblewrapSandbox: SandboxBackend {
+  private let shim: String
+  private let bubblewrap: String
+  private let readable: [String]
+  private let forbidsNamespaces: Bool
+  private let groups: ControlGroups?
+
+  /// - Parameters:
+  ///   - shim: `centaur-shim`'s absolute path.
+  ///   - bubblewrap: the absolute path of `bwrap`.
+  ///   - readable: absolute paths that every sandbox may read beside the system's.
+  ///   - forbidsNamespaces: this bubblewrap knows `--disable-userns`.
+  ///   - groups: where control groups can be made; nil: limits are held by rlimits.
+  public init(
+    shim: String, bubblewrap: String, readable: [String] = [], forbidsNamespaces: Bool = true, groups: ControlGroups?
+  ) {
+    self.shim = shim
+    self.bubblewrap = bubblewrap
+    self.readable = readable
+    self.forbidsNamespaces = forbidsNamespaces
+    self.groups = groups
+  }
+
+  public var name: String { "bubblewrap" }
+
+  public var startupNotice: String? { nil }
+
+  public func start(_ spec: SandboxSpec) async throws -> any SandboxHandle {
+    let start = ShimStart(shim: shim, spec: spec)
+    try start.prepare()
+    try start.write(
+      BubblewrapCommand.accounts(home: spec.home).mapValues { Array($0.utf8) }, to: "\(spec.directory)/etc")
+    let held = groups?.make(spec.id, spec.limits)
+    if groups != nil, held == nil {
+      throw CentaurError(.harnessStart, "The sandbox's control groups could not be made.")
+    }
+    let command = BubblewrapCommand(
+      bubblewrap: bubblewrap, shim: shim, spec: spec, readable: readable, forbidsNamespaces: forbidsNamespaces,
+      limits: Self.limits(spec.limits, areGrouped: held != nil))
+    // A signal for the harness reaches the whole group, bubblewrap too, which would take all down with it.
+    let confinement =
+      [shim, "confine", "--signals", "ignored"] + (held?.directories ?? []).flatMap { ["--group", $0] } + ["--"]
+    do {
+      let meter = await SandboxMeter(spec, groups: held)
+      let process = try start.spawn(
+        confinement + command.arguments, cwd: "/",
+        environment: start.environment(path: BubblewrapCommand.path, home: spec.home, temporary: "/tmp"))
+      let handle = StartedShim(
+        id: spec.id, directory: spec.directory, process: process, meter: meter,
+        groups: held)
+      try await handle.waitUntilReachable()
+      return handle
+    } catch {
+      await held?.remove()
+      throw error
+    }
+  }
+
+  public func stopLeftover(directory: String) async {
+    await ShimLink.stop(directory: directory)
+    await groups?.groups(of: String(directory.split(separator: "/").last ?? "")).remove()
+  }
+
+  private static func limits(_ limits: SandboxLimits, areGrouped: Bool) -> [(name: String, value: Int)] {
+    var held = [("core", 0), ("open-files", limits.openFiles), ("file-size", limits.disk)]
+    if !areGrouped { held += [("data", limits.memory), ("processes", limits.processes)] }
+    return held
+  }
+}

@@ -1,0 +1,47 @@
+import CShimSystem
+import NIOPosix
+
+/// What is counted of one sandbox: what its control groups tell, and the bytes of its directories.
+struct SandboxMeter: Sendable {
+  private let directories: [String]
+  /// Bytes that they may take.
+  private let disk: Int
+  private let groups: SandboxGroups?
+
+  /// To be made before the sandbox is: what a session holds already is not this turn's doing, and it must be able to
+  /// make room.
+  init(_ spec: SandboxSpec, groups: SandboxGroups?) async {
+    directories = [spec.workspace, spec.home, spec.temporary]
+    self.groups = groups
+    disk = max(spec.limits.disk, await Self.used(directories) + Self.room)
+  }
+
+  /// How often the groups are asked. A process that is refused or killed at its limit has done no harm.
+  private static let interval = Duration.milliseconds(250)
+
+  /// What one that is full already may add while it makes room, in bytes.
+  private static let room = 1 << 20
+
+  func limitExceeded() async -> SandboxLimit? {
+    var nextWalk = ContinuousClock.now + .seconds(1)
+    while true {
+      do { try await Task.sleep(for: Self.interval) } catch { return nil }
+      if let limit = groups?.exceededLimit { return limit }
+      guard ContinuousClock.now >= nextWalk else { continue }
+      let begun = ContinuousClock.now
+      if await Self.used(directories) > disk { return .disk }
+      // A large tree takes long to walk; it is looked at less often.
+      nextWalk = .now + max(.seconds(1), begun.duration(to: .now) * 20)
+    }
+  }
+
+  func exceededLimit() async -> SandboxLimit? { groups?.exceededLimit }
+
+  /// Bytes on disk. It walks the trees, on a thread that may wait.
+  private static func used(_ directories: [String]) async -> Int {
+    let counted = try? await NIOThreadPool.singleton.runIfActive {
+      directories.reduce(0) { $0 + Int(centaur_disk_usage($1)) }
+    }
+    return counted ?? 0
+  }
+}

@@ -1,0 +1,94 @@
+import CShimSystem
+import FoundationEssentials
+import Glibc
+import SessionModel
+
+/// Starts a shim in a sandbox's directory, and under it a command: what all backends have in common.
+struct ShimStart {
+  let shim: String
+  let spec: SandboxSpec
+
+  /// A command that finds the gateway's sockets at loopback ports.
+  static func forwarding(_ command: [String], to sockets: SandboxSockets?, shim: String) -> [String] {
+    guard let sockets else { return command }
+    var forwarder = [shim, "forward", "--to", "\(SandboxSpec.modelPort)=\(sockets.model)"]
+    if let egress = sockets.egress { forwarder += ["--to", "\(SandboxSpec.egressPort)=\(egress)"] }
+    return forwarder + ["--"] + command
+  }
+
+  /// The variables that every harness has beside its own.
+  func environment(path: String, home: String, temporary: String) -> [String: String] {
+    var environment = spec.environment
+    environment["PATH"] = path
+    environment["HOME"] = home
+    environment["TMPDIR"] = temporary
+    environment["LANG"] = "C.UTF-8"
+    // The data directory may lie in a repository of somebody's: it is not the agent's.
+    environment["GIT_CEILING_DIRECTORIES"] = spec.workspace.lastIndex(of: "/").map { String(spec.workspace[..<$0]) }
+    return environment
+  }
+
+  /// Makes the shim's directory and the harness's files.
+  /// - Throws: `CentaurError` with `harnessStart`
+  func prepare() throws {
+    try make(spec.directory)
+    try write(spec.files, to: spec.home)
+  }
+
+  /// Writes files below a directory, readable by this user alone.
+  /// - Throws: `CentaurError` with `harnessStart`
+  func write(_ files: [String: [UInt8]], to directory: String) throws {
+    for (name, content) in files {
+      let path = "\(directory)/\(name)"
+      if let slash = path.lastIndex(of: "/") { try make(String(path[..<slash])) }
+      let isWritten = FileManager.default.createFile(
+        atPath: path, contents: Data(content), attributes: [.posixPermissions: 0o600])
+      guard isWritten else { throw CentaurError(.harnessStart, "The harness's files could not be written.") }
+    }
+  }
+
+  private func make(_ directory: String) throws {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    } catch {
+      throw CentaurError(.harnessStart, "The harness's files could not be written.")
+    }
+  }
+
+  /// - Parameters:
+  ///   - command: what the shim runs, instead of the harness itself.
+  ///   - cwd: where it starts.
+  /// - Throws: `CentaurError` with `harnessStart`
+  func spawn(_ command: [String], cwd: String, environment: [String: String]) throws -> pid_t {
+    let arguments =
+      [shim, "run", "--dir", spec.directory, "--cwd", cwd, "--orphan-after"]
+      + [String(max(1, spec.orphanAfter.components.seconds)), "--"] + command
+    let null = open("/dev/null", O_RDWR | O_CLOEXEC)
+    guard null >= 0 else { throw CentaurError(.harnessStart, "No descriptor is left for a sandbox.") }
+    defer { close(null) }
+    var pid: pid_t = 0
+    let error = withCStrings(arguments) { arguments in
+      withCStrings(environment.map { "\($0.key)=\($0.value)" }) { environment in
+        centaur_spawn(shim, arguments, environment, spec.directory, null, null, null, 1, &pid)
+      }
+    }
+    guard error == 0 else {
+      throw CentaurError(.harnessStart, "The shim could not be started: \(String(cString: strerror(error))).")
+    }
+    return pid
+  }
+
+  private func withCStrings<T>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T
+  ) -> T {
+    var copies: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
+    copies.append(nil)
+    defer { for copy in copies { free(copy) } }
+    return copies.withUnsafeBufferPointer { buffer in
+      // A buffer that holds at least the closing nil has a base address.
+      guard let base = buffer.baseAddress else { preconditionFailure("an empty argument list") }
+      return body(base)
+    }
+  }
+}
