@@ -87,7 +87,7 @@ def repository(directory) -> Path:
 
 @pytest.mark.parametrize("harness_name", ["codex", "claude"])
 def test_a_repository_is_cloned_at_a_ref(make_server, repository, harness_name):
-    """The agent has a repository of its own at the branch, the tag or the commit, and no way back to where it is from."""
+    """The agent has a repository of its own at the branch, the tag or the commit, and no way back to the first."""
     first = git(repository, "rev-parse", "v1")
     personas = {
         name: {"harness": harness_name, "workspace": {"git": str(repository), "ref": ref}}
@@ -99,7 +99,8 @@ def test_a_repository_is_cloned_at_a_ref(make_server, repository, harness_name):
         assert run(server.api, new_key(), command, persona=persona) == said
     key = new_key()
     commit = "git -c user.name=a -c user.email=a@a.invalid commit -q -a -m mine"
-    assert run(server.api, key, f"echo mine > file.txt && {commit} && git log --format=%s", persona="topic") == "mine\ntopic\ntwo\none"
+    log = run(server.api, key, f"echo mine > file.txt && {commit} && git log --format=%s", persona="topic")
+    assert log == "mine\ntopic\ntwo\none"
     assert git(repository, "log", "--format=%s", "topic") == "topic\ntwo\none"
 
 
