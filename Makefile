@@ -27,6 +27,7 @@ build: tools
 release: tools
 	@tools/swift-build -c release --product centaur
 	@tools/swift-build -c release --product centaur-shim
+	@tools/swift-build -c release --product centaur-stand-in-model
 
 lint: tools
 	swift format lint --strict --parallel --configuration .swift-format --recursive Package.swift Sources Tests

@@ -44,7 +44,9 @@ class CentaurServer:
         self.stand_in = stand_in
         self.environment = {**base_environment(), **(environment or {})}
         self.config = {"harnesses": {
-            "codex": {"binary": str(CODEX)}, "codex-exec": {"binary": str(CODEX)}, "claude": {"binary": str(CLAUDE)}}}
+            "codex": {"binary": str(CODEX)}, "codex-exec": {"binary": str(CODEX)}, "claude": {"binary": str(CLAUDE)}},
+            # Many servers run at once on few cores: a test that wants harnesses to wait asks for them.
+            "warm_pool": 0}
         for key, value in (config or {}).items():
             self.config[key] = value
         self.process: subprocess.Popen | None = None

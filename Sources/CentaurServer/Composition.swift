@@ -67,9 +67,12 @@ struct Composition {
       workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
-        turns: limits.turns, harnessStart: limits.harnessStart, harnessLine: limits.harnessLine,
+        sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
+        harnessLine: limits.harnessLine,
         sandbox: SandboxLimits(
           memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
+      warmPool: Dictionary(
+        uniqueKeysWithValues: configuration.warmPoolSizes.map { (HarnessName(rawValue: $0), $1) }),
       modelBaseURL: { session, harness in
         let path = gateway.path(session: session, provider: providers[harness.rawValue] ?? "")
         return "http://127.0.0.1:\(await gatewayPort.value)\(path)/v1"

@@ -10,6 +10,8 @@ public struct AdmittedTurn: Sendable {
   public let isReplay: Bool
   /// The session's events from the turn's first one; other turns' may be among them.
   public let events: EventSubscription
+  /// It stands in line for a sandbox, and may get none.
+  public internal(set) var waitsForPlace = false
 
   public init(session: Session, execution: Execution, reply: Reply, isReplay: Bool, events: EventSubscription) {
     self.session = session

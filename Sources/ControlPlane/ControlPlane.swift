@@ -9,7 +9,7 @@ public import SessionModel
 /// told to end, so that its turn and its process come to their end in order, whichever way the server goes down. A
 /// session has one drive at a time: the next one is made when the one before has ended with all that it started.
 public actor ControlPlane: Service {
-  let services: SessionDrive.Services
+  nonisolated let services: SessionDrive.Services
   private var drives: [SessionName: SessionDrive] = [:]
   private let starts: AsyncStream<SessionDrive>
   private let starter: AsyncStream<SessionDrive>.Continuation
@@ -27,10 +27,12 @@ public actor ControlPlane: Service {
     store: any SessionStore, sandboxes: any SandboxBackend, configuration: ControlPlaneConfiguration,
     clock: WallClock, ids: IdentifierSource, logger: Logger
   ) {
-    services = SessionDrive.Services(
+    var services = SessionDrive.Services(
       store: store, sandboxes: sandboxes,
       capacity: SandboxCapacity(limit: configuration.limits.sandboxes, turns: configuration.limits.turns),
       configuration: configuration, clock: clock, ids: ids, metrics: DriveMetrics(), logger: logger)
+    services.pool = WarmPool(services)
+    self.services = services
     self.logger = logger
     (starts, starter) = AsyncStream.makeStream(of: SessionDrive.self)
   }
@@ -40,6 +42,10 @@ public actor ControlPlane: Service {
     await withDiscardingTaskGroup { group in
       group.addTask { await self.renewLeases() }
       group.addTask { await self.recover() }
+      if let pool = services.pool {
+        // Of its own, as the drives below: what it has started it ends in order.
+        group.addTask { await Task { await pool.run() }.value }
+      }
       group.addTask { await self.keepRetention() }
       await withTaskCancellationOrGracefulShutdownHandler {
         for await drive in starts {
@@ -60,6 +66,7 @@ public actor ControlPlane: Service {
     guard !isShuttingDown else { return }
     isShuttingDown = true
     await withDiscardingTaskGroup { group in
+      if let pool = services.pool { group.addTask { await pool.shutDown() } }
       for drive in drives.values { group.addTask { try? await drive.serially { await $0.shutDown() } } }
     }
     starter.finish()

@@ -23,7 +23,7 @@ public struct ControlPlaneConfiguration: Sendable {
   }
 
   /// A named way to begin a session.
-  public struct Persona: Sendable {
+  public struct Persona: Sendable, Hashable {
     public var harness: HarnessName?
     public var instructions: String?
     /// What the session's workspace begins with; nil: what the server's sessions begin with.
@@ -43,6 +43,8 @@ public struct ControlPlaneConfiguration: Sendable {
     public var idleSandbox: Duration
     /// How many sandboxes may live at once.
     public var sandboxes: Int
+    /// How long a turn may wait for a sandbox where all are at work.
+    public var sandboxWait: Duration
     /// How many turns may be at work or wait for a sandbox.
     public var turns: Int
     /// How long a harness may take until it accepts a turn.
@@ -57,13 +59,15 @@ public struct ControlPlaneConfiguration: Sendable {
     public var quiet: Duration
 
     public init(
-      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16, turns: Int = 64,
+      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
+      sandboxWait: Duration = .seconds(60), turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30),
       sandbox: SandboxLimits = SandboxLimits(), quiet: Duration = .seconds(60)
     ) {
       self.turn = turn
       self.idleSandbox = idleSandbox
       self.sandboxes = sandboxes
+      self.sandboxWait = sandboxWait
       self.turns = turns
       self.harnessStart = harnessStart
       self.harnessLine = harnessLine
@@ -86,6 +90,8 @@ public struct ControlPlaneConfiguration: Sendable {
   /// How long an archived session's files are kept; nil: for ever.
   public var retention: Duration?
   public var limits: Limits
+  /// How many sandboxes with a harness that is up wait for new sessions, by harness.
+  public var warmPool: [HarnessName: Int]
   /// Where a session's harness sends its model calls.
   public var modelBaseURL: @Sendable (SessionID, HarnessName) async -> String
 
@@ -93,6 +99,7 @@ public struct ControlPlaneConfiguration: Sendable {
     dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
     defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
     workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),
+    warmPool: [HarnessName: Int] = [:],
     modelBaseURL: @escaping @Sendable (SessionID, HarnessName) async -> String
   ) {
     self.dataDirectory = dataDirectory
@@ -103,8 +110,15 @@ public struct ControlPlaneConfiguration: Sendable {
     self.workspace = workspace
     self.retention = retention
     self.limits = limits
+    self.warmPool = warmPool
     self.modelBaseURL = modelBaseURL
   }
+}
+
+extension ControlPlaneConfiguration.Persona {
+  /// Whether its sessions may have a sandbox that was made before they were known. Instructions can be given later; all
+  /// else, whatever a persona comes to say, is settled when the sandbox is made.
+  var fitsAnySandbox: Bool { self == Self(harness: harness, instructions: instructions) }
 }
 
 extension ControlPlaneConfiguration {

@@ -4,13 +4,22 @@ import SessionModel
 /// and what a fork copies.
 struct Conversation: Sendable {
   private(set) var messages: [Message] = []
+  /// Which turn took each.
+  private var takers: [ExecutionID?] = []
 
   mutating func fold(_ event: SessionEvent) {
     switch event.payload {
-    case .messageAppended(let message): messages.append(message)
+    case .messageAppended(let message):
+      messages.append(message)
+      takers.append(event.executionID)
+    case .executionFailed(let failure, _) where failure.code == CentaurError.Code.noFreeSandbox.rawValue:
+      // It is as if it had not been asked; whoever meant it says it again.
+      let stays = takers.indices.filter { takers[$0] != event.executionID }
+      (messages, takers) = (stays.map { messages[$0] }, stays.map { takers[$0] })
     case .itemCompleted(let item):
       guard case .message(let message) = item.content, !message.text.isEmpty else { return }
       messages.append(Message(role: .assistant, parts: [.text(message.text)]))
+      takers.append(nil)
     default: break
     }
   }

@@ -9,6 +9,11 @@ struct DriveMetrics: Sendable {
   let events = Counter(label: "centaur_events_total")
   let sandboxStart = Metrics.Timer(label: "centaur_sandbox_start_seconds")
 
+  /// A sandbox that takes turns, by how it came to be: `warm`, `cold` or `resumed`.
+  func sandboxReady(_ origin: SandboxReady.Origin) {
+    Counter(label: "centaur_sandboxes_ready_total", dimensions: [("origin", origin.rawValue)]).increment()
+  }
+
   /// A turn's end, by how it ended: `completed`, `failed` or `cancelled`. Other events are no end.
   func turnEnded(_ payload: EventPayload) {
     let status: String

@@ -33,22 +33,27 @@ struct HarnessStart: Sendable {
     return HarnessProcess(
       generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
       origin: setup.adapter.hasConversation(context.state) ? .resumed : .cold, startedAt: begun,
-      machine: setup.adapter.machine(context),
+      context: context, machine: setup.adapter.machine(context),
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
   }
 
   private func context(
     _ directories: SessionDirectories, _ persona: ControlPlaneConfiguration.Persona?
   ) async throws -> HarnessContext {
-    let instructions = [persona?.instructions, session.instructions].compactMap(\.self).joined(separator: "\n\n")
     // What was said is told only to a harness that has not begun the conversation: reading a long log takes time.
     let history = setup.adapter.hasConversation(session.harnessState) ? [] : try await earlierConversation()
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,
       modelBaseURL: await services.configuration.modelBaseURL(session.id, session.harness), model: setup.model,
-      models: setup.models, instructions: instructions.isEmpty ? nil : instructions, state: session.harnessState,
-      history: history)
+      models: setup.models, instructions: Self.instructions(persona, session.instructions),
+      state: session.harnessState, history: history)
+  }
+
+  /// What a session is instructed: by its persona, then by its client.
+  static func instructions(_ persona: ControlPlaneConfiguration.Persona?, _ own: String?) -> String? {
+    let instructions = [persona?.instructions, own].compactMap(\.self).joined(separator: "\n\n")
+    return instructions.isEmpty ? nil : instructions
   }
 
   /// What was said before the oldest turn that still waits to be run.

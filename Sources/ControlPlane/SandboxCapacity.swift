@@ -4,7 +4,8 @@ import Synchronization
 /// How many sandboxes this server may run at once, who waits for one, and which of them only wait for a next turn.
 ///
 /// A drive takes a place before it starts a process and gives it back when the process is gone. When none is free it
-/// waits in line, and the longest idle process is asked to end. How many turns may be at work or in line is a limit:
+/// waits in line, and one that nobody needs is asked to end: first one that waits for a session nobody has asked for yet
+/// (nothing is lost with it), then the longest idle one. How many turns may be at work or in line is a limit:
 /// beyond it turns are refused at the door (`promise`), before anything of them is written. A turn that was let in
 /// counts from that moment on, so that requests that come at once cannot all slip through.
 ///
@@ -19,9 +20,16 @@ final class SandboxCapacity: Sendable {
     var nextNumber: UInt64 = 0
     /// Idle drives, longest waiting first, each with the way to end its process.
     var idle: [(id: SessionID, stop: @Sendable () -> Void)] = []
+    /// The warm pool's, each with the way to end it.
+    var pooled: [(id: SessionID, stop: @Sendable () -> Void)] = []
+    /// Is told that a place is free and nobody waits for it.
+    var whenFree: (@Sendable () -> Void)?
 
     mutating func evictIfNeeded() -> (@Sendable () -> Void)? {
-      line.isEmpty || idle.isEmpty ? nil : idle.removeFirst().stop
+      guard !line.isEmpty else { return nil }
+      // The newest has the least behind it: it may not even have come up.
+      if let spare = pooled.popLast() { return spare.stop }
+      return idle.isEmpty ? nil : idle.removeFirst().stop
     }
   }
 
@@ -43,7 +51,8 @@ final class SandboxCapacity: Sendable {
   /// - Throws: `CentaurError` with `tooManyTurns`
   func promise() throws(CentaurError) {
     let isFull = state.withLock { state in
-      if state.taken - state.idle.count + state.line.count + state.promised >= turns { return true }
+      let atWork = state.taken - state.idle.count - state.pooled.count
+      if atWork + state.line.count + state.promised >= turns { return true }
       state.promised += 1
       return false
     }
@@ -90,13 +99,36 @@ final class SandboxCapacity: Sendable {
   }
 
   func giveBack() {
-    let next = state.withLock { state -> CheckedContinuation<Bool, Never>? in
-      guard state.line.isEmpty else { return state.line.removeFirst().continuation }
+    let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, (@Sendable () -> Void)?) in
+      guard state.line.isEmpty else { return (state.line.removeFirst().continuation, nil) }
       state.taken -= 1
-      return nil
+      return (nil, state.whenFree)
     }
     next?.resume(returning: true)
+    whenFree?()
   }
+
+  /// Whether somebody who is at the door, in line or promised a place must wait for one.
+  var isFull: Bool { state.withLock { $0.taken + $0.line.count + $0.promised > limit } }
+
+  // MARK: The warm pool's
+
+  /// Calls back whenever a place is free that nobody waits for.
+  func whenFree(_ callback: @escaping @Sendable () -> Void) { state.withLock { $0.whenFree = callback } }
+
+  /// Takes a place for a sandbox that is to wait for a session, where one is free: it never waits, and asks nobody to end.
+  /// - Parameter stop: is called when a turn needs the place
+  func takeForPool(_ id: SessionID, stop: @escaping @Sendable () -> Void) -> Bool {
+    state.withLock { state in
+      guard state.line.isEmpty, state.taken + state.promised < limit else { return false }
+      state.taken += 1
+      state.pooled.append((id, stop))
+      return true
+    }
+  }
+
+  /// A sandbox waits no more: a session has it, or it ends. Its place stays taken.
+  func leavesPool(_ id: SessionID) { state.withLock { $0.pooled.removeAll { $0.id == id } } }
 
   // MARK: Idle processes
 

@@ -44,5 +44,8 @@ struct SessionDirectories: Sendable {
     ((try? FileManager.default.contentsOfDirectory(atPath: "\(data)/sessions")) ?? []).map(SessionID.init(rawValue:))
   }
 
+  /// Removes all of it, of a session that never came to be.
+  func remove() { try? FileManager.default.removeItem(atPath: root) }
+
   func removeSandbox(_ id: String) { try? FileManager.default.removeItem(atPath: sandbox(id)) }
 }

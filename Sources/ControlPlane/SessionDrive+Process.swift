@@ -8,13 +8,15 @@ import ShimProtocol
 /// A harness process that serves the session: the shim's link to it, and the machine that speaks its protocol.
 struct HarnessProcess {
   /// Tells steps of this process from those of an earlier one.
-  let generation: Int
+  var generation: Int
   let sandbox: any SandboxHandle
   /// There once the shim is reached.
   var link: ShimLink?
   let lifetime: HarnessLifetime
-  let origin: SandboxReady.Origin
-  let startedAt: ContinuousClock.Instant
+  var origin: SandboxReady.Origin
+  var startedAt: ContinuousClock.Instant
+  /// What it was started for. Of one that waited for its session: what it is to serve now.
+  var context: HarnessContext
   var machine: any HarnessMachine
   var splitter: HarnessLineSplitter
   var reader: Task<Void, Never>?
@@ -30,6 +32,8 @@ struct HarnessProcess {
   var isEnding = false
 
   var takesTurns: Bool { isReady && !isDoomed }
+  /// It was up before its session was there.
+  var isClaimed: Bool { origin == .warm }
 
   mutating func give(_ input: (inout any HarnessMachine) -> [HarnessAction]) -> [HarnessAction] { input(&machine) }
 }
@@ -60,6 +64,7 @@ extension SessionDrive {
     let begun = ContinuousClock.now
     let stopping = lastStop
     let services = services
+    schedule(.place, after: services.configuration.limits.sandboxWait) { await $0.placeOverdue() }
     start = Task {
       // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
       await stopping?.value
@@ -73,6 +78,7 @@ extension SessionDrive {
         }
         return
       }
+      post { drive in if drive.startingProcess == number { drive.cancel(.place) } }
       do {
         // Of its own: what was begun is not cancelled half way, or a process would stay that nobody knows of.
         let process = try await Task {
@@ -101,10 +107,26 @@ extension SessionDrive {
 
   private func processStarted(_ started: HarnessProcess) async {
     startingProcess = nil
+    attend(started)
+    if hasEnded { discardProcess() }
+  }
+
+  /// Makes a process that waited in the warm pool the session's own.
+  func adopt(_ claimed: WarmPool.Claimed) {
+    services.pool?.settled(claimed.session)
+    generation += 1
+    var process = claimed.process
+    process.generation = generation
+    attend(process)
+  }
+
+  /// Listens to a process from here on.
+  private func attend(_ started: HarnessProcess) {
     process = started
-    guard !hasEnded else { return discardProcess() }
+    guard !hasEnded else { return }
     let sandbox = started.sandbox
     let number = started.generation
+    let offset = started.splitter.unread
     // It holds the drive for as long as the process lives; `discardProcess` ends it.
     process?.reader = Task {
       await withTaskGroup { group in
@@ -112,7 +134,7 @@ extension SessionDrive {
           guard let limit = await sandbox.limitExceeded() else { return }
           self.post { drive in await drive.exceeded(limit, number) }
         }
-        await follow(sandbox, number)
+        await follow(sandbox, number, from: offset)
         group.cancelAll()
       }
     }
@@ -123,9 +145,9 @@ extension SessionDrive {
   }
 
   /// Passes on what a sandbox tells until its link ends.
-  private nonisolated func follow(_ sandbox: any SandboxHandle, _ number: Int) async {
+  private nonisolated func follow(_ sandbox: any SandboxHandle, _ number: Int, from offset: Int64) async {
     do {
-      try await sandbox.withLink(fence: Int64(number), offset: 0) { link, events in
+      try await sandbox.withLink(fence: Int64(number), offset: offset) { link, events in
         var events = events
         try await serially { drive in await drive.linked(link, number) }
         // One chunk at a time: what the drive cannot take yet waits in the shim's spool.
@@ -142,7 +164,8 @@ extension SessionDrive {
   private func linked(_ link: ShimLink, _ number: Int) async {
     guard process?.generation == number else { return }
     process?.link = link
-    await drive { $0.launched() }
+    guard let process, process.isClaimed else { return await drive { $0.launched() } }
+    await drive { $0.claimed(by: process.context) }
   }
 
   // MARK: What the harness says
@@ -240,6 +263,7 @@ extension SessionDrive {
     guard let process else { return nil }
     let duration = process.startedAt.duration(to: .now)
     services.metrics.sandboxStart.record(duration: duration)
+    services.metrics.sandboxReady(process.origin)
     return .sandboxReady(
       SandboxReady(
         id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
@@ -254,6 +278,7 @@ extension SessionDrive {
     case .ready:
       process?.isReady = true
       cancel(.start)
+      await tell { try await $0.keep() }
       await startNextTurn()
     case .turnEnded(let id): await turnEnded(id)
     case .steered(let inputID): await steerAnswered(inputID, isTaken: true)
@@ -280,6 +305,9 @@ extension SessionDrive {
     }
   }
 
+  /// What a turn has started ends with it; the harness stays for the next one.
+  func sweepProcess() async { await tell { try await $0.sweep() } }
+
   // MARK: End
 
   private func linkEnded(_ number: Int) async {
@@ -296,7 +324,10 @@ extension SessionDrive {
         try await commit([EventDraft(.sandboxLost(id: ended.sandbox.id, reason: Self.reason(exit)))])
       }
       discardProcess()
-      if !ended.isReady {
+      if !ended.isReady, ended.isClaimed {
+        // It may have died while it waited: its session starts as one that found none.
+        logger.notice("a harness of the warm pool was of no use", metadata: ["exit": "\(exit.description)"])
+      } else if !ended.isReady {
         try await failQueue(
           CentaurError(.harnessStart, "The harness could not be started: its process ended \(exit.description)."))
       }
@@ -346,10 +377,14 @@ extension SessionDrive {
 
   /// Ends a sandbox, removes its files and gives its place back.
   private static func takeDown(_ sandbox: any SandboxHandle, of session: Session?, _ services: Services) async {
+    await takeDown(sandbox, session: session?.id, services)
+  }
+
+  static func takeDown(_ sandbox: any SandboxHandle, session: SessionID?, _ services: Services) async {
     await sandbox.stop()
     services.capacity.giveBack()
     guard let session else { return }
-    SessionDirectories(data: services.configuration.dataDirectory, session: session.id).removeSandbox(sandbox.id)
+    SessionDirectories(data: services.configuration.dataDirectory, session: session).removeSandbox(sandbox.id)
   }
 
   private static func reason(_ exit: HarnessExit) -> String {

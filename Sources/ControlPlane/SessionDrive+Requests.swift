@@ -98,33 +98,50 @@ extension SessionDrive {
 
   // MARK: A new session
 
+  /// A session to be made, and the sandbox that waited for it, where there was one.
+  private struct NewSession {
+    var session: Session
+    var created: EventDraft
+    var claimed: WarmPool.Claimed?
+  }
+
   private func newSession(
-    harness: HarnessName?, persona: String?, instructions: String?, origin: String
-  ) throws(CentaurError) -> (Session, EventDraft) {
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String, history: [Message] = []
+  ) async throws -> NewSession {
     let chosen = try services.configuration.choose(harness: harness, persona: persona, origin: origin)
+    let wish = WarmPool.Wish(harness: chosen, persona: persona, instructions: instructions, history: history)
+    let claimed = await services.pool?.claim(wish)
     let session = Session(
-      id: services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
+      id: claimed?.session ?? services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
       instructions: instructions, createdAt: services.clock.now)
     let created = SessionCreated(harness: chosen, persona: persona, origin: origin, instructions: instructions)
-    return (session, EventDraft(.sessionCreated(created)))
+    return NewSession(session: session, created: EventDraft(.sessionCreated(created)), claimed: claimed)
   }
 
   private func create(
-    _ session: Session, events: [EventDraft], turnKeys: [ExecutionID: String] = [:],
+    _ new: NewSession, events: [EventDraft], turnKeys: [ExecutionID: String] = [:],
     takes: [String: ExecutionID?] = [:], replies: [Reply] = []
   ) async throws -> [SessionEvent] {
+    let session = new.session
     let now = services.clock.now
-    let result = try await services.store.commit(
-      SessionCommit(
-        session: session.id,
-        creation: .init(
-          session: session, holder: services.configuration.node,
-          leaseUntil: now + services.configuration.limits.lease),
-        token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies))
+    let result: CommitResult
+    do {
+      result = try await services.store.commit(
+        SessionCommit(
+          session: session.id,
+          creation: .init(
+            session: session, holder: services.configuration.node,
+            leaseUntil: now + services.configuration.limits.lease),
+          token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies))
+    } catch {
+      if let claimed = new.claimed { await services.pool?.discard(claimed) }
+      throw error
+    }
     self.session = session
     token = result.token
     feed = EventFeed(sessionID: session.id, head: 0, store: services.store)
     publish(result.events)
+    if let claimed = new.claimed { adopt(claimed) }
     return result.events
   }
 
@@ -136,20 +153,19 @@ extension SessionDrive {
       throw CentaurError(.emptyInput, "The request holds no user input.", parameter: "input")
     }
     try checkCapacity()
-    let (session, created) = try newSession(
-      harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
-      origin: request.origin)
-    try checkCapacity()
-    var events = [created]
-    if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
     // What was said since the fork and got no answer is in no parent's log up to there.
     let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
+    let new = try await newSession(
+      harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
+      origin: request.origin, history: history)
+    var events = [new.created]
+    if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
     events += history.map { EventDraft(.messageAppended($0)) }
-    let turn = newTurn(input, request, in: session, ordinal: 1)
+    let turn = newTurn(input, request, in: new.session, ordinal: 1)
     var takes = turn.takes
     for id in history.compactMap(\.clientID) where takes[id] == nil { takes[id] = ExecutionID?.none }
     let written = try await create(
-      session, events: events + turn.events, turnKeys: turn.turnKeys, takes: takes, replies: [turn.reply])
+      new, events: events + turn.events, turnKeys: turn.turnKeys, takes: takes, replies: [turn.reply])
     return try await begin(turn, written)
   }
 
@@ -162,11 +178,10 @@ extension SessionDrive {
       try checkWishes(harness: harness, persona: persona)
       return (session, false)
     }
-    let (session, created) = try newSession(
-      harness: harness, persona: persona, instructions: instructions, origin: origin)
-    _ = try await create(session, events: [created])
+    let new = try await newSession(harness: harness, persona: persona, instructions: instructions, origin: origin)
+    _ = try await create(new, events: [new.created])
     pendingMessages = []
-    return (self.session ?? session, true)
+    return (self.session ?? new.session, true)
   }
 
   // MARK: A turn
@@ -259,7 +274,7 @@ extension SessionDrive {
     var execution = turn.execution
     let first = written.first { $0.executionID == execution.id }?.seq ?? 0
     execution.firstSeq = first
-    let admitted = try admitted(execution, turn.reply, isReplay: false)
+    var admitted = try admitted(execution, turn.reply, isReplay: false)
     let queued = QueuedTurn(execution: execution, input: turn.input)
     if let model {
       await run(queued, model: model)
@@ -267,6 +282,7 @@ extension SessionDrive {
       queue.append(queued)
       await startNextTurn()
     }
+    admitted.waitsForPlace = waitsForPlace
     return admitted
   }
 
@@ -277,13 +293,17 @@ extension SessionDrive {
       events: feed.subscribe(after: execution.firstSeq - 1))
   }
 
+  private var waitsForPlace: Bool { process == nil && services.capacity.isFull }
+
   func attach(_ id: ExecutionID, _ request: TurnRequest) async throws -> AdmittedTurn {
     guard let execution = try await services.store.execution(id),
       let reply = try await services.store.replies(id).last
     else { throw CentaurError(.storeCorrupt, "The turn that took this input is missing.") }
     services.metrics.turnsReplayed.increment()
     logger.info("a retry attaches", metadata: ["execution": "\(id)"])
-    return try admitted(execution, reply, isReplay: true)
+    var admitted = try admitted(execution, reply, isReplay: true)
+    admitted.waitsForPlace = execution.status == .queued && waitsForPlace
+    return admitted
   }
 
   // MARK: Steering

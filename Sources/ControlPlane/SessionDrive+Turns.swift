@@ -55,6 +55,7 @@ extension SessionDrive {
     running = nil
     cancel(.turnLimit)
     if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
+    await sweepProcess()
     await startNextTurn()
   }
 
@@ -115,10 +116,15 @@ extension SessionDrive {
   }
 
   /// Ends turns that were never begun.
-  func endWaiting(_ turns: [QueuedTurn], _ terminal: EventPayload) async throws {
+  /// - Parameter isAsIfUnasked: what they took is free: whoever asks again is not told of them
+  func endWaiting(
+    _ turns: [QueuedTurn], _ terminal: EventPayload, isAsIfUnasked: Bool = false
+  ) async throws {
     guard !turns.isEmpty else { return }
-    try await commit(turns.map { EventDraft(terminal, execution: $0.execution.id) })
-    let ended = Set(turns.map(\.execution.id))
+    let ids = turns.map(\.execution.id)
+    try await commit(
+      ids.map { EventDraft(terminal, execution: $0) }, releases: isAsIfUnasked ? ids : [])
+    let ended = Set(ids)
     queue.removeAll { ended.contains($0.execution.id) }
     for _ in turns { services.metrics.turnEnded(terminal) }
   }
@@ -132,6 +138,23 @@ extension SessionDrive {
   /// Ends turns that wait because the harness cannot be had.
   func failQueue(_ error: CentaurError) async throws {
     try await endWaiting(queue, .executionFailed(ExecutionFailure(error), TurnUsage()))
+  }
+
+  /// Turns have waited for a place as long as they may: those fail, and newer ones stay in line.
+  func placeOverdue() async {
+    let wait = services.configuration.limits.sandboxWait
+    let now = ContinuousClock.now
+    let overdue = queue.filter { $0.since + wait <= now }
+    do {
+      try await endWaiting(
+        overdue, .executionFailed(ExecutionFailure(.noFreeSandbox(after: wait)), TurnUsage()), isAsIfUnasked: true)
+    } catch { return await lost(error) }
+    if let next = queue.first {
+      schedule(.place, after: now.duration(to: next.since + wait)) { await $0.placeOverdue() }
+    } else {
+      pendingMessages = nil
+      start?.cancel()
+    }
   }
 
   // MARK: After a restart
@@ -172,24 +195,14 @@ extension SessionDrive {
 
   /// The messages that waited for a turn of the session API: they are in the log before it, with no turn of their own.
   private func readMessages(before execution: Execution) async throws -> [Message] {
-    var messages: [Message] = []
-    // A session that began with a turn began with what its client told of the past, which waits for nothing.
-    var waits = true
+    var pending = PendingMessages()
     var cursor: Int64 = 0
     while cursor < execution.firstSeq {
       let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
       guard let last = page.last else { break }
-      for event in page where event.seq < execution.firstSeq {
-        switch event.payload {
-        case .sessionCreated(let created): waits = created.origin == "session_api"
-        case .executionQueued: (messages, waits) = ([], true)
-        case .messageAppended(let message) where waits && event.executionID == nil && message.role == .user:
-          messages.append(message)
-        default: break
-        }
-      }
+      for event in page where event.seq < execution.firstSeq { pending.fold(event) }
       cursor = last.seq
     }
-    return messages
+    return pending.messages
   }
 }

@@ -33,6 +33,7 @@ actor SessionDrive {
     let ids: IdentifierSource
     let metrics: DriveMetrics
     let logger: Logger
+    var pool: WarmPool?
     let workspaces = Workspaces()
   }
 
@@ -72,6 +73,7 @@ actor SessionDrive {
   struct QueuedTurn {
     var execution: Execution
     var input: [Message]
+    let since = ContinuousClock.now
   }
 
   struct PendingSteer {
@@ -92,6 +94,8 @@ actor SessionDrive {
   enum DriveTimer: Hashable {
     case turnLimit
     case idle
+    /// A turn waits for a place for its sandbox.
+    case place
     /// Nobody has asked anything of a drive that does nothing: it may be forgotten.
     case retire
     case start
@@ -189,7 +193,8 @@ actor SessionDrive {
   @discardableResult
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
-    retakes: [String: ExecutionID] = [:], replies: [Reply] = [], harnessState: JSONValue? = nil
+    retakes: [String: ExecutionID] = [:], releases: [ExecutionID] = [], replies: [Reply] = [],
+    harnessState: JSONValue? = nil
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
@@ -198,7 +203,7 @@ actor SessionDrive {
       result = try await services.store.commit(
         SessionCommit(
           session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
-          takes: takes, retakes: retakes, replies: replies, harnessState: harnessState))
+          takes: takes, retakes: retakes, releases: releases, replies: replies, harnessState: harnessState))
     } catch let conflict as StoreConflict {
       throw conflict
     } catch {

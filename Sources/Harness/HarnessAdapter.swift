@@ -11,10 +11,14 @@ public protocol HarnessAdapter: Sendable {
   /// Whether `state` names a conversation that the harness has begun. Where it does not, `HarnessContext.history` is to
   /// hold what was said before.
   func hasConversation(_ state: JSONValue?) -> Bool
+  /// Whether a process that was started without its session being known (with no instructions, no state and no history)
+  /// can come to serve `context`, which has the same paths.
+  func canBeClaimed(by context: HarnessContext) -> Bool
 }
 
 extension HarnessAdapter {
   public func hasConversation(_ state: JSONValue?) -> Bool { state != nil }
+  public func canBeClaimed(by context: HarnessContext) -> Bool { false }
 }
 
 /// How long one harness process serves.

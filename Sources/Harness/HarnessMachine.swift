@@ -9,6 +9,12 @@ public import SessionModel
 public protocol HarnessMachine: Sendable {
   /// The process runs: start the handshake.
   mutating func launched() -> [HarnessAction]
+  /// The process runs, and its session is not known yet: do what can be done without it, up to a `ready`. Nothing that
+  /// it emits or saves until `claimed` is kept.
+  mutating func launchedWithoutSession() -> [HarnessAction]
+  /// The session has come, after the `ready` of `launchedWithoutSession`. As after `launched`, turns may begin at the
+  /// next `ready`.
+  mutating func claimed(by context: HarnessContext) -> [HarnessAction]
   /// Give the harness a turn.
   mutating func begin(_ turn: HarnessTurn) -> [HarnessAction]
   /// Add to the running turn. Answered by `steered` or `steerRejected`, at once or after lines to come.
@@ -23,6 +29,12 @@ public protocol HarnessMachine: Sendable {
   /// The process is gone: close what is open, fail what runs (`harness_start_failed` before `ready`, else
   /// `harness_died`).
   mutating func exited(_ exit: HarnessExit) -> [HarnessAction]
+}
+
+extension HarnessMachine {
+  /// For those that do not wait for sessions.
+  public mutating func launchedWithoutSession() -> [HarnessAction] { [.stop] }
+  public mutating func claimed(by context: HarnessContext) -> [HarnessAction] { [.stop] }
 }
 
 /// One line of a harness's standard output.

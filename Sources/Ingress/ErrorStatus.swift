@@ -33,7 +33,8 @@ extension CentaurError {
 
   /// A failed turn, as an error for a client that gets no stream.
   public init(_ failure: ExecutionFailure) {
-    self.init(CentaurError.Code.named(failure.code), failure.message)
+    let code = CentaurError.Code.named(failure.code)
+    self.init(code, failure.message, retryAfter: code == .noFreeSandbox ? CentaurError.noFreeSandboxRetry : nil)
   }
 
   /// What a caller is told of an error that may not be one of ours: those are for the log.

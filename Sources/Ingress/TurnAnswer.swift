@@ -55,13 +55,35 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
     return headers
   }
 
+  /// How long a client is left without an answer that has begun.
+  private static var longestWait: Duration { .seconds(120) }
+
+  /// Waits while the turn stands in line for a sandbox. One that gets none is told with a status: every client knows to
+  /// come back from that, and from the middle of a stream some do not. After a while the answer begins none the less.
+  /// - Throws: `CentaurError` with `noFreeSandbox`, `ClientLeft`
+  public func untilBegun() async throws {
+    guard admitted.waitsForPlace else { return }
+    let id = admitted.execution.id
+    try await follow(quietAfter: Self.longestWait) { batch in
+      for event in batch where event.executionID == id {
+        switch event.payload {
+        case .messageAppended, .executionQueued, .warning: continue
+        case .executionFailed(let failure, _) where failure.code == CentaurError.Code.noFreeSandbox.rawValue:
+          throw CentaurError(failure)
+        default: return false
+        }
+      }
+      return !batch.isEmpty
+    }
+  }
+
   /// Headers and the first frames leave at once.
   /// - Parameter closing: what follows the turn's last frame
   public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
     EventStream.response(headers: headers + more) { writer in
       var translator = translator
       try await writer.write(contentsOf: translator.start().map { $0.frame })
-      try await follow { batch in
+      try await follow(quietAfter: keepAlive) { batch in
         // What came together leaves together: one way to the socket for all frames, each still a chunk of its own.
         var frames = batch.isEmpty ? [translator.keepAlive.frame] : []
         for event in batch { frames += translator.fold(event).map { $0.frame } }
@@ -81,7 +103,7 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   public func whole() async throws -> Translator {
     var translator = translator
     _ = translator.start()
-    try await follow { batch in
+    try await follow(quietAfter: keepAlive) { batch in
       for event in batch { _ = translator.fold(event) }
       return !translator.isFinished
     }
@@ -93,10 +115,10 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
 
   /// Reads the turn's events until `body` has enough or the client goes away. Then the turn goes on, unless the client
   /// had asked otherwise.
-  private func follow(_ body: ([SessionEvent]) async throws -> Bool) async throws {
+  private func follow(quietAfter: Duration, _ body: ([SessionEvent]) async throws -> Bool) async throws {
     defer { client.onLeave(nil) }
     do {
-      try await admitted.events.read(quietAfter: keepAlive, wakes: client.onLeave) { batch in
+      try await admitted.events.read(quietAfter: quietAfter, wakes: client.onLeave) { batch in
         guard !client.hasLeft else { throw ClientLeft() }
         return try await body(batch)
       }

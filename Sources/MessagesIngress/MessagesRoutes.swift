@@ -84,7 +84,10 @@ public struct MessagesRoutes: Sendable {
     let answer = TurnAnswer(
       admitted, controlPlane: controlPlane, translator: translator, client: await context.client,
       keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
-    guard !body.streams else { return answer.stream() }
+    guard !body.streams else {
+      try await answer.untilBegun()
+      return answer.stream()
+    }
     let whole = try await answer.whole()
     guard case .failed(let failure)? = whole.outcome else { return .json(whole.response, headers: answer.headers) }
     var failed = MessagesError.response(

@@ -51,7 +51,10 @@ public struct ResponsesRoutes: Sendable {
       let answer = TurnAnswer(
         admitted, controlPlane: controlPlane, translator: translator, client: await context.client,
         keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
-      guard !body.streams else { return answer.stream(closing: ResponsesEvent.done) }
+      guard !body.streams else {
+        try await answer.untilBegun()
+        return answer.stream(closing: ResponsesEvent.done)
+      }
       let whole = try await answer.whole()
       guard case .failed(let failure)? = whole.outcome else {
         return .json(whole.response, headers: answer.headers)

@@ -21,6 +21,7 @@ struct CommitWriter {
     guard epoch == token.epoch else { throw CentaurError(.leaseLost, "Another server drives this session.") }
     let (events, nextOrdinal) = try append(session, firstSeq: row[1], firstOrdinal: row[2])
     try take(session, events)
+    try release(session)
     try insertReplies()
     try updateSession(session, nextSeq: row[1] + Int64(events.count), nextOrdinal: nextOrdinal)
     return CommitResult(events: events, token: token)
@@ -151,6 +152,16 @@ struct CommitWriter {
       sql: "UPDATE inputs SET execution = ?, seq = ? WHERE session = ? AND client_id = ?")
     for (clientID, execution) in commit.retakes {
       try update.execute(arguments: [execution.rawValue, seqs[clientID] ?? 0, session, clientID])
+    }
+  }
+
+  private func release(_ session: Int64) throws {
+    for execution in commit.releases {
+      try db.cachedStatement(sql: "UPDATE executions SET turn_key = NULL WHERE id = ? AND session = ?")
+        .execute(arguments: [execution.rawValue, session])
+      // There is no index for it: it goes through the session's inputs, and is rare.
+      try db.cachedStatement(sql: "DELETE FROM inputs WHERE session = ? AND execution = ?")
+        .execute(arguments: [session, execution.rawValue])
     }
   }
 

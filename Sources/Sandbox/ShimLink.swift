@@ -26,6 +26,14 @@ public struct ShimLink: Sendable {
   /// - Throws: when the shim is gone
   public func release(before offset: Int64) async throws { try await send(.release(offset: offset)) }
 
+  /// What runs now is the harness itself: `sweep` leaves it alone.
+  /// - Throws: when the shim is gone
+  public func keep() async throws { try await send(.keep) }
+
+  /// Ends what was started since, before any later input reaches the harness.
+  /// - Throws: when the shim is gone
+  public func sweep() async throws { try await send(.sweep) }
+
   private func send(_ frame: ServerFrame) async throws {
     try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(frame)))
   }

@@ -51,6 +51,18 @@ public struct CentaurError: Error, Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(code): \(message)" }
 }
 
+extension CentaurError {
+  /// A turn found no sandbox in its time. Nothing of it was run, and the same request may come again.
+  public static func noFreeSandbox(after wait: Duration) -> CentaurError {
+    CentaurError(
+      .noFreeSandbox, "All sandboxes of this server were at work for \(wait). Try again shortly.",
+      retryAfter: noFreeSandboxRetry)
+  }
+
+  /// When it is worth coming back after `noFreeSandbox`.
+  public static let noFreeSandboxRetry = Duration.seconds(5)
+}
+
 extension CentaurError.Code {
   public static let invalidJSON = Self("invalid_json", .invalidRequest)
   public static let invalidType = Self("invalid_type", .invalidRequest)
@@ -77,6 +89,7 @@ extension CentaurError.Code {
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
+  public static let noFreeSandbox = Self("no_free_sandbox", .unavailable)
   public static let shuttingDown = Self("shutting_down", .unavailable)
   public static let turnCancelled = Self("turn_cancelled", .conflict)
   public static let turnTimeLimit = Self("turn_time_limit", .upstream)
@@ -114,7 +127,7 @@ extension CentaurError.Code {
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .leaseLost, .tooManyTurns, .shuttingDown, .turnCancelled, .turnTimeLimit,
+    .leaseLost, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .harnessStart, .harnessDied, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,

@@ -93,6 +93,9 @@ public struct SessionCommit: Sendable {
   /// Client message ids that were taken before and that another turn takes now: their first turn failed, and the user
   /// asks again.
   public var retakes: [String: ExecutionID]
+  /// Executions that end with this step and were never run: their turn keys and the client message ids that they took
+  /// are free again.
+  public var releases: [ExecutionID]
   public var replies: [Reply]
   /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
@@ -100,7 +103,7 @@ public struct SessionCommit: Sendable {
   public init(
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
     turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
-    replies: [Reply] = [], harnessState: JSONValue? = nil
+    releases: [ExecutionID] = [], replies: [Reply] = [], harnessState: JSONValue? = nil
   ) {
     self.session = session
     self.creation = creation
@@ -110,6 +113,7 @@ public struct SessionCommit: Sendable {
     self.turnKeys = turnKeys
     self.takes = takes
     self.retakes = retakes
+    self.releases = releases
     self.replies = replies
     self.harnessState = harnessState
   }

@@ -10,6 +10,8 @@ public enum FrameCodec {
     case signal = 3
     case release = 4
     case stop = 5
+    case keep = 6
+    case sweep = 7
     case hello = 65
     case output = 66
     case accepted = 67
@@ -35,6 +37,8 @@ public enum FrameCodec {
     case .release(let offset):
       writer.begin(Kind.release.rawValue)
       writer.write(offset)
+    case .keep: writer.begin(Kind.keep.rawValue)
+    case .sweep: writer.begin(Kind.sweep.rawValue)
     case .stop: writer.begin(Kind.stop.rawValue)
     }
     return writer.finish()
@@ -80,6 +84,8 @@ public enum FrameCodec {
       return .input(id: id, bytes: try reader.bytes(), closesInput: closes)
     case .signal: return .signal(Int32(truncatingIfNeeded: try reader.number()))
     case .release: return .release(offset: try reader.number())
+    case .keep: return .keep
+    case .sweep: return .sweep
     case .stop: return .stop
     default: throw ShimFrameError(reason: "an unknown kind of frame")
     }

@@ -8,6 +8,10 @@ public enum ServerFrame: Sendable, Hashable {
   case signal(Int32)
   /// Output before this offset is stored elsewhere: the spool may forget it.
   case release(offset: Int64)
+  /// What runs now is the harness itself, with what it needs.
+  case keep
+  /// End whatever runs beside that: what a turn has started does not outlive it.
+  case sweep
   /// End the harness with all that it started, and yourself.
   case stop
 }

@@ -34,38 +34,3 @@ struct HarnessChild {
     var text: String { String(cString: strerror(number)) }
   }
 }
-
-/// The processes below this one, from `/proc`: commands may have left the harness's process group, but as this process
-/// is their subreaper they cannot leave its tree.
-enum Descendants {
-  static var all: [pid_t] {
-    var children: [pid_t: [pid_t]] = [:]
-    guard let directory = opendir("/proc") else { return [] }
-    defer { closedir(directory) }
-    while let entry = readdir(directory) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      guard let pid = pid_t(name), let parent = parent(of: pid) else { continue }
-      children[parent, default: []].append(pid)
-    }
-    var found: [pid_t] = []
-    var open = children[getpid()] ?? []
-    while let pid = open.popLast() {
-      found.append(pid)
-      open += children[pid] ?? []
-    }
-    return found
-  }
-
-  private static func parent(of pid: pid_t) -> pid_t? {
-    let descriptor = open("/proc/\(pid)/stat", O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    guard case .bytes(let bytes) = Descriptors.read(descriptor, upTo: 1024) else { return nil }
-    // The name in parentheses may hold anything; what follows the last one is `state ppid …`.
-    guard let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
-    let fields = String(decoding: bytes[(end + 1)...], as: UTF8.self).split(separator: " ")
-    return fields.count > 1 && fields[0] != "Z" ? pid_t(fields[1]) : nil
-  }
-}

@@ -21,6 +21,8 @@ struct Shim {
   private var closesInput = false
   private var listener: Int32 = -1
   private var signals: Int32 = -1
+  /// The harness itself, once it is known.
+  private var kept: Set<Descendants.Process>?
   private var lastSeenServer = Descriptors.now
   /// When the next, harsher step of stopping is due; nil while nobody wants an end.
   private var stopping: (step: Int, due: Int64)?
@@ -145,7 +147,7 @@ struct Shim {
   /// What the harness printed before it ended is still in its pipes. What it left behind may hold them open, and print
   /// on without end: that ends first, and no more is read than a pipe holds.
   private mutating func ended(status: Int32?, signal: Int32?) {
-    for pid in Descendants.all { kill(pid, SIGKILL) }
+    for process in Descendants.all { kill(process.pid, SIGKILL) }
     var reads = 0
     while reads < Self.readsOfAFullPipe, readOutput() { reads += 1 }
     reads = 0
@@ -277,6 +279,12 @@ struct Shim {
     case .signal(let number):
       guard connections[index].fence != nil, let child, exit == nil else { return }
       kill(-child.pid, number)
+    case .keep:
+      guard connections[index].fence != nil else { return }
+      kept = Descendants.all
+    case .sweep:
+      guard connections[index].fence != nil, let kept, exit == nil else { return }
+      Descendants.end(butFor: kept)
     case .release(let offset): spool.release(before: offset)
     case .stop: stop()
     }
@@ -331,14 +339,14 @@ struct Shim {
     guard let stopping else { return true }
     if exit != nil {
       let left = Descendants.all
-      for pid in left { kill(pid, SIGKILL) }
+      for process in left { kill(process.pid, SIGKILL) }
       if left.isEmpty { return false }
       self.stopping = (stopping.step, now + 20)
       return true
     }
     guard now >= stopping.due, let child else { return true }
     kill(-child.pid, stopping.step == 0 ? SIGTERM : SIGKILL)
-    if stopping.step > 0 { for pid in Descendants.all { kill(pid, SIGKILL) } }
+    if stopping.step > 0 { for process in Descendants.all { kill(process.pid, SIGKILL) } }
     let next = min(stopping.step + 1, Self.patience.count - 1)
     self.stopping = (next, now + Self.patience[next])
     return true

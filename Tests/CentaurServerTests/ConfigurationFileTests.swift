@@ -49,7 +49,7 @@ struct ConfigurationFileTests {
       data: /var/lib/centaur
       store: sqlite
       sandbox: process
-      warm_pool: 0
+      warm_pool: { codex: 2, claude: 0 }
       providers:
         openai: { base_url: http://127.0.0.1:1/v1/, api_key_env: MY_KEY, timeout: 90s }
         mine: { base_url: https://models.example, dialect: anthropic }
@@ -65,6 +65,7 @@ struct ConfigurationFileTests {
         turn: 90m
         idle_sandbox: 250ms
         sandboxes: 3
+        sandbox_wait: 20s
         turns: 5
         harness_start: 7s
         harness_line: 4096
@@ -90,10 +91,12 @@ struct ConfigurationFileTests {
     expected.personas["reviewer"] = .init(
       harness: "codex", instructions: "Be strict.", workspace: .template("/srv/review"))
     expected.personas["guest"] = .init()
+    expected.warmPool = .named(["codex": 2, "claude": 0])
     expected.limits.body = 1 << 20
     expected.limits.turn = .seconds(5400)
     expected.limits.idleSandbox = .milliseconds(250)
     expected.limits.sandboxes = 3
+    expected.limits.sandboxWait = .seconds(20)
     expected.limits.turns = 5
     expected.limits.harnessStart = .seconds(7)
     expected.limits.harnessLine = 4096
@@ -153,7 +156,10 @@ struct ConfigurationFileTests {
     ("data: ~", "f.yaml:1: 'data' must be a string"),
     ("store: postgresql://x", "f.yaml:1: 'store' can only be sqlite"),
     ("sandbox: container", "f.yaml:1: 'sandbox' is one of bubblewrap, process, not 'container'"),
-    ("warm_pool: 2", "f.yaml:1: 'warm_pool' can only be 0"),
+    ("warm_pool: many", "f.yaml:1: 'warm_pool' must be a whole number"),
+    ("warm_pool: -1", "f.yaml:1: 'warm_pool' must be from 0 to 1000"),
+    ("warm_pool:\n  codex: 1001", "f.yaml:2: 'codex' must be from 0 to 1000"),
+    ("limits: {sandbox_wait: 0s}", "f.yaml:1: 'sandbox_wait' must be a time"),
     ("hosts: box", "f.yaml:1: 'hosts' must be a list"),
     ("providers: {openai: {dialect: google}}", "f.yaml:1: 'dialect' is one of openai, anthropic"),
     ("providers: {x: {}}", "f.yaml:1: provider 'x' needs a 'base_url'"),

@@ -36,6 +36,33 @@ struct ConfigurationValidationTests {
     #expect(try Self.refusal { $0.limits.turns = 16 } == nil)
   }
 
+  @Test("a warm pool's harnesses must be there, wait for sessions, and have room")
+  func warmPool() throws {
+    #expect(try Self.refusal { $0.warmPool = .named(["codx": 1]) }?.contains("names the harness 'codx'") == true)
+    #expect(try Self.refusal { $0.warmPool = .named(["codex-exec": 1]) }?.contains("cannot have") == true)
+    #expect(try Self.refusal { $0.warmPool = .named(["codex": 17]) } == Self.tooLarge(17))
+    #expect(try Self.refusal { $0.warmPool = .each(9) } == Self.tooLarge(18))
+    #expect(try Self.refusal { $0.warmPool = .each(8) } == nil)
+    #expect(try Self.refusal { $0.warmPool = .named(["codex": 16, "codex-exec": 0]) } == nil)
+    // What nobody asked for does not stop the start.
+    #expect(try Self.refusal { $0.limits.sandboxes = 1 } == nil)
+  }
+
+  private static func tooLarge(_ size: Int) -> String {
+    "'warm_pool' (\(size) in all) must be at most 'sandboxes' (16)"
+  }
+
+  @Test("one sandbox waits for each harness that an ingress names, but for one that is a process a turn")
+  func warmPoolSizes() {
+    var configuration = ServerConfiguration()
+    #expect(configuration.warmPoolSizes == ["codex": 1, "claude": 1])
+    configuration.ingress["responses"] = "codex-exec"
+    configuration.ingress["session_api"] = "claude"
+    #expect(configuration.warmPoolSizes == ["claude": 1])
+    configuration.warmPool = .named(["codex": 2])
+    #expect(configuration.warmPoolSizes == ["codex": 2])
+  }
+
   @Test("without keys the server listens on loopback only", arguments: ["127.0.0.1:1", "localhost:0", "[::1]:65535"])
   func loopback(_ text: String) throws {
     #expect(try Self.refusal { $0.listen = try #require(ServerConfiguration.Address(text)) } == nil)

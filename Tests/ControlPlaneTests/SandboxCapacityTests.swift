@@ -74,6 +74,36 @@ struct SandboxCapacityTests {
     #expect(asked.all == ["b", "c"])
   }
 
+  @Test("one that waits for a session gives way before an idle session does, and takes no place that is needed")
+  func pool() async throws {
+    let capacity = SandboxCapacity(limit: 3, turns: 2)
+    let asked = Record<String>()
+    try await capacity.take()
+    capacity.isIdle(Self.id("a")) { asked.add("a") }
+    #expect(capacity.takeForPool(Self.id("p1")) { asked.add("p1") })
+    // Neither the idle nor the pooled one is a turn.
+    try capacity.promise()
+    try capacity.promise()
+    #expect(!capacity.takeForPool(Self.id("p2")) { asked.add("p2") })
+    capacity.withdraw()
+    capacity.withdraw()
+    #expect(capacity.takeForPool(Self.id("p2")) { asked.add("p2") })
+    #expect(!capacity.takeForPool(Self.id("p3")) { asked.add("p3") })
+    // A session has taken it: it may not be asked any more.
+    capacity.leavesPool(Self.id("p2"))
+    let waiting = (0..<2).map { _ in Task { try await capacity.take() } }
+    try await within { while capacity.waiting < 2 { await Task.yield() } }
+    #expect(asked.all == ["p1", "a"])
+    let freed = Record<String>()
+    capacity.whenFree { freed.add("free") }
+    capacity.giveBack()
+    capacity.giveBack()
+    for task in waiting { try await within { try await task.value } }
+    #expect(freed.all.isEmpty)
+    capacity.giveBack()
+    #expect(freed.all == ["free"])
+  }
+
   @Test("a session counts once among the idle ones, however often it says so")
   func idleOnce() async throws {
     let capacity = SandboxCapacity(limit: 2, turns: 2)

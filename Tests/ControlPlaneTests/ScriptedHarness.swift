@@ -9,6 +9,7 @@ import SessionModel
 /// - `count FILE`: adds a line to a file of the workspace; `pid FILE`: writes the harness's process id there
 /// - `gate FILE`: a command that runs until the file is there
 /// - `hold`: nothing more until the turn is steered or interrupted
+/// - `instructed`: says what its instructions are
 /// - `recall`: says what the harness knows of the conversation before this turn
 /// - `steering HOW`: what becomes of steering messages: `taken`, `refused`, or `unanswered` (it says `asked ID`)
 /// - `deaf`: interrupts are not answered from here on
@@ -27,12 +28,16 @@ struct ScriptedHarness: HarnessAdapter {
   let name: HarnessName
   var lifetime = HarnessLifetime.session
   var start = Start.ready
+  /// Whether one that waited for its session can be told what was said before.
+  var takesHistory = true
 
   func launch(_ context: HarnessContext) throws -> HarnessLaunch {
     HarnessLaunch(command: [context.executable, "-c", Self.script, "harness", start.rawValue])
   }
 
   func machine(_ context: HarnessContext) -> any HarnessMachine { ScriptedMachine(context) }
+
+  func canBeClaimed(by context: HarnessContext) -> Bool { takesHistory || context.history.isEmpty }
 
   /// Takes a command a line, reports a line each.
   private static let script = #"""
@@ -74,12 +79,16 @@ struct ScriptedMachine: HarnessMachine {
   static let patience = HarnessTimer(name: "patience")
 
   /// What was said to the harness so far, and what it was told to have been said.
-  private var heard: [String]
+  private var heard: [String] = []
+  private var instructions: String?
   private var turn: Turn?
   private var nextInput = 1
   private var hasExited = false
 
-  init(_ context: HarnessContext) {
+  init(_ context: HarnessContext) { know(context) }
+
+  private mutating func know(_ context: HarnessContext) {
+    instructions = context.instructions
     heard =
       context.state?["heard"]?.array?.compactMap(\.string)
       ?? context.history.map { "\($0.role.rawValue): \($0.text)" }
@@ -88,6 +97,13 @@ struct ScriptedMachine: HarnessMachine {
   // MARK: Inputs
 
   mutating func launched() -> [HarnessAction] { [] }
+
+  mutating func launchedWithoutSession() -> [HarnessAction] { [] }
+
+  mutating func claimed(by context: HarnessContext) -> [HarnessAction] {
+    know(context)
+    return [.ready]
+  }
 
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
     turn = Turn(execution: begun.execution, steps: Self.steps(begun.input))
@@ -112,6 +128,10 @@ struct ScriptedMachine: HarnessMachine {
       let step = running.steps.removeFirst()
       switch step.split(separator: " ", maxSplits: 1).first {
       case "hold": running.isHeld = true
+      case "instructed":
+        // A line is a command.
+        let words = instructions?.split(separator: "\n").joined(separator: " / ")
+        actions.append(send("say \(words ?? "nothing")"))
       case "recall": actions.append(send("say \(heard.joined(separator: " | "))"))
       case "steering": running.steering = String(step.dropFirst("steering ".count))
       case "deaf": running.isDeaf = true

@@ -18,6 +18,8 @@ struct World: Sendable {
   let limits: ControlPlaneConfiguration.Limits
   let harnesses: [ScriptedHarness]
   let personas: [String: ControlPlaneConfiguration.Persona]
+  /// How many sandboxes wait for sessions.
+  let warmPool: [HarnessName: Int]
   /// The server that a test's requests go to.
   private let first: Node?
 
@@ -27,15 +29,20 @@ struct World: Sendable {
   static func run(
     _ limits: ControlPlaneConfiguration.Limits = .init(), hasServer: Bool = true,
     harnesses: [ScriptedHarness] = [.init(name: scripted)],
-    personas: [String: ControlPlaneConfiguration.Persona] = [:], _ body: @Sendable (World) async throws -> Void
+    personas: [String: ControlPlaneConfiguration.Persona] = [:], warmPool: [HarnessName: Int] = [:],
+    _ body: @Sendable (World) async throws -> Void
   ) async throws {
     let data = "/tmp/centaur-tests-\(getpid())-\(UInt32.random(in: 0 ... .max))"
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: data) }
     let store = FaultyStore(try SQLiteStore(path: "\(data)/store.sqlite", durability: .normal))
-    var world = World(data: data, store: store, limits: limits, harnesses: harnesses, personas: personas, first: nil)
-    let node = hasServer ? world.startServer("node-1") : nil
-    world = World(data: data, store: store, limits: limits, harnesses: harnesses, personas: personas, first: node)
+    func world(_ first: Node?) -> World {
+      World(
+        data: data, store: store, limits: limits, harnesses: harnesses, personas: personas, warmPool: warmPool,
+        first: first)
+    }
+    let node = hasServer ? world(nil).startServer("node-1") : nil
+    let world = world(node)
     do {
       try await body(world)
     } catch {
@@ -95,7 +102,7 @@ struct World: Sendable {
     }
     return ControlPlaneConfiguration(
       dataDirectory: data, node: node, harnesses: setups, defaultHarness: ["test": harnesses[0].name],
-      personas: personas, limits: limits, modelBaseURL: { _, _ in "http://127.0.0.1:1/v1" })
+      personas: personas, limits: limits, warmPool: warmPool, modelBaseURL: { _, _ in "http://127.0.0.1:1/v1" })
   }
 
   /// `centaur-shim` lies beside the test program.

@@ -51,6 +51,30 @@ struct EndTests {
     }
   }
 
+  @Test("what a turn started ends with it, though it hid; the harness and what it had before stay")
+  func sweep() async throws {
+    let script = """
+      sleep 6000 & echo $!; read line; setsid sh -c 'sleep 6000 & echo $!; exec sleep 6000' & echo $!
+      read line; echo still here; exec cat
+      """
+    try await directory.run(script: script) { sandbox in
+      try await sandbox.attach { link, listener in
+        let kept = try pids(try await listener.listen { $0.text.hasSuffix("\n") }.text)
+        try await link.keep()
+        try await link.send(inputID: "a", bytes: Array("go\n".utf8))
+        let heard = try await listener.listen { $0.text.split(separator: "\n").count == 3 }
+        let started = try pids(heard.text).filter { !kept.contains($0) }
+        #expect(started.count == 2 && started.allSatisfy(isRunning))
+        try await link.sweep()
+        try await link.send(inputID: "b", bytes: Array("go\n".utf8))
+        // Told after the sweep: inputs and it keep their order.
+        _ = try await listener.listen { $0.text.hasSuffix("still here\n") }
+        #expect(!started.contains(where: isRunning))
+        #expect(kept.allSatisfy(isRunning))
+      }
+    }
+  }
+
   @Test("a command that does not exist ends with 127 and says why")
   func noCommand() async throws {
     try await directory.run(["/nonexistent/harness", "--fast"]) { sandbox in

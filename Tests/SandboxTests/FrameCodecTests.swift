@@ -8,7 +8,7 @@ struct FrameCodecTests {
     .input(id: "e/start", bytes: Array("{}\n".utf8), closesInput: false),
     .input(id: "", bytes: [], closesInput: true),
     .input(id: "é😀", bytes: Array(0...255) + Array(repeating: 7, count: 1000), closesInput: false),
-    .signal(2), .signal(-1), .release(offset: 1 << 40), .stop,
+    .signal(2), .signal(-1), .release(offset: 1 << 40), .keep, .sweep, .stop,
   ]
 
   static let shimFrames: [ShimFrame] = [
@@ -120,7 +120,7 @@ struct FrameCodecTests {
 
   @Test("frames of kinds that are unknown, or that only the other end may send, are refused")
   func unknownKinds() {
-    for kind in UInt8.min...UInt8.max where !(1...5).contains(kind) && !(65...69).contains(kind) {
+    for kind in UInt8.min...UInt8.max where !(1...7).contains(kind) && !(65...69).contains(kind) {
       #expect(Self.refusals(Self.bytes(1, [kind])) == Array(repeating: "an unknown kind of frame", count: 2))
     }
     #expect(Self.refusals(FrameCodec.encode(.stop)) == [nil, "an unknown kind of frame"])

@@ -45,7 +45,7 @@ struct ConfigurationFile {
           throw error(value, "'sandbox_paths' must be absolute paths")
         }
       case "warm_pool":
-        guard try integer(value, key) == 0 else { throw error(value, "'warm_pool' can only be 0") }
+        configuration.warmPool = try warmPool(value, key)
       case "providers": try named(value, key) { configuration.providers[$0] = try provider($1, $0, configuration) }
       case "harnesses": try named(value, key) { configuration.harnesses[$0] = try harness($1, $0, configuration) }
       case "ingress": try named(value, key) { configuration.ingress[$0] = try string($1, $0) }
@@ -57,6 +57,20 @@ struct ConfigurationFile {
       }
       return true
     }
+  }
+
+  private func warmPool(_ node: Node, _ key: String) throws -> ServerConfiguration.WarmPool {
+    guard node.mapping != nil else { return .each(try poolSize(node, key)) }
+    var sizes: [String: Int] = [:]
+    try named(node, key) { sizes[$0] = try poolSize($1, $0) }
+    return .named(sizes)
+  }
+
+  private func poolSize(_ node: Node, _ key: String) throws -> Int {
+    let size = try integer(node, key)
+    // More than any machine has; it also keeps sums from running over.
+    guard (0...1000).contains(size) else { throw error(node, "'\(key)' must be from 0 to 1000") }
+    return size
   }
 
   private func provider(
@@ -165,6 +179,7 @@ struct ConfigurationFile {
       case "turn": limits.turn = try duration(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
       case "sandboxes": limits.sandboxes = try positive(value, key)
+      case "sandbox_wait": limits.sandboxWait = try duration(value, key)
       case "turns": limits.turns = try positive(value, key)
       case "harness_start": limits.harnessStart = try duration(value, key)
       case "harness_line": limits.harnessLine = try bytes(value, key)

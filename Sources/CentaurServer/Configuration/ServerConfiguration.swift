@@ -72,6 +72,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     /// How long a sandbox waits for its session's next turn.
     public var idleSandbox: Duration = .seconds(1800)
     public var sandboxes = 16
+    /// How long a turn may wait for a sandbox where all are at work.
+    public var sandboxWait: Duration = .seconds(60)
     /// How many turns may be at work or wait for a sandbox; at least as many as there are sandboxes.
     public var turns = 64
     /// How long a harness may take until it accepts a turn.
@@ -89,6 +91,13 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var file = 64 << 20
     /// How long a stream may be silent before a keep-alive event is sent.
     public var keepAlive: Duration = .seconds(15)
+  }
+
+  public enum WarmPool: Sendable, Hashable {
+    /// So many for each harness that `ingress` names.
+    case each(Int)
+    /// By harness.
+    case named([String: Int])
   }
 
   /// Names by which clients reach the server, beside localhost and addresses; lower-case.
@@ -122,6 +131,8 @@ public struct ServerConfiguration: Sendable, Hashable {
   /// How long an archived session's files are kept; nil: for ever.
   public var retention: Duration?
   public var limits = Limits()
+  /// How many sandboxes wait for new sessions; nil: one for each harness that `ingress` names, as far as there is room.
+  public var warmPool: WarmPool?
   /// Model calls go to the scripted model.
   public var usesStandInModel = false
 
@@ -135,6 +146,33 @@ public struct ConfigurationError: Error, Sendable, Hashable, CustomStringConvert
 }
 
 extension ServerConfiguration {
+  /// How many sandboxes wait for new sessions, by harness. `codex-exec` is a process a turn: none waits.
+  public var warmPoolSizes: [String: Int] {
+    switch warmPool ?? .each(1) {
+    case .named(let sizes): return sizes
+    case .each(let size):
+      let harnesses = Set(ingress.values).subtracting(["codex-exec"])
+      return Dictionary(uniqueKeysWithValues: harnesses.map { ($0, size) })
+    }
+  }
+
+  private func validateWarmPool() throws {
+    if case .named(let sizes) = warmPool {
+      for name in sizes.keys.sorted() {
+        guard harnesses[name] != nil else {
+          throw ConfigurationError("'warm_pool' names the harness '\(name)', which is not configured")
+        }
+        guard name != "codex-exec" || sizes[name] == 0 else {
+          throw ConfigurationError("'warm_pool' cannot have 'codex-exec': it is a new process for each turn")
+        }
+      }
+    }
+    let size = warmPoolSizes.values.reduce(0, +)
+    guard warmPool == nil || size <= limits.sandboxes else {
+      throw ConfigurationError("'warm_pool' (\(size) in all) must be at most 'sandboxes' (\(limits.sandboxes))")
+    }
+  }
+
   /// Puts what a YAML text says over these settings.
   /// - Parameter name: of the file, for messages
   /// - Throws: `ConfigurationError`
@@ -156,6 +194,7 @@ extension ServerConfiguration {
         throw ConfigurationError("'ingress' gives '\(name)' the harness '\(harness)', which is not configured")
       }
     }
+    try validateWarmPool()
     guard limits.turns >= limits.sandboxes else {
       throw ConfigurationError("'turns' (\(limits.turns)) must be at least 'sandboxes' (\(limits.sandboxes))")
     }

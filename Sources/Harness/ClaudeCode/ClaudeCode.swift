@@ -9,6 +9,9 @@ public struct ClaudeCode: HarnessAdapter {
 
   public func launch(_ context: HarnessContext) throws -> HarnessLaunch { ClaudeLaunch(context).launch }
 
+  /// Instructions come with `initialize`; what was said before, by a file that is there before the process.
+  public func canBeClaimed(by context: HarnessContext) -> Bool { context.state == nil && context.history.isEmpty }
+
   public func machine(_ context: HarnessContext) -> any HarnessMachine { ClaudeMachine(context) }
 
   public func hasConversation(_ state: JSONValue?) -> Bool { ClaudeConversation.isBegun(state) }

@@ -10,6 +10,8 @@ import SessionModel
 struct ClaudeMachine: HarnessMachine {
   enum Request: Hashable {
     case initialize
+    /// Whether it is there.
+    case probe
     case interrupt
     case setModel(String)
     case setEffort
@@ -61,7 +63,7 @@ struct ClaudeMachine: HarnessMachine {
     var startedAt: Int64?
   }
 
-  let context: HarnessContext
+  private(set) var context: HarnessContext
   private let conversation: ClaudeConversation
   /// The conversation as the harness names it.
   private var conversationID: String
@@ -91,7 +93,28 @@ struct ClaudeMachine: HarnessMachine {
 
   /// `initialize` need not be sent, but makes the process answer before the first turn.
   mutating func launched() -> [HarnessAction] {
-    [request(.initialize, "launch/initialize", ["subtype": "initialize", "hooks": .null])]
+    [initialize()]
+  }
+
+  private mutating func initialize(_ more: [(String, JSONValue)] = []) -> HarnessAction {
+    let body: [(String, JSONValue)] = [("subtype", "initialize"), ("hooks", .null)]
+    return request(
+      .initialize, "launch/initialize", .object(JSONObject((body + more).map { (key: $0.0, value: $0.1) })))
+  }
+
+  /// `initialize` is heeded once, and carries the instructions: it waits for the session, another question finds out
+  /// whether the process is there.
+  mutating func launchedWithoutSession() -> [HarnessAction] {
+    [request(.probe, "launch/probe", ["subtype": "get_settings"])]
+  }
+
+  /// Requests are heeded in order, so a turn need not wait for the answer to `initialize` (seen with 2.1.330: the model
+  /// is sent the same as by a process that was started with the instructions).
+  mutating func claimed(by context: HarnessContext) -> [HarnessAction] {
+    self.context = context
+    isReady = true
+    let instructions = context.instructions.map { [("appendSystemPrompt", JSONValue.string($0))] } ?? []
+    return [initialize(instructions), .saveState(ClaudeConversation.begun(conversationID)), .ready]
   }
 
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
@@ -253,6 +276,11 @@ struct ClaudeMachine: HarnessMachine {
     guard let id = response["request_id"]?.string, let request = requests.removeValue(forKey: id) else { return [] }
     let error = response["subtype"]?.string == "error" ? response["error"]?.string ?? "no reason given" : nil
     switch request {
+    case .probe: return error == nil ? [.ready] : [.stop]
+    case .initialize where isReady:
+      guard let error, context.instructions != nil else { return [] }
+      let warning = "The harness did not take the instructions: \(error.prefix(300))"
+      return [.emit(EventDraft(.warning(code: "instructions_not_given", message: warning)))]
     case .initialize:
       // It need not be understood: that it is answered says that the process reads.
       isReady = true

@@ -13,5 +13,8 @@ public struct CodexAppServer: HarnessAdapter {
 
   public func hasConversation(_ state: JSONValue?) -> Bool { state?["thread"]?.string != nil }
 
+  /// Instructions come with `thread/start`, and what was said before with `thread/inject_items`.
+  public func canBeClaimed(by context: HarnessContext) -> Bool { context.state == nil }
+
   public func machine(_ context: HarnessContext) -> any HarnessMachine { CodexMachine(context) }
 }

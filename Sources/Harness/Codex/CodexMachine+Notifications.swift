@@ -23,12 +23,7 @@ extension CodexMachine {
     case .startThread:
       guard error == nil, let id = result["thread"]?["id"]?.string else { return [.stop] }
       thread = id
-      let history = CodexInput.history(context.history)
-      guard !history.isEmpty else { return becomeReady() }
-      return [
-        self.request(
-          .injectHistory, "thread/inject_items", ["threadId": .string(id), "items": .array(history)])
-      ]
+      return waitsForSession ? [.ready] : tellHistory()
     case .injectHistory:
       guard let error else { return becomeReady() }
       let warning = EventPayload.warning(
@@ -40,6 +35,15 @@ extension CodexMachine {
     case .interrupt: return []
     case .clean: return finish()
     }
+  }
+
+  /// What was said before goes into the conversation that has been begun.
+  mutating func tellHistory() -> [HarnessAction] {
+    let history = CodexInput.history(context.history)
+    guard let thread, !history.isEmpty else { return becomeReady() }
+    return [
+      request(.injectHistory, "thread/inject_items", ["threadId": .string(thread), "items": .array(history)])
+    ]
   }
 
   private mutating func turnStarted(

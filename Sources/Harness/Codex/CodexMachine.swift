@@ -42,7 +42,9 @@ struct CodexMachine: HarnessMachine {
   /// Runs while the harness may end the commands that an interrupted turn left running.
   static let cleanTimer = HarnessTimer(name: "clean")
 
-  let context: HarnessContext
+  var context: HarnessContext
+  /// Nobody's session yet: its conversation is begun none the less, for one that has no instructions.
+  var waitsForSession = false
   var thread: String?
   var isReady = false
   var hasExited = false
@@ -66,6 +68,19 @@ struct CodexMachine: HarnessMachine {
       "optOutNotificationMethods": ["account/rateLimits/updated", "thread/readState/changed"],
     ]
     return [request(.initialize, "initialize", ["clientInfo": client, "capabilities": capabilities])]
+  }
+
+  mutating func launchedWithoutSession() -> [HarnessAction] {
+    waitsForSession = true
+    return launched()
+  }
+
+  mutating func claimed(by context: HarnessContext) -> [HarnessAction] {
+    waitsForSession = false
+    self.context = context
+    guard context.instructions != nil else { return tellHistory() }
+    thread = nil
+    return [startThread()]
   }
 
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
