@@ -147,8 +147,9 @@ def test_no_path_leads_out(files, beside, method):
     """`..`, absolute paths and bytes that no name can have are refused, however they are written."""
     files.put("sub/file", b"hello")
     for path in (
-        "..", "../secret", "sub/../../x", "%2e%2e", "%2E%2e/secret", ".%2e/x", ".", "./sub/file", "sub/./file", "/etc/passwd",
-        "//etc/passwd", "sub//file", "sub/", "%2Fetc%2Fpasswd", "..%2F..%2Fx", "sub%2Ffile", "sub/file%00.txt", "%00", "%",
+        "..", "../secret", "sub/../../x", "%2e%2e", "%2E%2e/secret", ".%2e/x", ".", "./sub/file", "sub/./file",
+        "/etc/passwd", "//etc/passwd", "sub//file", "sub/", "%2Fetc%2Fpasswd", "..%2F..%2Fx", "sub%2Ffile",
+        "sub/file%00.txt", "%00", "%",
         "%zz", "a" * 256, "a/" * 2100 + "a"):
         body = b"x" if method == "PUT" else None
         assert files.error(method, path, body) == (400, "file_path_invalid"), path
@@ -175,11 +176,16 @@ def test_no_link_leads_out(files, beside):
     assert not (files.workspace / "file").is_symlink() and files.get("file") == b"mine"
 
 
+def head(path: str, files: Files, *more: str) -> bytes:
+    """Of an upload of ten bytes."""
+    lines = (f"PUT {files.path(path)} HTTP/1.1", "Host: localhost", "Content-Length: 10", *more)
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
 def test_a_directory_that_becomes_a_link_on_the_way_takes_a_file_nowhere(files, beside):
     """An upload that has begun ends in the directory that it began in, or nowhere."""
     with socket.create_connection(("127.0.0.1", files.server.port), timeout=60) as connection:
-        head = f"PUT {files.path('sub/late')} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
-        connection.sendall(head.encode() + b"12345")
+        connection.sendall(head("sub/late", files, "Connection: close") + b"12345")
         # It has begun: its file is there under a name of its own.
         while not [name for name in os.listdir(files.workspace / "sub") if name.startswith(".centaur-upload-")]:
             pass
@@ -242,8 +248,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(files):
     """Half a file is never taken for the whole one."""
     files.put("kept", b"before")
     with socket.create_connection(("127.0.0.1", files.server.port), timeout=60) as connection:
-        head = f"PUT {files.path('kept')} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
-        connection.sendall(head.encode() + b"12345")
+        connection.sendall(head("kept", files) + b"12345")
         while len(os.listdir(files.workspace)) < 2:
             pass
         assert files.get("kept") == b"before"

@@ -49,7 +49,8 @@ def test_a_template_is_copied_and_stays_as_it_is(make_server, directory):
     (template / "bin/tool").chmod(0o755)
     os.link(template / "rules.txt", template / "same.txt")
     os.symlink("bin/tool", template / "link")
-    server = make_server({"workspace": str(template), "personas": {"other": {"workspace": {"template": str(template)}}}})
+    personas = {"other": {"workspace": {"template": str(template)}}}
+    server = make_server({"workspace": str(template), "personas": personas})
     command = "cat rules.txt && ./link && echo cruel > rules.txt && rm bin/tool && cat same.txt && touch new"
     for options in ({}, {"persona": "other"}):
         assert run(server.api, new_key(), command, **options) == "be kindtool\nbe kind"
@@ -86,7 +87,7 @@ def repository(directory) -> Path:
 
 @pytest.mark.parametrize("harness_name", ["codex", "claude"])
 def test_a_repository_is_cloned_at_a_ref(make_server, repository, harness_name):
-    """The agent has a repository of its own at the branch, the tag or the commit, and cannot write to where it is from."""
+    """The agent has a repository of its own at the branch, the tag or the commit, and no way back to the first."""
     first = git(repository, "rev-parse", "v1")
     personas = {
         name: {"harness": harness_name, "workspace": {"git": str(repository), "ref": ref}}
@@ -97,8 +98,9 @@ def test_a_repository_is_cloned_at_a_ref(make_server, repository, harness_name):
     for persona, said in (("topic", "topic\ntopic"), ("tag", "HEAD\none"), ("commit", "HEAD\none")):
         assert run(server.api, new_key(), command, persona=persona) == said
     key = new_key()
-    commits = "echo mine > file.txt && git -c user.name=a -c user.email=a@a.invalid commit -q -a -m mine && git log --format=%s"
-    assert run(server.api, key, commits, persona="topic") == "mine\ntopic\ntwo\none"
+    commit = "git -c user.name=a -c user.email=a@a.invalid commit -q -a -m mine"
+    log = run(server.api, key, f"echo mine > file.txt && {commit} && git log --format=%s", persona="topic")
+    assert log == "mine\ntopic\ntwo\none"
     assert git(repository, "log", "--format=%s", "topic") == "topic\ntwo\none"
 
 
@@ -137,7 +139,8 @@ def test_a_beginning_that_is_too_large_is_refused(make_server, directory, what):
 
 @pytest.mark.parametrize(
     "value, said", [
-        ({"git": "https://host/x.git"}, "directory of this machine"), ({"git": "user@host:x"}, "directory of this machine"),
+        ({"git": "https://host/x.git"}, "directory of this machine"),
+        ({"git": "user@host:x"}, "directory of this machine"),
         ({"git": "/x", "ref": "--upload-pack=touch x"}, "cannot be a Git ref"), ({"ref": "main"}, "'workspace' is")])
 def test_what_no_workspace_can_begin_with_stops_the_start(directory, value, said):
     """An address on the network or an option in a ref's place is refused before anything runs."""
@@ -249,9 +252,11 @@ def test_retention(make_server):
 
 
 def sessions(server, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
+    if environment is None:
+        environment = {"CENTAUR_LISTEN": f"127.0.0.1:{server.port}"}
     return subprocess.run(
-        [str(PROGRAM), "sessions", *arguments], env={**base_environment(), **(environment or {"CENTAUR_LISTEN": f"127.0.0.1:{server.port}"})},
-        capture_output=True, text=True, timeout=60)
+        [str(PROGRAM), "sessions", *arguments], env={**base_environment(), **environment}, capture_output=True,
+        text=True, timeout=60)
 
 
 def test_sessions_commands(make_server):

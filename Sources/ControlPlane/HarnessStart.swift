@@ -60,11 +60,11 @@ struct HarnessStart: Sendable {
     return instructions.isEmpty ? nil : instructions
   }
 
-  /// What was said before the oldest turn that still waits to be run.
+  /// What was said before the oldest turn that still waits to be run, but for what is its input.
   private func earlierConversation() async throws -> [Message] {
     let open = try await services.store.openExecutions(session.id)
     let upTo = open.map(\.firstSeq).min().map { $0 - 1 } ?? session.lastSeq
     guard upTo > 1 else { return [] }
-    return try await Conversation.read(session.id, from: services.store, upTo: upTo).messages
+    return try await Conversation.read(session.id, from: services.store, upTo: upTo).messagesOfTurns
   }
 }

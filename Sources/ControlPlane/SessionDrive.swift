@@ -210,7 +210,7 @@ actor SessionDrive {
       await lost(error)
       throw error
     }
-    if let harnessState { self.session?.harnessState = harnessState == .null ? nil : harnessState }
+    if let harnessState { self.session?.harnessState = harnessState == .null ? JSONValue?.none : harnessState }
     publish(result.events)
     return result.events
   }

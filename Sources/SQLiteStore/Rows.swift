@@ -19,7 +19,8 @@ enum Rows {
         id: SessionID(rawValue: row[0]), owner: Owner(rawValue: row[1]), key: try ThreadKey(row[2]),
         harness: HarnessName(rawValue: row[3]), persona: row[4], instructions: row[5],
         createdAt: Timestamp(milliseconds: row[6]), status: Session.Status(rawValue: row[7]) ?? .active,
-        lastSeq: nextSeq - 1, harnessState: try state.map { try json($0) }.flatMap { $0 == .null ? nil : $0 })
+        lastSeq: nextSeq - 1,
+        harnessState: try state.map { try json($0) }.flatMap { $0 == .null ? JSONValue?.none : $0 })
     }
   }
 

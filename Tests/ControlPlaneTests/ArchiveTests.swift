@@ -120,6 +120,8 @@ struct ArchiveTests {
       #expect(log.suffix(2).map(\.payload.kind) == ["session.archived", "warning"])
       #expect(try await Self.remove(world).status == .archived)
       #expect(try await world.log(Self.key) == log)
+      let stored = try await world.controlPlane.session(owner: .local, key: ThreadKey(Self.key))
+      #expect(stored.harnessState == JSONValue?.none)
       let events = try await world.run("count done; recall", key: Self.key)
       #expect(events.texts == ["user: count done; say one | assistant: one"])
       #expect(try await world.lines("done", of: Self.key).count == 1)
