@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Sandbox
 import SessionModel
 import Testing
 
