@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Sandbox
 import SessionModel
 import Testing
 
@@ -84,7 +85,7 @@ struct WarmPoolTests {
     let template = "/tmp/centaur-tests-template-\(getpid())"
     try FileManager.default.createDirectory(atPath: template, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: template) }
-    let personas = ["t": ControlPlaneConfiguration.Persona(workspace: template)]
+    let personas = ["t": ControlPlaneConfiguration.Persona(workspace: .template(template))]
     try await World.run(harnesses: [harness], personas: personas, warmPool: Self.one) { world in
       let waiting = try await world.pool(1)
       let told = try TurnRequest.sdk("recall", key: "test:a").with {
@@ -96,6 +97,24 @@ struct WarmPoolTests {
       #expect(try await world.submit(copied).finished().texts == ["one"])
       for key in ["test:a", "test:b"] { #expect(try await world.log(key).sandboxes == [.cold]) }
       #expect(try await world.pool(1) == waiting)
+    }
+  }
+
+  @Test("where every workspace begins as a copy nothing waits: it would be a copy of yesterday")
+  func copies() async throws {
+    try await World.run(warmPool: Self.one) { world in
+      var configuration = world.configuration("node", world.harnesses)
+      let services = world.controlPlane.services
+      func pool() -> WarmPool? {
+        WarmPool(
+          .init(
+            store: services.store, sandboxes: services.sandboxes, capacity: services.capacity,
+            configuration: configuration, clock: services.clock, ids: services.ids, metrics: services.metrics,
+            logger: services.logger))
+      }
+      #expect(pool() != nil)
+      configuration.workspace = .template("/srv/template")
+      #expect(pool() == nil)
     }
   }
 
