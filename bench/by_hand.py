@@ -14,8 +14,10 @@ from pathlib import Path
 from centaur_server import processes_with
 from programs import BenchFailed
 
-# The gateway's address for one session, where the server has put it.
-GATEWAY = re.compile(r"http://[^/\"\s]+/s/[^/\"\s]+")
+# The gateway's address, where the server has put it; with a path of the session's own, or without.
+GATEWAY = re.compile(r"http://127\.0\.0\.1:\d+(/s/[^/\"\s]+)?")
+# Ways out of a sandbox, which by hand are not needed.
+WAYS_OUT = {"ANTHROPIC_UNIX_SOCKET", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 
 class Recipe:
@@ -30,6 +32,8 @@ class Recipe:
                 self.command = command
                 environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")[:-1]
                 self.environment = dict(entry.split("=", 1) for entry in environment if "=" in entry)
+                for name in WAYS_OUT:
+                    self.environment.pop(name, None)
                 catalogue = root / "home/catalog.json"
                 self.files = {"catalog.json": catalogue.read_bytes()} if catalogue.exists() else {}
                 return

@@ -91,6 +91,7 @@ def load_http(
     stop: int = 0
 ) -> Load:
     """`pause`: the most seconds that a client waits between turns, at random."""
+    BINARIES.mkdir(parents=True, exist_ok=True)
     file = BINARIES / f"request-{os.getpid()}"
     file.write_bytes(request)
     try:

@@ -37,14 +37,18 @@ struct Conversation: Sendable {
   }
 
   /// The conversation of a session up to and including `upTo`.
-  static func read(_ session: SessionID, from store: any SessionStore, upTo: Int64 = .max) async throws -> Conversation
-  {
+  /// - Parameter seesLaterEnds: reads on, to learn of turns up to there that ended later without having been run
+  static func read(
+    _ session: SessionID, from store: any SessionStore, upTo: Int64 = .max, seesLaterEnds: Bool = false
+  ) async throws -> Conversation {
     var conversation = Conversation()
     var cursor: Int64 = 0
     while true {
       let page = try await store.events(session, after: cursor, limit: 1000)
-      for event in page where event.seq <= upTo { conversation.fold(event) }
-      guard let last = page.last, last.seq < upTo else { return conversation }
+      for event in page where event.seq <= upTo || seesLaterEnds && PendingMessages.wasNotRun(event) {
+        conversation.fold(event)
+      }
+      guard let last = page.last, last.seq < upTo || seesLaterEnds else { return conversation }
       cursor = last.seq
     }
   }

@@ -65,6 +65,8 @@ struct HarnessStart: Sendable {
     let open = try await services.store.openExecutions(session.id)
     let upTo = open.map(\.firstSeq).min().map { $0 - 1 } ?? session.lastSeq
     guard upTo > 1 else { return [] }
-    return try await Conversation.read(session.id, from: services.store, upTo: upTo).messagesOfTurns
+    // A turn may have given up waiting for this process since.
+    return try await Conversation.read(session.id, from: services.store, upTo: upTo, seesLaterEnds: true)
+      .messagesOfTurns
   }
 }

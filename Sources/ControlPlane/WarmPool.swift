@@ -56,6 +56,8 @@ actor WarmPool {
   private let firstPause: Duration
   private var members: [SessionID: Member] = [:]
   private var pauses: [HarnessName: Pause] = [:]
+  /// Rings the bell a little after a claim.
+  private var refill: Task<Void, Never>?
   private var isShuttingDown = false
   private let wishes: AsyncStream<Void>
   private let bell: AsyncStream<Void>.Continuation
@@ -67,7 +69,8 @@ actor WarmPool {
     targets = configuration.warmPool.sorted { $0.key.rawValue < $1.key.rawValue }
       .filter { $0.value > 0 && configuration.harnesses[$0.key]?.adapter.lifetime == .session }
       .map { (harness: $0.key, count: $0.value) }
-    guard !targets.isEmpty else { return nil }
+    // A copy or a clone is of the moment in which its session begins.
+    guard !targets.isEmpty, configuration.workspace == .empty else { return nil }
     self.services = services
     self.firstPause = firstPause
     marks = WarmPoolMarks(data: configuration.dataDirectory)
@@ -91,6 +94,7 @@ actor WarmPool {
     isShuttingDown = true
     for id in members.keys { giveUp(id) }
     for pause in pauses.values { pause.timer?.cancel() }
+    refill?.cancel()
     bell.finish()
   }
 
@@ -112,7 +116,7 @@ actor WarmPool {
     services.capacity.leavesPool(id)
     members.removeValue(forKey: id)?.reader?.cancel()
     pauses[wish.harness] = nil
-    bell.yield()
+    refillSoon()
     return Claimed(session: id, process: process)
   }
 
@@ -135,9 +139,23 @@ actor WarmPool {
 
   // MARK: Filling up
 
+  /// A harness that comes up takes all of a processor: not while the one that was taken has its first turn to answer.
+  private func refillSoon() {
+    guard refill == nil, !isShuttingDown else { return }
+    refill = Task {
+      guard (try? await Task.sleep(for: .milliseconds(500))) != nil else { return }
+      self.refillNow()
+    }
+  }
+
+  private func refillNow() {
+    refill = nil
+    bell.yield()
+  }
+
   /// Takes places for what is missing.
   private func begin() -> [(SessionID, HarnessName)] {
-    guard !isShuttingDown else { return [] }
+    guard !isShuttingDown, refill == nil else { return [] }
     var begun: [(SessionID, HarnessName)] = []
     for (harness, count) in targets where pauses[harness]?.isOver ?? true {
       while members.values.count(where: { $0.harness == harness && !$0.isUnwanted }) < count {

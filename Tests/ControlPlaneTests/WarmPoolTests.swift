@@ -100,6 +100,24 @@ struct WarmPoolTests {
     }
   }
 
+  @Test("where every workspace begins as a copy nothing waits: it would be a copy of yesterday")
+  func copies() async throws {
+    try await World.run(warmPool: Self.one) { world in
+      var configuration = world.configuration("node", world.harnesses)
+      let services = world.controlPlane.services
+      func pool() -> WarmPool? {
+        WarmPool(
+          .init(
+            store: services.store, sandboxes: services.sandboxes, capacity: services.capacity,
+            configuration: configuration, clock: services.clock, ids: services.ids, metrics: services.metrics,
+            logger: services.logger))
+      }
+      #expect(pool() != nil)
+      configuration.workspace = .template("/srv/template")
+      #expect(pool() == nil)
+    }
+  }
+
   @Test("a harness that dies while it waits is replaced, and nothing of it is left")
   func dies() async throws {
     try await World.run(warmPool: Self.one) { world in
