@@ -67,7 +67,8 @@ actor WarmPool {
     targets = configuration.warmPool.sorted { $0.key.rawValue < $1.key.rawValue }
       .filter { $0.value > 0 && configuration.harnesses[$0.key]?.adapter.lifetime == .session }
       .map { (harness: $0.key, count: $0.value) }
-    guard !targets.isEmpty else { return nil }
+    // What a workspace begins with is what is there when its session begins: one that was made before may be out of date.
+    guard !targets.isEmpty, configuration.workspace == .empty else { return nil }
     self.services = services
     self.firstPause = firstPause
     marks = WarmPoolMarks(data: configuration.dataDirectory)

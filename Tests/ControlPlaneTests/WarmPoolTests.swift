@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Sandbox
 import SessionModel
 import Testing
 
@@ -84,7 +85,7 @@ struct WarmPoolTests {
     let template = "/tmp/centaur-tests-template-\(getpid())"
     try FileManager.default.createDirectory(atPath: template, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: template) }
-    let personas = ["t": ControlPlaneConfiguration.Persona(workspace: template)]
+    let personas = ["t": ControlPlaneConfiguration.Persona(workspace: .template(template))]
     try await World.run(harnesses: [harness], personas: personas, warmPool: Self.one) { world in
       let waiting = try await world.pool(1)
       let told = try TurnRequest.sdk("recall", key: "test:a").with {
