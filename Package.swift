@@ -73,7 +73,7 @@ let package = Package(
     room("SQLiteStore", ["SessionModel", grdb]),
     // Floor 2: harnesses, and the way out to the providers.
     room("Harness", ["SessionModel"]),
-    room("ModelGateway", ["SessionModel", hummingbird, httpTypes, asyncHTTPClient, logging, nioCore, nioHTTP1]),
+    room("ModelGateway", ["SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     // Floor 3.
     room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
@@ -93,7 +93,7 @@ let package = Package(
         httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
-    program("centaur", ["CentaurServer", "SessionModel", argumentParser, logging]),
+    program("centaur", ["CentaurServer", "SessionModel", argumentParser, logging, unixSignals]),
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),
@@ -101,6 +101,7 @@ let package = Package(
     tests(
       "StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     tests("SandboxTests", ["Sandbox", "ShimProtocol", "CShimSystem", "SessionModel", nioCore, nioPosix]),
+    tests("ModelGatewayTests", ["ModelGateway", "SessionModel", logging, nioCore, nioHTTP1, nioPosix]),
     tests("SQLiteStoreTests", ["SQLiteStore", "SessionModel", grdb]),
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
     tests(
@@ -117,7 +118,8 @@ let package = Package(
     tests(
       "CentaurServerTests",
       [
-        "CentaurServer", "ControlPlane", "SQLiteStore", "Sandbox", "Ingress", "SessionModel", hummingbird, httpTypes,
+        "CentaurServer", "ControlPlane", "ModelGateway", "SQLiteStore", "Sandbox", "Ingress", "SessionModel",
+        hummingbird, httpTypes,
         logging, metrics, .product(name: "HummingbirdTesting", package: "hummingbird"),
       ]),
   ]

@@ -21,13 +21,14 @@ sys.path.insert(0, str(ROOT / "conformance"))
 sys.dont_write_bytecode = True
 
 import figures  # noqa: E402
+import gateway  # noqa: E402
 import litellm_proxy  # noqa: E402
 import measure  # noqa: E402
 import waiting  # noqa: E402
 from centaur_server import PROGRAM, ServerFailed, end_processes_of  # noqa: E402
 from programs import Backend, BenchFailed, load_http  # noqa: E402
 
-PARTS = ("start", "first", "streams", "replay", "turns", "history", "harnesses")
+PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history", "harnesses")
 
 
 class LiteLLM:
@@ -80,6 +81,9 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
     if "start" in parts:
         say("start and memory")
         measure.start_and_memory(bench, litellm.start, litellm.memory)
+    if "gateway" in parts:
+        say("the model gateway")
+        gateway.measure(bench)
     if "harnesses" in parts:
         say("starts of the real harnesses")
         waiting.starts(bench)

@@ -121,6 +121,15 @@ class CentaurServer:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(self.lines[-10:] + text.splitlines()[-lines:])
 
+    @property
+    def gateway_pid(self) -> int:
+        return int((self.data / "gateway/pid").read_text())
+
+    def audit(self) -> list[dict]:
+        """What the gateway has written down, oldest first."""
+        file = self.data / "gateway/audit.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
     def resident_kilobytes(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
@@ -153,21 +162,26 @@ class StandInModel:
         self.log.close()
 
 
+def content(file: Path) -> bytes:
+    """Of a file that may be gone, or be somebody else's."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 def processes_with(mark: str) -> list[int]:
     """The processes, other than this one, whose command line or environment holds `mark`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if os.fsencode(mark) in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
+            if any(os.fsencode(mark) in content(entry / name) for name in ("cmdline", "environ")):
+                found.append(int(entry.name))
     return found
 
 
 def end_processes_of(data: Path) -> None:
-    """Ends what a killed server left running: the shims and harnesses whose command line names its data directory."""
+    """Ends what a server left running: the gateway, shims and harnesses whose command line names its data directory."""
     deadline = time.monotonic() + 10
     while left := processes_with(str(data)):
         if time.monotonic() > deadline:

@@ -11,25 +11,31 @@ struct Composition {
   let configuration: ServerConfiguration
   let environment: [String: String]
 
-  /// Where model calls end: the configured providers, or the scripted model in the place of all of them.
-  func providers(standIn: ListeningPort) -> [String: ModelProvider] {
-    var providers: [String: ModelProvider] = [:]
-    for (name, provider) in configuration.providers {
-      let usesMessages = provider.dialect == .anthropic
-      if configuration.usesStandInModel {
-        providers[name] = ModelProvider(
-          baseURL: { "http://127.0.0.1:\(await standIn.value)" }, baseIncludesVersion: false,
-          credential: usesMessages ? .apiKey : .bearer, key: nil, timeout: provider.timeout)
-      } else {
-        let url = provider.baseURL
-        providers[name] = ModelProvider(
-          baseURL: { url }, baseIncludesVersion: !usesMessages || url.hasSuffix("/v1"),
-          credential: usesMessages ? .apiKey : .bearer,
-          key: provider.apiKeyEnvironment.flatMap { environment[$0] }.flatMap { $0.isEmpty ? nil : $0 },
-          timeout: provider.timeout)
-      }
-    }
-    return providers
+  /// What the gateway is told: the configured providers and their keys.
+  var gatewaySettings: GatewaySettings {
+    GatewaySettings(
+      providers: configuration.providers.mapValues { provider in
+        let usesMessages = provider.dialect == .anthropic
+        let key =
+          provider.apiKeyFile.map(ModelProvider.Key.file)
+          ?? provider.apiKeyEnvironment.flatMap { environment[$0] }.map(ModelProvider.Key.value)
+        return ModelProvider(
+          baseURL: provider.baseURL, baseIncludesVersion: !usesMessages || provider.baseURL.hasSuffix("/v1"),
+          credential: usesMessages ? .apiKey : .bearer, key: key, headers: provider.headers, timeout: provider.timeout)
+      },
+      usesStandInModel: configuration.usesStandInModel, linger: configuration.limits.gatewayLinger)
+  }
+
+  /// What a session's sandbox may ask of the gateway.
+  func grant(_ session: SessionID, _ harness: HarnessName, persona: String?) -> GatewayGrant {
+    let setup = configuration.harnesses[harness.rawValue]
+    let limits = configuration.limits
+    return GatewayGrant(
+      session: session, provider: setup?.provider ?? "", models: setup?.models ?? [],
+      limits: GatewayLimits(
+        sessionTokens: limits.sessionTokens, sessionRequests: limits.sessionRequests, calls: limits.modelCalls,
+        body: limits.modelBody),
+      egress: persona.flatMap { configuration.personas[$0]?.egress } ?? configuration.egress)
   }
 
   /// What a person must know of keys that are not there; nothing where the scripted model answers.
@@ -37,14 +43,18 @@ struct Composition {
     guard !configuration.usesStandInModel else { return [] }
     let used = Set(configuration.harnesses.values.map(\.provider))
     return used.sorted().compactMap { name in
-      guard let variable = configuration.providers[name]?.apiKeyEnvironment, environment[variable]?.isEmpty ?? true
-      else { return nil }
+      let provider = configuration.providers[name]
+      if let file = provider?.apiKeyFile {
+        return FileManager.default.isReadableFile(atPath: file)
+          ? nil : "provider \(name): \(file) cannot be read — its models will refuse"
+      }
+      guard let variable = provider?.apiKeyEnvironment, environment[variable]?.isEmpty ?? true else { return nil }
       return "provider \(name): \(variable) is not set — its models will refuse"
     }
   }
 
   func controlPlane(
-    data: String, node: String, gateway: ModelGateway, gatewayPort: ListeningPort
+    data: String, node: String, gateway: any SandboxGateway
   ) -> ControlPlaneConfiguration {
     var harnesses: [HarnessName: ControlPlaneConfiguration.HarnessSetup] = [:]
     for (name, harness) in configuration.harnesses {
@@ -54,7 +64,6 @@ struct Composition {
         executable: HarnessExecutable.path(program, configured: harness.binary, environment: environment),
         model: harness.model, models: harness.models)
     }
-    let providers = configuration.harnesses.mapValues(\.provider)
     let limits = configuration.limits
     return ControlPlaneConfiguration(
       dataDirectory: data, node: node, harnesses: harnesses,
@@ -62,7 +71,7 @@ struct Composition {
       personas: configuration.personas.mapValues { persona in
         ControlPlaneConfiguration.Persona(
           harness: persona.harness.map(HarnessName.init(rawValue:)), instructions: persona.instructions,
-          workspace: persona.workspace)
+          workspace: persona.workspace, hasEgressOfItsOwn: persona.egress != nil)
       },
       workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
@@ -73,10 +82,7 @@ struct Composition {
           memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
       warmPool: Dictionary(
         uniqueKeysWithValues: configuration.warmPoolSizes.map { (HarnessName(rawValue: $0), $1) }),
-      modelBaseURL: { session, harness in
-        let path = gateway.path(session: session, provider: providers[harness.rawValue] ?? "")
-        return "http://127.0.0.1:\(await gatewayPort.value)\(path)/v1"
-      })
+      gateway: gateway)
   }
 
   private static func adapter(_ name: String) -> (adapter: any HarnessAdapter, program: String)? {
@@ -88,13 +94,21 @@ struct Composition {
     }
   }
 
-  /// The shim lies beside this program.
+  /// This program's own file.
   /// - Throws: `ConfigurationError`
-  static func shimPath() throws -> String {
+  static func programPath() throws -> String {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let length = readlink("/proc/self/exe", &buffer, buffer.count)
     guard length > 0 else { throw ConfigurationError("this program's own path cannot be read") }
-    let program = String(decoding: buffer[..<length].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    let path = String(decoding: buffer[..<length].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    // One that was replaced while it ran: the new one is meant.
+    return path.hasSuffix(" (deleted)") ? String(path.dropLast(" (deleted)".count)) : path
+  }
+
+  /// The shim lies beside this program.
+  /// - Throws: `ConfigurationError`
+  static func shimPath() throws -> String {
+    let program = try programPath()
     let shim = (program.split(separator: "/").dropLast().map(String.init) + ["centaur-shim"]).joined(separator: "/")
     guard FileManager.default.isExecutableFile(atPath: "/\(shim)") else {
       throw ConfigurationError("centaur-shim must lie beside this program, at /\(shim)")

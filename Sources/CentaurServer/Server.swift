@@ -5,14 +5,12 @@ import Ingress
 import Harness
 import Hummingbird
 public import Logging
-import ModelGateway
 import NIOCore
 import ResponsesIngress
 import SQLiteStore
 import Sandbox
 import ServiceLifecycle
 import SessionModel
-import StandInModel
 import UnixSignals
 
 /// The whole server: the rooms put together, started and ended in order.
@@ -52,11 +50,8 @@ public struct Server: Sendable {
     let ids = IdentifierSource { UInt64(clock.now.milliseconds) }
     let store = try SQLiteStore(path: data.storePath)
     let composition = Composition(configuration: configuration, environment: environment)
-    let standInPort = ListeningPort()
-    let gatewayPort = ListeningPort()
-    let gateway = ModelGateway(providers: composition.providers(standIn: standInPort), logger: logger) {
-      gatewayPort.set($0)
-    }
+    let gateway = try GatewayLink(
+      data: data.path, composition: composition, program: try Composition.programPath(), logger: logger)
     let choice = SandboxChoice(
       configuration: configuration, environment: environment, shim: try Composition.shimPath())
     let backend = try await choice.backend(data: data.path)
@@ -68,7 +63,7 @@ public struct Server: Sendable {
     let controlPlane = ControlPlane(
       store: store, sandboxes: backend,
       configuration: composition.controlPlane(
-        data: data.path, node: ids.thread(), gateway: gateway, gatewayPort: gatewayPort),
+        data: data.path, node: ids.thread(), gateway: gateway),
       clock: clock, ids: ids, logger: logger)
     let routes = ServerRoutes(
       configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
@@ -86,27 +81,10 @@ public struct Server: Sendable {
         onListening("http://\(address)")
       },
       logger: logger)
-    var services: [any Service] = [application, GatewayService(gateway: gateway)]
-    if configuration.usesStandInModel {
-      services.append(
-        StandInModelService(
-          model: StandInModelServer(host: "127.0.0.1", port: 0, logger: logger) { standInPort.set($0) }))
-    }
-    services.append(controlPlane)
     var group = ServiceGroupConfiguration(
-      services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      services: [application, gateway, controlPlane], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     group.maximumGracefulShutdownDuration = .seconds(20)
     group.maximumCancellationDuration = .seconds(5)
     try await ServiceGroup(configuration: group).run()
   }
-}
-
-private struct GatewayService: Service {
-  let gateway: ModelGateway
-  func run() async throws { try await gateway.run() }
-}
-
-private struct StandInModelService: Service {
-  let model: StandInModelServer
-  func run() async throws { try await model.run() }
 }

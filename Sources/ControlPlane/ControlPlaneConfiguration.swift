@@ -28,11 +28,17 @@ public struct ControlPlaneConfiguration: Sendable {
     public var instructions: String?
     /// What the session's workspace begins with; nil: what the server's sessions begin with.
     public var workspace: WorkspaceSource?
+    /// The gateway lets its sandboxes go where others may not, or the reverse.
+    public var hasEgressOfItsOwn: Bool
 
-    public init(harness: HarnessName? = nil, instructions: String? = nil, workspace: WorkspaceSource? = nil) {
+    public init(
+      harness: HarnessName? = nil, instructions: String? = nil, workspace: WorkspaceSource? = nil,
+      hasEgressOfItsOwn: Bool = false
+    ) {
       self.harness = harness
       self.instructions = instructions
       self.workspace = workspace
+      self.hasEgressOfItsOwn = hasEgressOfItsOwn
     }
   }
 
@@ -92,15 +98,14 @@ public struct ControlPlaneConfiguration: Sendable {
   public var limits: Limits
   /// How many sandboxes with a harness that is up wait for new sessions, by harness.
   public var warmPool: [HarnessName: Int]
-  /// Where a session's harness sends its model calls.
-  public var modelBaseURL: @Sendable (SessionID, HarnessName) async -> String
+  /// The sandboxes' way out.
+  public var gateway: any SandboxGateway
 
   public init(
     dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
     defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
     workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),
-    warmPool: [HarnessName: Int] = [:],
-    modelBaseURL: @escaping @Sendable (SessionID, HarnessName) async -> String
+    warmPool: [HarnessName: Int] = [:], gateway: any SandboxGateway
   ) {
     self.dataDirectory = dataDirectory
     self.node = node
@@ -111,7 +116,7 @@ public struct ControlPlaneConfiguration: Sendable {
     self.retention = retention
     self.limits = limits
     self.warmPool = warmPool
-    self.modelBaseURL = modelBaseURL
+    self.gateway = gateway
   }
 }
 

@@ -3,23 +3,35 @@ import SessionModel
 /// What was said in a session, as a fold over its log: what a harness that has not begun the conversation is told,
 /// and what a fork copies.
 struct Conversation: Sendable {
-  private(set) var messages: [Message] = []
-  /// Which turn took each.
-  private var takers: [ExecutionID?] = []
+  private struct Entry: Sendable {
+    var message: Message
+    var seq: Int64
+    /// The turn that took it.
+    var execution: ExecutionID?
+  }
+
+  private var entries: [Entry] = []
+  private var pending = PendingMessages()
+
+  var messages: [Message] { entries.map(\.message) }
+
+  /// Without the messages that wait for a turn: they will be that turn's input.
+  var messagesOfTurns: [Message] {
+    let waiting = Set(pending.entries.map(\.seq))
+    return entries.filter { !waiting.contains($0.seq) }.map(\.message)
+  }
 
   mutating func fold(_ event: SessionEvent) {
+    pending.fold(event)
     switch event.payload {
     case .messageAppended(let message):
-      messages.append(message)
-      takers.append(event.executionID)
+      entries.append(Entry(message: message, seq: event.seq, execution: event.executionID))
     case .executionFailed(let failure, _) where failure.code == CentaurError.Code.noFreeSandbox.rawValue:
       // It is as if it had not been asked; whoever meant it says it again.
-      let stays = takers.indices.filter { takers[$0] != event.executionID }
-      (messages, takers) = (stays.map { messages[$0] }, stays.map { takers[$0] })
+      entries.removeAll { $0.execution == event.executionID }
     case .itemCompleted(let item):
       guard case .message(let message) = item.content, !message.text.isEmpty else { return }
-      messages.append(Message(role: .assistant, parts: [.text(message.text)]))
-      takers.append(nil)
+      entries.append(Entry(message: Message(role: .assistant, parts: [.text(message.text)]), seq: event.seq))
     default: break
     }
   }

@@ -18,15 +18,20 @@ struct HarnessStart: Sendable {
     let context = try await context(directories, persona)
     let launch = try setup.adapter.launch(context)
     let id = services.ids.thread()
+    let gateway = services.configuration.gateway
     let sandbox: any SandboxHandle
     do {
+      let sockets = try await gateway.open(
+        sandbox: id, session: session.id, harness: session.harness, persona: session.persona)
       sandbox = try await services.sandboxes.start(
         SandboxSpec(
           id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
-          temporary: directories.temporary, command: launch.command, environment: launch.environment,
-          files: launch.files, limits: services.configuration.limits.sandbox))
+          temporary: directories.temporary, command: launch.command,
+          environment: launch.environment.merging(sockets.environment) { $1 }, files: launch.files, sockets: sockets,
+          limits: services.configuration.limits.sandbox))
     } catch {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      await gateway.close(sandbox: id)
       directories.removeSandbox(id)
       throw error
     }
@@ -45,9 +50,8 @@ struct HarnessStart: Sendable {
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,
-      modelBaseURL: await services.configuration.modelBaseURL(session.id, session.harness), model: setup.model,
-      models: setup.models, instructions: Self.instructions(persona, session.instructions),
-      state: session.harnessState, history: history)
+      modelBaseURL: "http://127.0.0.1:\(SandboxSpec.modelPort)/v1", model: setup.model, models: setup.models,
+      instructions: Self.instructions(persona, session.instructions), state: session.harnessState, history: history)
   }
 
   /// What a session is instructed: by its persona, then by its client.
@@ -56,11 +60,11 @@ struct HarnessStart: Sendable {
     return instructions.isEmpty ? nil : instructions
   }
 
-  /// What was said before the oldest turn that still waits to be run.
+  /// What was said before the oldest turn that still waits to be run, but for what is its input.
   private func earlierConversation() async throws -> [Message] {
     let open = try await services.store.openExecutions(session.id)
     let upTo = open.map(\.firstSeq).min().map { $0 - 1 } ?? session.lastSeq
     guard upTo > 1 else { return [] }
-    return try await Conversation.read(session.id, from: services.store, upTo: upTo).messages
+    return try await Conversation.read(session.id, from: services.store, upTo: upTo).messagesOfTurns
   }
 }

@@ -382,6 +382,7 @@ extension SessionDrive {
 
   static func takeDown(_ sandbox: any SandboxHandle, session: SessionID?, _ services: Services) async {
     await sandbox.stop()
+    await services.configuration.gateway.close(sandbox: sandbox.id)
     services.capacity.giveBack()
     guard let session else { return }
     SessionDirectories(data: services.configuration.dataDirectory, session: session).removeSandbox(sandbox.id)
@@ -422,6 +423,7 @@ extension SessionDrive {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     for id in directories.sandboxes {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      await services.configuration.gateway.close(sandbox: id)
       directories.removeSandbox(id)
     }
   }

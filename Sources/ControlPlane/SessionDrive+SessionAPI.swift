@@ -1,36 +1,5 @@
 import SessionModel
 
-/// The messages that wait for a turn of the session API, as a fold over the log.
-struct PendingMessages: Sendable {
-  private(set) var messages: [Message] = []
-  /// What turns that are not over took of them.
-  private var taken: [ExecutionID: [Message]] = [:]
-  /// A session that began with a turn began with what its client told of the past, which waits for nothing.
-  private var waits = true
-
-  mutating func fold(_ event: SessionEvent) {
-    switch event.payload {
-    case .sessionCreated(let created): waits = created.origin == "session_api"
-    case .messageAppended(let message) where waits && event.executionID == nil && message.role == .user:
-      messages.append(message)
-    case .executionQueued:
-      if let id = event.executionID { taken[id] = messages }
-      (messages, waits) = ([], true)
-    case .executionFailed where Self.wasNotRun(event):
-      if let id = event.executionID, let again = taken[id] { messages = again + messages }
-    case .executionCompleted, .executionFailed, .executionCancelled:
-      if let id = event.executionID { taken[id] = nil }
-    default: break
-    }
-  }
-
-  /// Whether a turn ended as if nobody had asked for it.
-  static func wasNotRun(_ event: SessionEvent) -> Bool {
-    guard case .executionFailed(let failure, _) = event.payload else { return false }
-    return failure.code == CentaurError.Code.noFreeSandbox.rawValue
-  }
-}
-
 /// What programs ask by the session API: messages first, a turn with all of them later.
 extension SessionDrive {
   /// Keeps a message for the next `execute`.

@@ -300,6 +300,7 @@ actor WarmPool {
         let directories = SessionDirectories(data: services.configuration.dataDirectory, session: id)
         for sandbox in directories.sandboxes {
           await services.sandboxes.stopLeftover(directory: directories.sandbox(sandbox))
+          await services.configuration.gateway.close(sandbox: sandbox)
         }
         forget(id)
       } catch {

@@ -40,7 +40,8 @@ public struct HarnessContext: Sendable {
   public var home: String
   /// A private directory for temporary files, as the harness sees it.
   public var temporary: String
-  /// Where model calls go, without a trailing slash (`http://127.0.0.1:4100/s/…/v1`). No credential is needed there.
+  /// Where model calls go, without a trailing slash (`http://127.0.0.1:4100/v1`; the port may be a word that
+  /// the sandbox replaces). No credential is needed there.
   public var modelBaseURL: String
   /// The model of the session's first turn, and all that its turns may ask for.
   public var model: String

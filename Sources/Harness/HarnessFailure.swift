@@ -6,7 +6,8 @@ enum HarnessFailure {
   /// What a provider's HTTP status says; nil for one that says nothing of a failure.
   /// - Parameter detail: the provider's own sentence
   static func status(_ status: Int?, _ detail: String) -> CentaurError? {
-    switch status {
+    if let refusal = gatewayRefusal(detail) { return refusal }
+    return switch status {
     case 401, 403: authentication(detail)
     case 429: rateLimit(detail)
     case .some(400..<500): invalidRequest(detail)
@@ -28,7 +29,8 @@ enum HarnessFailure {
   }
 
   static func invalidRequest(_ detail: String) -> CentaurError {
-    CentaurError(.providerInvalidRequest, "The provider refused the request: \(detail)")
+    gatewayRefusal(detail)
+      ?? CentaurError(.providerInvalidRequest, "The provider refused the request: \(detail)")
   }
 
   static func unavailable(_ detail: String) -> CentaurError {
@@ -37,6 +39,19 @@ enum HarnessFailure {
 
   static func streamCut(_ detail: String) -> CentaurError {
     CentaurError(.providerStreamCut, "The provider's answer was cut off: \(detail)")
+  }
+
+  private static let gatewayCodes: [CentaurError.Code] = [
+    .sessionTokenLimit, .sessionRequestLimit, .modelNotAllowed, .callNotAllowed, .tooManyCalls,
+  ]
+
+  /// What our own gateway refused, and not the provider: its sentences end in their code.
+  private static func gatewayRefusal(_ detail: String) -> CentaurError? {
+    for code in gatewayCodes {
+      guard let range = detail.firstRange(of: " (\(code))") else { continue }
+      return CentaurError(code, String(detail[..<range.lowerBound]))
+    }
+    return nil
   }
 
   static func contextWindow(_ detail: String) -> CentaurError {

@@ -1,173 +1,286 @@
 import AsyncHTTPClient
 import FoundationEssentials
-import HTTPTypes
-import Hummingbird
+import Glibc
 public import Logging
 import NIOCore
-import NIOHTTP1
 public import SessionModel
 import Synchronization
 
-/// The way out for model calls: knows a sandbox by the unguessable path that it was given, adds the provider's key,
-/// and forwards nothing but model calls. So a sandbox holds no key, and its calls are written down.
+/// The way out of a node's sandboxes: to the model, and where a grant says so to named hosts.
 ///
-/// Answers are passed on as they come. A provider's stream that breaks off breaks off at the harness too: a clean end would read as
-/// a whole answer.
-public struct ModelGateway: Sendable {
-  /// On whose behalf a call is made, and of whom it is asked.
-  private struct Grant: Sendable {
-    var session: SessionID
-    var provider: String
-  }
+/// It knows a sandbox by the socket that it was given, adds the provider's key, forwards nothing but model calls, counts
+/// and writes them down. So a sandbox holds no key. It lives in a process of its own, so that a call outlives the server
+/// that it serves.
+///
+/// Concurrency: one lock around `GatewayState`, never held across an await. Changes of sandboxes and settings are done
+/// one after the other (`serially`). `run` is the one long task: it ends when a newer gateway has taken over and the last
+/// call is through, when nobody needs the gateway any more, or when its data directory is gone; it is cancelled by
+/// whoever ends the process.
+public final class ModelGateway: Sendable {
+  public let files: GatewayFiles
+  let clock: WallClock
+  let logger: Logger
+  let audit: AuditLog
+  private let standInModel: (@Sendable () async throws -> String)?
+  private let resolve: EgressProxy.Resolve
+  let state = Mutex(GatewayState())
+  private let turns = Turns()
 
-  private final class Grants: Sendable {
-    let state = Mutex<(byToken: [String: Grant], bySession: [String: String])>(([:], [:]))
-  }
-
-  private let providers: [String: ModelProvider]
-  private let onListening: @Sendable (Int) async -> Void
-  private let logger: Logger
-  private let grants = Grants()
-
-  /// - Parameter onListening: is told the port on 127.0.0.1.
+  /// - Parameters:
+  ///   - data: the data directory, absolute.
+  ///   - standInModel: gives the scripted model's base URL, and starts it where it does not run.
   public init(
-    providers: [String: ModelProvider], logger: Logger, onListening: @escaping @Sendable (_ port: Int) async -> Void
+    data: String, clock: WallClock, logger: Logger,
+    resolve: @escaping @Sendable (_ name: String) async throws -> [EgressAddress] = SystemResolver.addresses,
+    standInModel: (@Sendable () async throws -> String)? = nil
   ) {
-    self.providers = providers
+    files = GatewayFiles(data: data)
+    self.clock = clock
     self.logger = logger
-    self.onListening = onListening
+    self.standInModel = standInModel
+    self.resolve = resolve
+    audit = AuditLog(path: files.audit, oldPath: files.oldAudit)
   }
 
-  /// The path under which a session's harness reaches its provider, the same each time it is asked for.
-  public func path(session: SessionID, provider: String) -> String {
-    let token = grants.state.withLock { grants -> String in
-      let name = "\(provider) \(session)"
-      if let token = grants.bySession[name] { return token }
-      var random = SystemRandomNumberGenerator()
-      let token = String(random.next() as UInt64, radix: 36) + String(random.next() as UInt64, radix: 36)
-      grants.bySession[name] = token
-      grants.byToken[token] = Grant(session: session, provider: provider)
-      return token
+  /// What waits its turn.
+  private actor Turns {
+    private var last: Task<Void, Never>?
+
+    func run<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
+      let before = last
+      let task = Task {
+        await before?.value
+        return try await body()
+      }
+      last = Task { _ = try? await task.value }
+      return try await task.value
     }
-    return "/s/\(token)"
   }
 
-  /// Serves until it is told to end.
-  /// - Throws: when no port can be had
-  public func run() async throws {
-    let clients = providers.mapValues { provider in
-      var configuration = HTTPClient.Configuration()
-      configuration.timeout = .init(
-        connect: .seconds(10), read: .nanoseconds(provider.timeout.milliseconds * 1_000_000))
-      configuration.httpVersion = .http1Only
-      return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }
-    var logger = logger
-    logger.logLevel = max(logger.logLevel, .warning)
-    let application = Application(
-      router: router(clients), configuration: .init(address: .hostname("127.0.0.1", port: 0), serverName: nil),
-      onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) }, logger: logger)
-    do {
-      try await application.run()
-    } catch {
-      for client in clients.values { try await client.shutdown() }
-      throw error
-    }
-    for client in clients.values { try await client.shutdown() }
-  }
+  // MARK: Life
 
-  private func router(_ clients: [String: HTTPClient]) -> Router<BasicRequestContext> {
-    let router = Router(context: BasicRequestContext.self)
-    for path in ["responses", "messages", "messages/count_tokens"] {
-      router.post("/s/:token/v1/\(path)") { request, context in
-        try await forward(request, token: context.parameters.get("token") ?? "", path: "/v1/\(path)", clients)
+  /// Takes the place of whoever served this directory, and serves until it is no longer needed.
+  /// - Parameters:
+  ///   - settings: where it needs no server to tell it.
+  ///   - linger: without settings, how long it waits for a server.
+  ///   - onReady: is called once the control socket answers.
+  /// - Throws: what the file system says
+  public func run(
+    settings: GatewaySettings? = nil, linger: Duration = .seconds(30), onReady: @Sendable () -> Void = {}
+  ) async throws {
+    try files.create()
+    // The pid of whoever listens on the control socket, as far as a file can tell.
+    try GatewayFiles.write(Array("\(getpid())\n".utf8), to: files.pid)
+    let controlBudget = UnixHTTP.Budget(64 << 20)
+    let control = try await UnixListener.bind(
+      directory: files.directory, name: GatewayFiles.controlName, limit: 256
+    ) { channel in
+      try UnixHTTP.setUp(channel, bodyLimit: 16 << 20, budget: controlBudget, sameUserOnly: true) { request, answer in
+        try await GatewayControl(gateway: self).answer(request, answer)
       }
     }
-    return router
-  }
-
-  private func forward(
-    _ request: Request, token: String, path: String, _ clients: [String: HTTPClient]
-  ) async throws -> Response {
-    guard let grant = grants.state.withLock({ $0.byToken[token] }), let provider = providers[grant.provider],
-      let client = clients[grant.provider]
-    else { return refusal(.unauthorized, "This gateway does not know the sandbox that asks.") }
-    let begun = ContinuousClock.now
-    let base = await provider.baseURL()
-    let query = request.uri.query.map { "?\($0)" } ?? ""
-    var outgoing = HTTPClientRequest(
-      url: base + (provider.baseIncludesVersion ? String(path.dropFirst("/v1".count)) : path) + query)
-    outgoing.method = .POST
-    outgoing.headers = headers(request.headers, provider)
-    // Read to its end first: a body that the client still reads while the answer is already over would be read by two,
-    // which ends this process.
-    outgoing.body = .bytes(try await request.body.collect(upTo: Self.longestBody))
+    if let settings { try await apply(settings) }
+    onReady()
     do {
-      // The whole answer may take as long as it likes; how long it may be silent is the client's own setting.
-      let incoming = try await client.execute(outgoing, timeout: .hours(24))
-      logger.info(
-        "model call",
-        metadata: [
-          "session": "\(grant.session)", "provider": "\(grant.provider)", "path": "\(path)",
-          "status": "\(incoming.status.code)", "head": "\(begun.duration(to: .now).milliseconds)ms",
-        ])
-      return Response(
-        status: HTTPResponse.Status(code: Int(incoming.status.code)), headers: answered(incoming.headers),
-        body: ResponseBody(asyncSequence: incoming.body))
-    } catch let error as HTTPClientError {
-      logger.warning(
-        "model call failed",
-        metadata: ["session": "\(grant.session)", "provider": "\(grant.provider)", "error": "\(error)"])
-      return refusal(.badGateway, "The model's provider cannot be reached.")
-    } catch let error as IOError {
-      logger.warning(
-        "model call failed",
-        metadata: ["session": "\(grant.session)", "provider": "\(grant.provider)", "error": "\(error)"])
-      return refusal(.badGateway, "The model's provider cannot be reached.")
+      try await watch(control, linger: linger)
+    } catch is CancellationError {
+      // The process is to end.
+    }
+    await end(control)
+  }
+
+  /// Looks, each second, whether a newer gateway has taken over and whether anyone still needs this one.
+  private func watch(_ control: UnixListener, linger: Duration) async throws {
+    var idleSince = ContinuousClock.now
+    while true {
+      guard GatewayFiles.Identity(files.directory) != nil else {
+        logger.notice("the data directory is gone: the gateway ends")
+        return
+      }
+      await closeReplaced()
+      let isReplaced = !control.isInPlace
+      if isReplaced, !state.withLock({ $0.isReplaced }) {
+        logger.notice("a newer gateway has taken over")
+        state.withLock { $0.isReplaced = true }
+        await control.close()
+      }
+      let (isIdle, patience) = state.withLock { state in
+        state.closing.removeAll { $0.openConnections == 0 }
+        let isFree = state.closing.isEmpty && state.sandboxes.values.allSatisfy { $0.listeners.isEmpty }
+        return (
+          isFree && (isReplaced || state.servers == 0), isReplaced ? .zero : state.settings?.linger ?? linger
+        )
+      }
+      if !isIdle { idleSince = .now }
+      if isIdle, idleSince.duration(to: .now) >= patience { return }
+      try await Task.sleep(for: .seconds(1))
     }
   }
 
-  /// What goes to the provider: all that the harness said but credentials, and what belongs to one connection.
-  private static let notForwarded: Set<String> = [
-    "authorization", "x-api-key", "cookie", "host", "connection", "content-length", "transfer-encoding", "te",
-    "keep-alive", "upgrade", "expect", "accept-encoding", "proxy-authorization",
-  ]
-
-  /// Of a call, in bytes; a harness keeps below what its model takes.
-  private static let longestBody = 256 << 20
-
-  private func headers(_ fields: HTTPFields, _ provider: ModelProvider) -> HTTPHeaders {
-    var headers = HTTPHeaders()
-    for field in fields where !Self.notForwarded.contains(field.name.canonicalName) {
-      headers.add(name: field.name.rawName, value: field.value)
+  /// Sandboxes that another gateway serves now: connections that are open go on.
+  private func closeReplaced() async {
+    let replaced = state.withLock { state -> [UnixListener] in
+      var replaced: [UnixListener] = []
+      for (id, sandbox) in state.sandboxes where sandbox.listeners.contains(where: { !$0.isInPlace }) {
+        replaced += sandbox.listeners
+        state.sandboxes[id] = nil
+      }
+      state.closing += replaced
+      return replaced
     }
-    if let key = provider.key {
-      switch provider.credential {
-      case .bearer: headers.add(name: "authorization", value: "Bearer \(key)")
-      case .apiKey: headers.add(name: "x-api-key", value: key)
+    for listener in replaced { await listener.close() }
+  }
+
+  private func end(_ control: UnixListener) async {
+    await control.remove()
+    let (listeners, clients) = state.withLock { state in
+      (state.sandboxes.values.flatMap(\.listeners), Array(state.clients.values))
+    }
+    for listener in listeners { await listener.close() }
+    for client in clients { try? await client.shutdown() }
+  }
+
+  // MARK: Settings
+
+  /// Takes a server's word for where model calls go; serves the sandboxes of an earlier gateway from then on.
+  /// - Throws: what the scripted model's start throws
+  public func apply(_ settings: GatewaySettings) async throws {
+    try await turns.run { [self] in
+      var settings = settings
+      if settings.usesStandInModel, let standInModel {
+        let url = try await standInModel()
+        for (name, provider) in settings.providers {
+          settings.providers[name] = ModelProvider(
+            baseURL: url, baseIncludesVersion: false, credential: provider.credential, timeout: provider.timeout)
+        }
+      }
+      let isFirst = state.withLock { state in
+        defer { state.settings = settings }
+        state.providers = settings.providers.mapValues { provider in
+          let client = state.clients[provider.timeout] ?? .forProviders(timeout: provider.timeout)
+          state.clients[provider.timeout] = client
+          return GatewayState.Provider(settings: provider, key: ProviderKey(provider.key), client: client)
+        }
+        return state.settings == nil
+      }
+      if isFirst { await takeOver() }
+    }
+  }
+
+  /// The sandboxes that an earlier gateway has left, or still serves.
+  private func takeOver() async {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: files.grants)) ?? [] where name.hasSuffix(".json")
+    {
+      let id = String(name.dropLast(".json".count))
+      guard let bytes = FileManager.default.contents(atPath: files.grant(id)),
+        let grant = (try? JSONValue(parsing: bytes)).flatMap(GatewayGrant.init(json:))
+      else { continue }
+      do { try await bind(id, grant) } catch {
+        logger.error("a sandbox's sockets cannot be had", metadata: ["sandbox": "\(id)", "error": "\(error)"])
       }
     }
-    return headers
   }
 
-  private static let answeredHeaders: Set<String> = [
-    "content-type", "retry-after", "x-request-id", "request-id", "x-should-retry", "x-stand-in-model",
-  ]
+  // MARK: Sandboxes
 
-  private func answered(_ headers: HTTPHeaders) -> HTTPFields {
-    var fields = HTTPFields()
-    for (name, value) in headers where Self.answeredHeaders.contains(name.lowercased()) {
-      if let name = HTTPField.Name(name) { fields.append(HTTPField(name: name, value: value)) }
+  /// A sandbox's sockets, absolute paths in a directory that holds nothing else.
+  struct Sockets: Sendable, Hashable {
+    var model: String
+    var egress: String?
+  }
+
+  /// Opens a sandbox's way out; one that is open is given the new grant.
+  /// - Throws: what the file system says
+  func open(_ sandbox: String, _ grant: GatewayGrant) async throws -> Sockets {
+    try await turns.run { [self] in
+      try GatewayFiles.write(grant.json.serialized, to: files.grant(sandbox))
+      try await bind(sandbox, grant)
+      return Sockets(
+        model: "\(files.sockets(sandbox))/\(GatewayFiles.modelName)",
+        egress: grant.egress == nil ? nil : "\(files.sockets(sandbox))/\(GatewayFiles.egressName)")
     }
-    return fields
   }
 
-  private func refusal(_ status: HTTPResponse.Status, _ message: String) -> Response {
-    let body: JSONValue = [
-      "type": "error", "error": ["type": "server_error", "code": "model_gateway", "message": .string(message)],
-    ]
-    return Response(
-      status: status, headers: [.contentType: "application/json"],
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: body.serialized)))
+  private func bind(_ sandbox: String, _ grant: GatewayGrant) async throws {
+    let directory = files.sockets(sandbox)
+    try FileManager.default.createDirectory(
+      atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    let ledger = state.withLock { state in
+      let ledger = state.ledgers[grant.session] ?? SessionLedger(path: files.usage(grant.session))
+      state.ledgers[grant.session] = ledger
+      return ledger
+    }
+    let calls = OpenCalls()
+    let budget = UnixHTTP.Budget(2 * grant.limits.body)
+    let model = try await UnixListener.bind(
+      directory: directory, name: GatewayFiles.modelName, limit: grant.limits.calls + Self.spareConnections
+    ) { channel in
+      try UnixHTTP.setUp(channel, bodyLimit: grant.limits.body, budget: budget) { [self] request, answer in
+        try await call(sandbox, grant, ledger, calls, request, answer)
+      }
+    }
+    var egress: UnixListener?
+    if let rules = grant.egress {
+      let proxy = EgressProxy(
+        sandbox: sandbox, session: grant.session, rules: rules, audit: audit, clock: clock, resolve: resolve)
+      egress = try await UnixListener.bind(
+        directory: directory, name: GatewayFiles.egressName, limit: rules.connections + Self.spareConnections
+      ) { channel in
+        try proxy.setUp(channel)
+      }
+    }
+    let before = state.withLock { state in
+      let before = state.sandboxes.updateValue(.init(grant: grant, model: model, egress: egress), forKey: sandbox)
+      state.closing += before?.listeners ?? []
+      return before?.listeners ?? []
+    }
+    for listener in before { await listener.close() }
+  }
+
+  /// Connections beside those that are allowed, so that one too many can be told so.
+  private static let spareConnections = 32
+
+  private final class OpenCalls: Sendable {
+    let count = Mutex(0)
+  }
+
+  private func call(
+    _ sandbox: String, _ grant: GatewayGrant, _ ledger: SessionLedger, _ calls: OpenCalls,
+    _ request: UnixHTTP.Request, _ answer: UnixHTTP.Answer
+  ) async throws {
+    let open = calls.count.withLock { count in
+      count += 1
+      return count
+    }
+    defer { calls.count.withLock { $0 -= 1 } }
+    guard open <= grant.limits.calls else {
+      let refusal = Refusal(
+        CentaurError(.tooManyCalls, "This sandbox may make \(grant.limits.calls) model calls at a time."),
+        uri: request.uri)
+      return try await answer.send(refusal.status, body: refusal.body.serialized)
+    }
+    // Asked at each call: settings may be newer than the sandbox.
+    let provider = state.withLock { $0.providers[grant.provider] }
+    try await ModelCall(
+      sandbox: sandbox, grant: grant, provider: provider, ledger: ledger, audit: audit, clock: clock, logger: logger
+    ).run(request, answer)
+  }
+
+  /// Takes a sandbox's way out away; calls that are open come to their end.
+  func close(_ sandbox: String) async throws {
+    try await turns.run { [self] in
+      let listeners = state.withLock { state in
+        let listeners = state.sandboxes.removeValue(forKey: sandbox)?.listeners ?? []
+        state.closing += listeners
+        return listeners
+      }
+      unlink(files.grant(sandbox))
+      for listener in listeners { await listener.remove() }
+      try? FileManager.default.removeItem(atPath: files.sockets(sandbox))
+    }
+  }
+
+  func usage(_ session: SessionID) -> SessionLedger.Sum {
+    state.withLock { $0.ledgers[session] ?? SessionLedger(path: files.usage(session)) }.sum
   }
 }

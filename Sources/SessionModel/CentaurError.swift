@@ -115,6 +115,11 @@ extension CentaurError.Code {
   public static let fileConflict = Self("file_conflict", .conflict)
   public static let fileTooLarge = Self("file_too_large", .tooLarge)
   public static let fileFailed = Self("file_failed", .unavailable)
+  public static let callNotAllowed = Self("model_call_not_allowed", .forbidden)
+  public static let modelNotAllowed = Self("model_not_allowed", .forbidden)
+  public static let tooManyCalls = Self("too_many_model_calls", .rateLimited)
+  public static let sessionTokenLimit = Self("session_token_limit", .forbidden)
+  public static let sessionRequestLimit = Self("session_request_limit", .forbidden)
   public static let serverRestarted = Self("server_restarted", .unavailable)
   public static let storeUnavailable = Self("store_unavailable", .unavailable)
   public static let storeCorrupt = Self("store_corrupt", .internalFailure)
@@ -130,7 +135,8 @@ extension CentaurError.Code {
     .leaseLost, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .harnessStart, .harnessDied, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
-    .providerUnavailable, .providerStreamCut, .contextWindowExceeded, .serverRestarted,
+    .providerUnavailable, .providerStreamCut, .contextWindowExceeded,
+    .callNotAllowed, .modelNotAllowed, .tooManyCalls, .sessionTokenLimit, .sessionRequestLimit, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,
     .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
     .fileTooLarge, .fileFailed,

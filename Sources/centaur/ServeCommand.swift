@@ -37,7 +37,9 @@ struct ServeCommand: AsyncParsableCommand {
     let environment = ProcessInfo.processInfo.environment
     let configuration: ServerConfiguration
     do {
-      configuration = try settings(environment)
+      configuration = try Self.settings(
+        config: config, listen: listen, data: data, sandbox: sandbox, standInModel: standInModel,
+        environment: environment)
     } catch let error as ConfigurationError {
       throw ValidationError(error.description)
     }
@@ -55,7 +57,11 @@ struct ServeCommand: AsyncParsableCommand {
     }
   }
 
-  private func settings(_ environment: [String: String]) throws -> ServerConfiguration {
+  /// - Throws: `ConfigurationError`
+  static func settings(
+    config: String?, listen: String? = nil, data: String?, sandbox: ServerConfiguration.SandboxBackendName? = nil,
+    standInModel: Bool, environment: [String: String]
+  ) throws -> ServerConfiguration {
     var configuration = try ServerConfiguration(file: config, listen: listen, data: data, environment: environment)
     if let sandbox { configuration.sandbox = sandbox }
     configuration.usesStandInModel = standInModel

@@ -27,7 +27,7 @@ struct RequestErrorsTests {
     let controlPlane = ControlPlane(
       store: store, sandboxes: ProcessSandbox(shim: "/nonexistent", environment: [:]),
       configuration: ControlPlaneConfiguration(
-        dataDirectory: data, node: "n", harnesses: [:], defaultHarness: [:], modelBaseURL: { _, _ in "" }),
+        dataDirectory: data, node: "n", harnesses: [:], defaultHarness: [:], gateway: NoWayOut()),
       clock: clock, ids: ids, logger: quiet)
     let routes = ServerRoutes(
       configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
@@ -223,4 +223,12 @@ struct RequestErrorsTests {
       }
     }
   }
+}
+
+private struct NoWayOut: SandboxGateway {
+  func open(
+    sandbox: String, session: SessionID, harness: HarnessName, persona: String?
+  ) async throws -> SandboxSockets { throw CentaurError(.harnessStart, "No sandbox is started here.") }
+
+  func close(sandbox: String) async {}
 }

@@ -5,6 +5,18 @@ import Testing
 /// What the session API may rely on: opening, adding messages and executing are safe to repeat, and contradictions are
 /// refused.
 struct SessionAPIRulesTests {
+  @Test("a message that waited for the first turn is its input, and is not told as the past as well")
+  func firstTurn() async throws {
+    try await World.run { world in
+      let key = try ThreadKey("test:a")
+      _ = try await world.controlPlane.openSession(
+        owner: .local, key: key, harness: nil, persona: nil, instructions: nil, origin: "session_api")
+      _ = try await world.controlPlane.append(.said("say kept"), owner: .local, key: key)
+      let turn = try await world.controlPlane.execute(.sdk("recall", key: "test:a"), key: key)
+      #expect(try await turn.finished().texts == ["kept", ""])
+    }
+  }
+
   private static let other = HarnessName(rawValue: "other")
 
   private static func run(_ body: @Sendable (World, ThreadKey) async throws -> Void) async throws {

@@ -102,7 +102,7 @@ struct World: Sendable {
     }
     return ControlPlaneConfiguration(
       dataDirectory: data, node: node, harnesses: setups, defaultHarness: ["test": harnesses[0].name],
-      personas: personas, limits: limits, warmPool: warmPool, modelBaseURL: { _, _ in "http://127.0.0.1:1/v1" })
+      personas: personas, limits: limits, warmPool: warmPool, gateway: NoWayOut())
   }
 
   /// `centaur-shim` lies beside the test program.
@@ -182,4 +182,13 @@ extension WallClock {
     clock_gettime(CLOCK_REALTIME, &time)
     return Timestamp(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
   }
+}
+
+/// No sandbox of these tests calls a model: their sockets are names that nobody listens at.
+struct NoWayOut: SandboxGateway {
+  func open(
+    sandbox: String, session: SessionID, harness: HarnessName, persona: String?
+  ) async throws -> SandboxSockets { SandboxSockets(model: "/tmp/no-gateway/\(sandbox)/model.sock") }
+
+  func close(sandbox: String) async {}
 }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import ModelGateway
 import Sandbox
 import Yams
 
@@ -52,6 +53,7 @@ struct ConfigurationFile {
       case "personas": try named(value, key) { configuration.personas[$0] = try persona($1, $0) }
       case "workspace": configuration.workspace = try workspace(value)
       case "retention": configuration.retention = try duration(value, key)
+      case "egress": configuration.egress = try egress(value)
       case "limits": try limits(value, &configuration.limits)
       default: return false
       }
@@ -78,6 +80,7 @@ struct ConfigurationFile {
   ) throws -> ServerConfiguration.Provider {
     var provider =
       configuration.providers[name] ?? ServerConfiguration.Provider(baseURL: "", apiKeyEnvironment: nil)
+    var hasVariable = false
     try members(node, name) { key, value in
       switch key {
       case "base_url":
@@ -86,7 +89,23 @@ struct ConfigurationFile {
           throw error(value, "'base_url' must begin with http:// or https://")
         }
         provider.baseURL = url.hasSuffix("/") ? String(url.dropLast()) : url
-      case "api_key_env": provider.apiKeyEnvironment = try string(value, key)
+      case "api_key_env":
+        provider.apiKeyEnvironment = try string(value, key)
+        hasVariable = true
+      case "api_key_file":
+        let path = try string(value, key)
+        provider.apiKeyFile = path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
+      case "headers":
+        try named(value, key) { header, value in
+          guard header.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }),
+            !header.isEmpty
+          else { throw error(value, "'\(header)' cannot be a header's name") }
+          let text = try string(value, header)
+          guard text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+            throw error(value, "'\(header)' must be visible ASCII")
+          }
+          provider.headers[header.lowercased()] = text
+        }
       case "timeout": provider.timeout = try duration(value, key)
       case "dialect":
         guard let dialect = ServerConfiguration.Provider.Dialect(rawValue: try string(value, key)) else {
@@ -96,6 +115,10 @@ struct ConfigurationFile {
       default: return false
       }
       return true
+    }
+    if provider.apiKeyFile != nil {
+      guard !hasVariable else { throw error(node, "provider '\(name)' has both 'api_key_env' and 'api_key_file'") }
+      provider.apiKeyEnvironment = nil
     }
     guard !provider.baseURL.isEmpty else { throw error(node, "provider '\(name)' needs a 'base_url'") }
     return provider
@@ -131,11 +154,46 @@ struct ConfigurationFile {
       case "harness": persona.harness = try string(value, key)
       case "instructions": persona.instructions = try string(value, key)
       case "workspace": persona.workspace = try workspace(value)
+      case "egress": persona.egress = try egress(value)
       default: return false
       }
       return true
     }
     return persona
+  }
+
+  private func egress(_ node: Node) throws -> EgressRules {
+    var rules = EgressRules(allow: [])
+    try members(node, "egress") { key, value in
+      switch key {
+      case "allow":
+        for text in try strings(value, key) {
+          guard let entry = EgressRules.Entry(text) else {
+            throw error(value, "'allow' takes names such as pypi.org, *.debian.org, host:8443; not '\(text)'")
+          }
+          rules.allow.append(entry)
+        }
+      case "allow_addresses":
+        for text in try strings(value, key) {
+          guard let network = EgressNetwork(text) else {
+            throw error(value, "'allow_addresses' takes networks such as 10.99.0.0/24, not '\(text)'")
+          }
+          rules.addresses.append(network)
+        }
+      case "resolver":
+        try named(value, key) { host, value in
+          guard let name = EgressName(host), let address = EgressAddress(try string(value, host)) else {
+            throw error(value, "'resolver' gives names their addresses (intranet.test: 10.99.0.5)")
+          }
+          rules.names[name] = [address]
+        }
+      case "connections": rules.connections = try positive(value, key)
+      case "idle": rules.idle = try duration(value, key)
+      default: return false
+      }
+      return true
+    }
+    return rules
   }
 
   /// A directory to be copied, or a mapping that names one, or a repository to be cloned.
@@ -188,6 +246,11 @@ struct ConfigurationFile {
       case "open_files": limits.openFiles = try positive(value, key)
       case "workspace": limits.workspace = try bytes(value, key)
       case "file": limits.file = try bytes(value, key)
+      case "session_tokens": limits.sessionTokens = try positive(value, key)
+      case "session_requests": limits.sessionRequests = try positive(value, key)
+      case "model_calls": limits.modelCalls = try positive(value, key)
+      case "model_body": limits.modelBody = try bytes(value, key)
+      case "gateway_linger": limits.gatewayLinger = try duration(value, key)
       case "keep_alive": limits.keepAlive = try duration(value, key)
       default: return false
       }

@@ -1,3 +1,4 @@
+public import ModelGateway
 public import Sandbox
 
 /// What the server is told by its configuration file, its environment and its command line. The defaults are those of
@@ -26,6 +27,10 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var baseURL: String
     /// The environment variable that holds the key.
     public var apiKeyEnvironment: String?
+    /// The file that holds the key, an absolute path, in the place of a variable.
+    public var apiKeyFile: String?
+    /// Sent with each call.
+    public var headers: [String: String] = [:]
     /// Whose API it speaks; it decides where the key goes and whether the base URL has the version in it.
     public var dialect: Dialect
     /// How long a provider may be silent.
@@ -62,6 +67,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var harness: String?
     public var instructions: String?
     public var workspace: WorkspaceSource?
+    /// In the place of the server's.
+    public var egress: EgressRules?
   }
 
   public struct Limits: Sendable, Hashable {
@@ -89,6 +96,16 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var workspace = 8 << 30
     /// Of a file that goes into or out of a workspace by the session API, in bytes.
     public var file = 64 << 20
+    /// Of a session's model calls, input and output; nil: no limit.
+    public var sessionTokens: Int?
+    /// Model calls of a session; nil: no limit.
+    public var sessionRequests: Int?
+    /// Model calls of a sandbox at one time.
+    public var modelCalls = 32
+    /// A model call's body, in bytes.
+    public var modelBody = 64 << 20
+    /// How long the model gateway stays where it has no sandbox and no server.
+    public var gatewayLinger: Duration = .seconds(30)
     /// How long a stream may be silent before a keep-alive event is sent.
     public var keepAlive: Duration = .seconds(15)
   }
@@ -130,6 +147,8 @@ public struct ServerConfiguration: Sendable, Hashable {
   public var workspace = WorkspaceSource.empty
   /// How long an archived session's files are kept; nil: for ever.
   public var retention: Duration?
+  /// Where sandboxes may connect beside their model; nil: nowhere.
+  public var egress: EgressRules?
   public var limits = Limits()
   /// How many sandboxes wait for new sessions; nil: one for each harness that `ingress` names, as far as there is room.
   public var warmPool: WarmPool?

@@ -51,6 +51,11 @@ struct ClaudeLaunch {
       "ANTHROPIC_AUTH_TOKEN": "placeholder",
       "CLAUDE_CONFIG_DIR": context.home,
       "CLAUDE_MODEL": context.model,
+      // Sub-agents and small tasks would ask for models that the gateway does not let through.
+      "ANTHROPIC_DEFAULT_OPUS_MODEL": context.model,
+      "ANTHROPIC_DEFAULT_SONNET_MODEL": context.model,
+      "ANTHROPIC_DEFAULT_HAIKU_MODEL": context.model,
+      "CLAUDE_CODE_SUBAGENT_MODEL": context.model,
       // Root may bypass permissions only where it says that it is in a sandbox. Who we are is not known here, and for
       // any other user the variable changes nothing.
       "IS_SANDBOX": "1",

@@ -1,0 +1,124 @@
+import ControlPlane
+import Glibc
+import Logging
+import ModelGateway
+import Sandbox
+import ServiceLifecycle
+import SessionModel
+
+/// The server's side of the gateway: sees that one of this version runs and has the settings, and opens and closes
+/// sandboxes' ways out.
+///
+/// Lifecycle: as a service it holds a connection to the gateway, which tells each of the two when the other ends. A
+/// gateway that ends while the server lives is started anew. It ends after the control plane, which closes sandboxes
+/// until its own end; the gateway itself stays for as long as it is needed.
+actor GatewayLink: SandboxGateway, Service {
+  private let composition: Composition
+  private let process: GatewayProcess
+  private let client: GatewayClient
+  private let logger: Logger
+  /// The gateway's start, or that it is there.
+  private var standing: Task<Void, any Error>?
+  private var children: [pid_t] = []
+
+  /// - Throws: `ConfigurationError`, what the file system says
+  init(data: String, composition: Composition, program: String, logger: Logger) throws {
+    self.composition = composition
+    self.logger = logger
+    process = GatewayProcess(program: program, data: data, environment: composition.environment)
+    client = try GatewayClient(GatewayFiles(data: data))
+  }
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown { [self] in
+      while !Task.isCancelled {
+        do {
+          try await stand()
+          do { try await client.attach() } catch  where !Task.isCancelled {
+            logger.error("the model gateway has ended; another one is started", metadata: ["error": "\(error)"])
+          }
+        } catch  where !Task.isCancelled {
+          logger.error("the model gateway is not there", metadata: ["error": "\(error)"])
+          try? await Task.sleep(for: .milliseconds(500))
+        } catch {
+          // The server ends.
+        }
+        await fallen()
+      }
+    }
+  }
+
+  // MARK: Sandboxes
+
+  func open(
+    sandbox: String, session: SessionID, harness: HarnessName, persona: String?
+  ) async throws -> SandboxSockets {
+    let grant = composition.grant(session, harness, persona: persona)
+    do {
+      try await stand()
+      do {
+        return try await client.open(sandbox, grant)
+      } catch is GatewayClient.Refused {
+        throw CentaurError(.harnessStart, "The model gateway cannot open a way out for the sandbox.")
+      } catch {
+        // It may have ended a moment ago.
+        fallen()
+        try await stand()
+        return try await client.open(sandbox, grant)
+      }
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      logger.error("a sandbox's way out cannot be opened", metadata: ["error": "\(error)"])
+      throw CentaurError(.harnessStart, "The model gateway cannot be reached.")
+    }
+  }
+
+  func close(sandbox: String) async {
+    do { try await client.close(sandbox) } catch {
+      logger.notice("a sandbox's way out could not be closed", metadata: ["error": "\(error)"])
+    }
+  }
+
+  // MARK: The process
+
+  /// Returns when a gateway of this version runs and has this server's settings.
+  func stand() async throws {
+    if let standing { return try await standing.value }
+    // Of its own: the first who asks may be cancelled, others wait for it too.
+    let task = Task { try await bringUp() }
+    standing = task
+    do { try await task.value } catch {
+      fallen()
+      throw error
+    }
+  }
+
+  private func fallen() {
+    standing = nil
+    children.removeAll { pid in
+      var status: Int32 = 0
+      return waitpid(pid, &status, WNOHANG) != 0
+    }
+  }
+
+  private func bringUp() async throws {
+    if let status = try? await client.status(), status.version == GatewayVersion.current {
+      return try await client.apply(composition.gatewaySettings)
+    }
+    let pid = try process.spawn()
+    children.append(pid)
+    for _ in 0..<2000 {
+      // One of another version may still answer: it is asked who it is.
+      if let status = try? await client.status(), status.pid == pid {
+        return try await client.apply(composition.gatewaySettings)
+      }
+      var status: Int32 = 0
+      guard waitpid(pid, &status, WNOHANG) == 0 else {
+        throw CentaurError(.harnessStart, "The model gateway ended at its start; its log says why.")
+      }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    throw CentaurError(.harnessStart, "The model gateway did not come up.")
+  }
+}

@@ -1,0 +1,57 @@
+import CShimSystem
+import Glibc
+import ModelGateway
+
+/// The start of `centaur gateway` as a process that outlives the server.
+struct GatewayProcess {
+  /// `centaur`, an absolute path.
+  let program: String
+  /// The data directory, an absolute path.
+  let data: String
+  let environment: [String: String]
+
+  /// What it may inherit. No key: those come by the control socket, and never stand in an environment.
+  private static let inherited: Set<String> = [
+    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "RES_OPTIONS",
+    "LOCALDOMAIN",
+  ]
+
+  private static let longestLog: off_t = 4 << 20
+
+  /// - Throws: `ConfigurationError`
+  func spawn() throws -> pid_t {
+    let files = GatewayFiles(data: data)
+    let log = open(files.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
+    defer {
+      close(log)
+      close(null)
+    }
+    guard log >= 0, null >= 0 else { throw ConfigurationError("the gateway's log \(files.log) cannot be opened") }
+    var status = stat()
+    if fstat(log, &status) == 0, status.st_size > Self.longestLog { ftruncate(log, 0) }
+    var pid: pid_t = 0
+    let variables = environment.filter { Self.inherited.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+    let error = withCStrings([program, "gateway", "--data", data]) { arguments in
+      withCStrings(variables) { variables in
+        centaur_spawn(program, arguments, variables, files.directory, null, log, log, 1, &pid)
+      }
+    }
+    guard error == 0 else {
+      throw ConfigurationError("the model gateway cannot be started: \(String(cString: strerror(error)))")
+    }
+    return pid
+  }
+
+  private func withCStrings<T>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T
+  ) -> T {
+    var copies: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
+    copies.append(nil)
+    defer { for copy in copies { free(copy) } }
+    return copies.withUnsafeBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { preconditionFailure("an empty argument list") }
+      return body(base)
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import SessionModel
+
+/// The messages that wait for a turn of the session API, as a fold over the log.
+struct PendingMessages: Sendable {
+  private(set) var entries: [(seq: Int64, message: Message)] = []
+  /// What turns that are not over took of them.
+  private var taken: [ExecutionID: [(seq: Int64, message: Message)]] = [:]
+  /// A session that began with a turn began with what its client told of the past, which waits for nothing.
+  private var waits = true
+
+  var messages: [Message] { entries.map(\.message) }
+
+  mutating func fold(_ event: SessionEvent) {
+    switch event.payload {
+    case .sessionCreated(let created): waits = created.origin == "session_api"
+    case .messageAppended(let message) where waits && event.executionID == nil && message.role == .user:
+      entries.append((event.seq, message))
+    case .executionQueued:
+      if let id = event.executionID { taken[id] = entries }
+      (entries, waits) = ([], true)
+    case .executionFailed where Self.wasNotRun(event):
+      if let id = event.executionID, let again = taken[id] { entries = again + entries }
+    case .executionCompleted, .executionFailed, .executionCancelled:
+      if let id = event.executionID { taken[id] = nil }
+    default: break
+    }
+  }
+
+  /// Whether a turn ended as if nobody had asked for it.
+  static func wasNotRun(_ event: SessionEvent) -> Bool {
+    guard case .executionFailed(let failure, _) = event.payload else { return false }
+    return failure.code == CentaurError.Code.noFreeSandbox.rawValue
+  }
+}
