@@ -239,7 +239,8 @@ def test_retention(make_server):
     events = api.events(archived)
     assert kinds(events)[-2:] == ["session.archived", "warning"]
     assert events[-1]["payload"]["code"] == "files_removed"
-    assert (kept / "workspace/count.txt").exists() and os.listdir(server.data / "trash") == []
+    assert (kept / "workspace/count.txt").exists()
+    wait(lambda: os.listdir(server.data / "trash") == [])
     assert api.show(archived).json()["status"] == "archived"
     # What is archived when the server is down goes when it is back.
     api.http.post(api.path(active, "/archive")).raise_for_status()

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Logging
 import Sandbox
 import SessionModel
 import Synchronization
@@ -243,6 +244,26 @@ struct ArchiveTests {
       #expect(try await world.lines("in/3", of: Self.key) == ["x", "x"])
       #expect(try await world.lines("in/7", of: Self.key) == ["x"])
       try await node.shutDown()
+    }
+  }
+
+  @Test("where workspaces begin with something, no sandbox waits that would have an older copy of it")
+  func noPool() async throws {
+    try await World.run(hasServer: false) { world in
+      func pool(_ workspace: WorkspaceSource) -> WarmPool? {
+        var configuration = world.configuration("node", world.harnesses)
+        configuration.warmPool = [World.scripted: 1]
+        configuration.workspace = workspace
+        return WarmPool(
+          .init(
+            store: world.store, sandboxes: ProcessSandbox(shim: World.shim, environment: [:]),
+            capacity: SandboxCapacity(limit: 4, turns: 4), configuration: configuration, clock: .system,
+            ids: IdentifierSource { 1 }, metrics: DriveMetrics(),
+            logger: Logger(label: "pool") { _ in SwiftLogNoOpLogHandler() }))
+      }
+      #expect(pool(.empty) != nil)
+      #expect(pool(.template("/srv/template")) == nil)
+      #expect(pool(.git(directory: "/srv/repository", ref: nil)) == nil)
     }
   }
 

@@ -55,10 +55,10 @@ struct TreeCopy {
     let source = try Descriptor.opened(openat(from.number, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC))
     let status = try source.status()
     guard status.kind == .file else { return }
-    copied += Int(status.st_size)
-    guard copied <= limit else {
+    guard Int(status.st_size) <= limit - copied else {
       throw WorkspaceFailure("its template is larger than the limit of \(limit) bytes.")
     }
+    copied += Int(status.st_size)
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
     let target = try Descriptor.opened(openat(to.number, name, flags, 0o600))
     let error = centaur_copy_file(source.number, target.number)

@@ -1,0 +1,421 @@
+"""What a model's hostile command gets: nothing. The real harnesses run it in the default sandbox; each time another
+session's turn runs beside it and ends well, and the attacker's own session takes a following turn."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from centaur_server import CentaurServer, ServerFailed, StandInModel, end_processes_of, processes_with
+from conftest import SERVERS, make_directory, remove
+from scripts import script, shell, text
+from session_api import TERMINAL, answer, items
+
+SECRET = "sk-hostile-conformance"
+# So that no file which only holds the attack holds the key.
+NEEDLE = "NEEDLE=$(printf '%s-%s' sk hostile-conformance)"
+HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[StandInModel]:
+    made = make_directory()
+    model = StandInModel(made)
+    yield model
+    model.end()
+    remove(made, False)
+
+
+def guarded(directory: Path, provider: StandInModel, **limits) -> CentaurServer:
+    return CentaurServer(
+        directory, {
+            "providers": {
+                "openai": {"base_url": f"{provider.url}/v1", "api_key_env": "TEST_MODEL_KEY"},
+                "anthropic": {"base_url": provider.url, "api_key_env": "TEST_MODEL_KEY"}},
+            "limits": limits},
+        stand_in=False, environment={"TEST_MODEL_KEY": SECRET})
+
+
+@pytest.fixture(scope="module")
+def server(provider, request) -> Iterator[CentaurServer]:
+    """One server for the attacks that need no limits of their own; its key is real to its provider."""
+    made = make_directory()
+    server = guarded(made, provider)
+    SERVERS.append(server)
+    try:
+        yield server.start()
+    finally:
+        server.end()
+        SERVERS.remove(server)
+        remove(made, False)
+
+
+def new_session(server: CentaurServer, harness: str) -> str:
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness).raise_for_status()
+    return key
+
+
+def directory_of(server: CentaurServer, key: str) -> Path:
+    return server.data / "sessions" / server.api.show(key).json()["id"]
+
+
+@contextlib.contextmanager
+def neighbour(server: CentaurServer) -> Iterator[None]:
+    """Another session, whose turn runs while the body does, and is done afterwards."""
+    key = new_session(server, "codex")
+    wait = shell("echo begun; until [ -e go ]; do sleep 0.05; done; echo still here")
+    server.api.execute(key, {"text": script(wait, text("{{out}}"))}).raise_for_status()
+    server.api.wait(key, lambda event: event["kind"] == "item.started" and event["payload"]["type"] == "command")
+    yield
+    (directory_of(server, key) / "workspace/go").touch()
+    last = server.api.wait_for_kind(key, *TERMINAL)
+    assert last["kind"] == "execution.completed", last
+    assert "still here" in answer(server.api.events(key))
+
+
+def attack(server: CentaurServer, key: str, command: str) -> str:
+    """What a command printed that the agent ran."""
+    events = server.api.run(key, script(shell(command), text("done")))
+    assert events[-1]["kind"] == "execution.completed", events[-1]
+    return items(events, "command")[-1]["output"]
+
+
+def failed_attack(server: CentaurServer, key: str, command: str) -> str:
+    """The code with which a turn failed whose agent ran a command."""
+    events = server.api.run(key, script(shell(command), text("done")))
+    assert events[-1]["kind"] == "execution.failed", events[-1]
+    return events[-1]["payload"]["error"]["code"]
+
+
+def works(server: CentaurServer, key: str) -> None:
+    assert answer(server.api.run(key, "Reply PONG")) == "PONG"
+
+
+# Secrets
+
+
+@HARNESSES
+def test_no_secret_is_to_be_found(server, harness):
+    """Not in any environment, command line, memory or file that it can open; nor anything of other sessions."""
+    key = new_session(server, harness)
+    with neighbour(server):
+        printed = attack(server, key, f"""{NEEDLE}
+            (env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n') 2>/dev/null | grep -cF "$NEEDLE"
+            grep -rlF "$NEEDLE" / --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr 2>/dev/null
+            for place in /root /home /var/lib /etc/shadow /etc/ssl/private '{server.directory}/centaur.yaml' \\
+              '{server.data}/centaur.sqlite' '{server.data}/gateway/control.sock' /proc/1/root/root
+            do [ -e "$place" ] && echo "sees $place"; done
+            ls '{server.data}/sessions' | wc -l""")
+        assert printed.split() == ["0", "1"], printed
+    assert processes_with(SECRET) == [], "the key stands in the environment of some process"
+    works(server, key)
+
+
+@HARNESSES
+def test_the_machine_is_not_seen(server, harness):
+    """No process, no mount, no capability, no user of the machine's."""
+    key = new_session(server, harness)
+    with neighbour(server):
+        printed = attack(server, key, """
+            id -u; grep CapEff /proc/self/status | tr -d '[:space:]'; echo
+            cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'centaur serv[e]'
+            (mount -t tmpfs none /mnt || mount -o remount,rw /usr || mknod /tmp/sda b 8 0 || chroot /usr /bin/true) 2>/dev/null
+            (unshare -Ur true || nsenter -t 1 -m true) 2>/dev/null
+            for file in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/fs/cgroup/x /usr/x /etc/x /x /dev/x
+            do (echo x > $file) 2>/dev/null && echo "wrote $file"; done; echo end""")
+        assert printed.split() == ["1000", "CapEff:0000000000000000", "0", "end"], printed
+    works(server, key)
+
+
+# The network
+
+
+class Listener:
+    """Counts who connects. `inside` gives the command that runs it in a network namespace."""
+
+    PROGRAM = """
+import socket, sys
+server = socket.create_server((sys.argv[1], 0), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+print(server.getsockname()[1], flush=True)
+while True:
+    connection, _ = server.accept()
+    print("reached", flush=True)
+"""
+
+    def __init__(self, address: str, inside: list[str] | None = None):
+        self.address = address
+        self.process = subprocess.Popen(
+            [*(inside or []), sys.executable, "-c", self.PROGRAM, address], stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+        self.reached = 0
+        self.once = threading.Event()
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        for _ in self.process.stdout:
+            self.reached += 1
+            self.once.set()
+
+    def check(self) -> None:
+        """It can be reached by whoever has a network."""
+        socket.create_connection((self.address, self.port), timeout=10).close()
+        assert self.once.wait(10)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[Listener]]:
+    """On the machine's loopback, and behind an interface in a network namespace of the test's own."""
+    made = [Listener("127.0.0.1"), Listener("::1")]
+    name = f"centaur{uuid.uuid4().hex[:6]}"
+    commands = [
+        f"ip netns add {name}", f"ip link add {name}a type veth peer name {name}b netns {name}",
+        f"ip addr add 10.99.77.1/30 dev {name}a", f"ip link set {name}a up",
+        f"ip -n {name} addr add 10.99.77.2/30 dev {name}b", f"ip -n {name} link set {name}b up"]
+    have = all(subprocess.run(command.split(), capture_output=True).returncode == 0 for command in commands)
+    if have:
+        made.append(Listener("10.99.77.2", ["ip", "netns", "exec", name]))
+    try:
+        for listener in made:
+            listener.check()
+        yield made
+    finally:
+        for listener in made:
+            listener.end()
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+@HARNESSES
+def test_there_is_no_network(server, harness, listeners):
+    """Not by address, not by name, not by IPv4 nor IPv6, not to the server's own API, not by an abstract socket."""
+    key = new_session(server, harness)
+    abstract = socket.socket(socket.AF_UNIX)
+    abstract.bind(f"\0centaur-{uuid.uuid4()}")
+    abstract.listen()
+    addresses = [(listener.address, listener.port) for listener in listeners] + [("127.0.0.1", server.port)]
+    names = [(name, port) for name in ("localhost", "ip6-localhost", socket.gethostname()) for _, port in addresses]
+    program = f"""
+import socket
+for place in {addresses + names!r}:
+    try:
+        socket.create_connection(place, timeout=2).close()
+        print("reached", place)
+    except OSError as error:
+        pass
+try:
+    link = socket.socket(socket.AF_UNIX)
+    link.connect({abstract.getsockname()!r})
+    print("reached the abstract socket")
+except OSError:
+    pass
+print([name for _, name in socket.if_nameindex()])
+"""
+    with neighbour(server):
+        assert attack(server, key, f"python3 - <<'PROGRAM'\n{program}\nPROGRAM").strip() == "['lo']"
+    assert [listener.reached for listener in listeners] == [1] * len(listeners), "only the test itself was there"
+    works(server, key)
+
+
+GATEWAY = """
+import glob, json, os, socket
+def call(method, path, body, *headers):
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(20)
+    link.connect("/run/centaur/gateway/model.sock")
+    data = json.dumps(body).encode()
+    head = [f"{method} {path} HTTP/1.1", "host: gateway", "connection: close", "content-type: application/json",
+            f"content-length: {len(data)}", *headers]
+    link.sendall("\\r\\n".join(head).encode() + b"\\r\\n\\r\\n" + data)
+    answer = b""
+    while piece := link.recv(65536):
+        answer += piece
+    return int(answer.split()[1])
+print(sorted(os.listdir("/run/centaur/gateway")))
+ask = {"model": "MODEL", "input": "Reply PONG", "messages": [{"role": "user", "content": "Reply PONG"}], "max_tokens": 9}
+print([call(*what) for what in [
+    ("GET", "/v1/models", {}), ("POST", "/v1/files", ask), ("POST", "/v1/responses/../files", ask),
+    ("POST", "http://127.0.0.1/v1/files", ask), ("PUT", "/sandboxes/other", ask), ("GET", "/requests", {}),
+    ("POST", "PATH", {**ask, "model": "gpt-expensive"})]])
+print(call("POST", "PATH", ask, "authorization: Bearer stolen", "x-api-key: stolen", "x-centaur-session: other"))
+for trick in (lambda: os.unlink("/run/centaur/gateway/model.sock"),
+              lambda: os.rename("/run/centaur/gateway", "/run/centaur/mine"),
+              lambda: open("/run/centaur/gateway/x", "w")):
+    try:
+        trick()
+        print("it could")
+    except OSError:
+        pass
+"""
+
+
+@HARNESSES
+def test_the_gateway_gives_nothing_but_model_calls(server, provider, harness):
+    """Other routes, models and sessions asked for at the socket itself: refused, and written down as this session's."""
+    key = new_session(server, harness)
+    model, path = {"codex": ("gpt-5.5", "/v1/responses"), "claude": ("claude-opus-5-5", "/v1/messages")}[harness]
+    program = GATEWAY.replace("MODEL", model).replace("PATH", path)
+    heard = len(provider.requests())
+    with neighbour(server):
+        printed = attack(server, key, f"python3 - <<'PROGRAM'\n{program}\nPROGRAM").strip().splitlines()
+    assert printed[0] == "['model.sock']"
+    refused = [int(status) for status in printed[1].strip("[]").split(",")]
+    assert all(400 <= status < 500 for status in refused), refused
+    assert printed[2:] == ["200"], printed
+    calls = provider.requests()[heard:]
+    assert {call["path"] for call in calls} <= {"/v1/responses", "/v1/messages"}
+    assert "gpt-expensive" not in {call["body"]["model"] for call in calls}
+    for call in calls:
+        headers = {name.lower(): value for name, value in call["headers"].items()}
+        assert SECRET in headers.get("authorization", headers.get("x-api-key")) and "stolen" not in str(headers)
+    own = server.api.show(key).json()["id"]
+    assert {call["session"] for call in server.audit() if "refused" in call and harness in str(call)} <= {own}
+    works(server, key)
+
+
+# Files
+
+
+@HARNESSES
+def test_links_lead_nowhere(server, harness, directory):
+    """Links that the agent leaves in its home and workspace: what the server writes or reads there later does not follow
+    them."""
+    victim = directory / "victim"
+    victim.write_text("untouched")
+    key = new_session(server, harness)
+    with neighbour(server):
+        printed = attack(server, key, f"""
+            for name in catalog.json instructions.md config.toml .credentials.json settings.json
+            do rm -rf "$HOME/$name"; ln -s '{victim}' "$HOME/$name"; done
+            ln -s '{victim}' leak; ln -s / root; ln -s '{directory}' outside; mkfifo pipe
+            cat leak 2>/dev/null; ls root/root 2>/dev/null; echo end""")
+        assert printed.split() == ["end"], printed
+    files = server.api.path(key, "/files/")
+    for name in ("leak", "root/etc/passwd", "outside/victim", "pipe"):
+        answered = server.api.http.get(files + name)
+        assert answered.status_code == 403, (name, answered.text)
+        assert server.api.http.put(files + name, content=b"changed").status_code in (201, 204, 200, 403)
+    assert victim.read_text() == "untouched"
+    # The next sandbox of the session is given its files anew.
+    server.api.http.post(server.api.path(key, "/archive")).raise_for_status()
+    works(server, key)
+    assert victim.read_text() == "untouched"
+
+
+# Taking the machine down
+
+
+@HARNESSES
+def test_a_fork_bomb(directory, provider, harness):
+    """So many processes, and no more: the turn fails, and everything goes on."""
+    server = guarded(directory / "server", provider, processes=300)
+    try:
+        server.start()
+        key = new_session(server, harness)
+        with neighbour(server):
+            bomb = "i=0; while [ $i -lt 600 ]; do sleep 30 & i=$((i+1)); done; wait"
+            assert failed_attack(server, key, bomb) == "sandbox_processes"
+            works(server, key)
+    finally:
+        server.end()
+
+
+@HARNESSES
+def test_a_memory_hog(directory, provider, harness):
+    """More memory than it may have: the turn fails, and everything goes on."""
+    server = guarded(directory / "server", provider, memory="1GiB")
+    try:
+        server.start()
+        key = new_session(server, harness)
+        with neighbour(server):
+            hog = "python3 -c 's = [b\"x\" * (64 << 20) for _ in range(32)]'"
+            assert failed_attack(server, key, hog) == "sandbox_memory"
+            works(server, key)
+    finally:
+        server.end()
+
+
+@HARNESSES
+def test_a_disk_filler(directory, provider, harness):
+    """More on the disk than it may have: the turn fails, and everything goes on."""
+    small = directory / "server"
+    small.mkdir()
+    # Whatever the guard does, no more than this is filled.
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", str(small)], capture_output=True).returncode == 0
+    server = guarded(small, provider, workspace="128MiB")
+    try:
+        server.start()
+        key = new_session(server, harness)
+        with neighbour(server):
+            filler = "for i in $(seq 30); do dd if=/dev/zero of=f$i bs=1M count=16 2>/dev/null; sleep 0.3; done"
+            assert failed_attack(server, key, filler) == "sandbox_disk"
+            works(server, key)
+            # It may make room, and is then as before.
+            attack(server, key, "rm -f f*; echo made room")
+            works(server, key)
+    finally:
+        server.end()
+        end_processes_of(small)
+        if mounted:
+            subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+@HARNESSES
+def test_killing_everything(server, harness):
+    """It kills what is its own; its turn fails, and a new sandbox takes the next one."""
+    key = new_session(server, harness)
+    with neighbour(server):
+        assert failed_attack(server, key, "kill -9 -1; echo alive") == "harness_died"
+        works(server, key)
+
+
+@HARNESSES
+def test_a_daemon_does_not_outlive_its_turn(server, harness):
+    """However it hides, what a turn started is gone when the turn is over; the harness stays."""
+    key = new_session(server, harness)
+    mark = f"mark-{uuid.uuid4()}"
+    daemon = f"sh -c 'while :; do date +%s%N > alive; sleep 0.05; done' {mark}"
+    with neighbour(server):
+        works(server, key)
+        sandbox = [event["payload"]["id"] for event in server.api.events(key) if event["kind"] == "sandbox.ready"]
+        printed = attack(
+            server, key, f"(setsid nohup {daemon} >/dev/null 2>&1 &); ({daemon} & ) >/dev/null 2>&1; sleep 0.5; wc -l < alive")
+        assert printed.split() == ["1"], printed
+        deadline = time.monotonic() + 20
+        while processes_with(mark):
+            assert time.monotonic() < deadline, "the daemon works on"
+            time.sleep(0.05)
+        works(server, key)
+    again = [event["payload"]["id"] for event in server.api.events(key) if event["kind"] == "sandbox.ready"]
+    assert again == sandbox, "the sandbox was not a new one"
+
+
+# Where it cannot work
+
+
+def test_no_isolation_only_knowingly(directory, provider):
+    """A server that is to isolate and cannot does not start; it says what failed and how to do without."""
+    server = guarded(directory / "server", provider)
+    server.environment["PATH"] = str(directory)
+    with pytest.raises(ServerFailed) as raised:
+        server.start()
+    assert "bubblewrap: there is no `bwrap` on PATH" in str(raised.value)
+    assert "`sandbox: process`" in str(raised.value) and "centaur doctor" in str(raised.value)
+    server.config["sandbox"] = "process"
+    try:
+        server.start()
+        assert any("nothing is isolated" in line for line in server.lines)
+    finally:
+        server.end()
