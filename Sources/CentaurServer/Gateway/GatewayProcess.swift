@@ -28,8 +28,7 @@ struct GatewayProcess {
       close(null)
     }
     guard log >= 0, null >= 0 else { throw ConfigurationError("the gateway's log \(files.log) cannot be opened") }
-    var status = stat()
-    if fstat(log, &status) == 0, status.st_size > Self.longestLog { ftruncate(log, 0) }
+    if lseek(log, 0, SEEK_END) > Self.longestLog { ftruncate(log, 0) }
     var pid: pid_t = 0
     let variables = environment.filter { Self.inherited.contains($0.key) }.map { "\($0.key)=\($0.value)" }
     let error = withCStrings([program, "gateway", "--data", data]) { arguments in
