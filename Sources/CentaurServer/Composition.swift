@@ -85,6 +85,9 @@ struct Composition {
       gateway: gateway)
   }
 
+  /// The program that a harness of this name runs; nil where there is none of that name.
+  static func program(of harness: String) -> String? { adapter(harness)?.program }
+
   private static func adapter(_ name: String) -> (adapter: any HarnessAdapter, program: String)? {
     switch HarnessName(rawValue: name) {
     case .codex: (CodexAppServer(), "codex")

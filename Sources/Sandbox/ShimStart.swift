@@ -28,31 +28,40 @@ struct ShimStart {
     return environment
   }
 
-  /// Makes the shim's directory and the harness's files.
+  /// Makes the shim's directory and the harness's files. What a harness left in its home may be a trap: names are looked
+  /// up below it, and a link is replaced, not followed.
   /// - Throws: `CentaurError` with `harnessStart`
-  func prepare() throws {
-    try make(spec.directory)
-    try write(spec.files, to: spec.home)
-  }
-
-  /// Writes files below a directory, readable by this user alone.
-  /// - Throws: `CentaurError` with `harnessStart`
-  func write(_ files: [String: [UInt8]], to directory: String) throws {
-    for (name, content) in files {
-      let path = "\(directory)/\(name)"
-      if let slash = path.lastIndex(of: "/") { try make(String(path[..<slash])) }
-      let isWritten = FileManager.default.createFile(
-        atPath: path, contents: Data(content), attributes: [.posixPermissions: 0o600])
-      guard isWritten else { throw CentaurError(.harnessStart, "The harness's files could not be written.") }
+  func prepare() async throws {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: spec.directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      let home = try await WorkspaceFiles(workspace: spec.home)
+      for (name, content) in spec.files {
+        var file = try await home.write(WorkspacePath(name), limit: .max, mode: 0o600)
+        do {
+          try await file.write(content)
+          try await file.finish()
+        } catch {
+          file.giveUp()
+          throw error
+        }
+      }
+    } catch {
+      throw CentaurError(.harnessStart, "The harness's files could not be written.")
     }
   }
 
-  private func make(_ directory: String) throws {
+  /// Writes files of ours into a directory of the sandbox's own.
+  /// - Throws: `CentaurError` with `harnessStart`
+  func write(_ files: [String: String], to directory: String) throws {
     do {
       try FileManager.default.createDirectory(
         atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      for (name, text) in files {
+        try Data(text.utf8).write(to: URL(filePath: "\(directory)/\(name)"))
+      }
     } catch {
-      throw CentaurError(.harnessStart, "The harness's files could not be written.")
+      throw CentaurError(.harnessStart, "The sandbox's files could not be written.")
     }
   }
 

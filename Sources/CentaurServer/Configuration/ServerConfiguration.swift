@@ -127,7 +127,7 @@ public struct ServerConfiguration: Sendable, Hashable {
     case process
   }
 
-  public var sandbox = SandboxBackendName.process
+  public var sandbox = SandboxBackendName.bubblewrap
   /// Absolute paths that every sandbox may read beside the system's own (`/usr`, parts of `/etc`).
   public var sandboxPaths: [String] = []
   public var providers: [String: Provider] = [

@@ -34,9 +34,8 @@ public struct BubblewrapSandbox: SandboxBackend {
 
   public func start(_ spec: SandboxSpec) async throws -> any SandboxHandle {
     let start = ShimStart(shim: shim, spec: spec)
-    try start.prepare()
-    try start.write(
-      BubblewrapCommand.accounts(home: spec.home).mapValues { Array($0.utf8) }, to: "\(spec.directory)/etc")
+    try await start.prepare()
+    try start.write(BubblewrapCommand.accounts(home: spec.home), to: "\(spec.directory)/etc")
     let held = groups?.make(spec.id, spec.limits)
     if groups != nil, held == nil {
       throw CentaurError(.harnessStart, "The sandbox's control groups could not be made.")

@@ -24,7 +24,7 @@ public struct ProcessSandbox: SandboxBackend {
 
   public func start(_ spec: SandboxSpec) async throws -> any SandboxHandle {
     let start = ShimStart(shim: shim, spec: spec)
-    try start.prepare()
+    try await start.prepare()
     let meter = await SandboxMeter(spec, groups: nil)
     let process = try start.spawn(
       ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace,

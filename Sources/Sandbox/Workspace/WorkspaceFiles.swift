@@ -88,8 +88,11 @@ public struct WorkspaceFiles: Sendable {
   }
 
   /// Begins the writing of a file; the directories above it are made.
+  /// - Parameters:
+  ///   - limit: of the file, in bytes
+  ///   - mode: nil: that of the file that is there, or 644
   /// - Throws: `CentaurError` with `filePathInvalid`, `fileOutside`, `fileRefused`, `fileConflict`, `fileFailed`
-  public func write(_ path: WorkspacePath, limit: Int) async throws -> WorkspaceUpload {
+  public func write(_ path: WorkspacePath, limit: Int, mode wanted: UInt32? = nil) async throws -> WorkspaceUpload {
     guard !path.isRoot else {
       throw CentaurError(.filePathInvalid, "The workspace itself cannot be written; name a file.", parameter: "path")
     }
@@ -107,7 +110,7 @@ public struct WorkspaceFiles: Sendable {
         case .other: throw Self.notAFile
         }
       }
-      return try WorkspaceUpload(path.last, in: directory, mode: mode, isNew: isNew, limit: limit)
+      return try WorkspaceUpload(path.last, in: directory, mode: wanted ?? mode, isNew: isNew, limit: limit)
     }
   }
 

@@ -18,6 +18,16 @@ public struct WorkspacePath: Sendable, Hashable {
     guard names.reduce(0, { $0 + $1.count + 1 }) < Int(PATH_MAX) else { throw Self.invalid("is too long") }
   }
 
+  /// Reads a path as it is, without any encoding.
+  /// - Throws: `CentaurError` with `filePathInvalid`
+  init(_ text: String) throws(CentaurError) {
+    var names: [[UInt8]] = []
+    for part in text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
+      names.append(try Self.name(Array(part)))
+    }
+    self.names = names
+  }
+
   public var isRoot: Bool { names.isEmpty }
 
   /// For people; what is not UTF-8 is replaced.

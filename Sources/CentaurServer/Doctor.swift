@@ -1,0 +1,76 @@
+import FoundationEssentials
+import Glibc
+import Sandbox
+
+/// Looks whether this machine can do what the configuration asks for, before anybody's turn finds out.
+public struct Doctor: Sendable {
+  public struct Finding: Sendable, Hashable {
+    public enum Verdict: String, Sendable, Hashable {
+      case good = "ok"
+      /// It works, and somebody should know.
+      case warning = "warn"
+      case bad = "FAIL"
+    }
+
+    public var verdict: Verdict
+    public var name: String
+    public var text: String
+  }
+
+  private let configuration: ServerConfiguration
+  private let environment: [String: String]
+
+  public init(configuration: ServerConfiguration, environment: [String: String]) {
+    self.configuration = configuration
+    self.environment = environment
+  }
+
+  public func findings() async -> [Finding] {
+    var findings: [Finding] = []
+    let data = configuration.data
+    let isThere = FileManager.default.fileExists(atPath: data)
+    findings.append(
+      isThere && access(data, R_OK | W_OK | X_OK) != 0
+        ? Finding(verdict: .bad, name: "data", text: "\(data) cannot be written by this user")
+        : Finding(verdict: .good, name: "data", text: isThere ? data : "\(data), to be made"))
+    findings += await sandbox(trials: isThere ? data : FileManager.default.temporaryDirectory.path)
+    findings += harnesses
+    findings += keys
+    return findings
+  }
+
+  private func sandbox(trials: String) async -> [Finding] {
+    guard configuration.sandbox == .bubblewrap else {
+      return [
+        Finding(
+          verdict: .warning, name: "sandbox",
+          text: "process: agents run with this user's rights, can read its files and reach the network")
+      ]
+    }
+    do {
+      let choice = SandboxChoice(
+        configuration: configuration, environment: environment, shim: try Composition.shimPath())
+      return await choice.check(data: trials).findings.map {
+        Finding(verdict: $0.isGood ? .good : .bad, name: $0.name, text: $0.text)
+      }
+    } catch {
+      return [Finding(verdict: .bad, name: "shim", text: "\(error)")]
+    }
+  }
+
+  private var harnesses: [Finding] {
+    configuration.harnesses.sorted { $0.key < $1.key }.compactMap { name, harness in
+      guard let program = Composition.program(of: name) else { return nil }
+      let path = HarnessExecutable.path(program, configured: harness.binary, environment: environment)
+      return access(path, X_OK) == 0
+        ? Finding(verdict: .good, name: name, text: path)
+        : Finding(verdict: .warning, name: name, text: "\(path) is not there: its sessions cannot work")
+    }
+  }
+
+  private var keys: [Finding] {
+    Composition(configuration: configuration, environment: environment).missingKeys.map {
+      Finding(verdict: .warning, name: "key", text: $0)
+    }
+  }
+}
