@@ -75,9 +75,12 @@ actor GatewayLink: SandboxGateway, Service {
   }
 
   func close(sandbox: String) async {
-    do { try await client.close(sandbox) } catch {
-      logger.notice("a sandbox's way out could not be closed", metadata: ["error": "\(error)"])
-    }
+    // Also for one who is cancelled meanwhile: what nobody closes would keep the gateway for ever.
+    await Task {
+      do { try await client.close(sandbox) } catch {
+        logger.notice("a sandbox's way out could not be closed", metadata: ["error": "\(error)"])
+      }
+    }.value
   }
 
   // MARK: The process
