@@ -131,7 +131,7 @@ def test_the_machine_is_not_seen(server, harness):
             (mount -t tmpfs none /mnt || mount -o remount,rw /usr || mknod /tmp/sda b 8 0 || chroot /usr /bin/true) 2>/dev/null
             (unshare -Ur true || nsenter -t 1 -m true) 2>/dev/null
             for file in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /sys/fs/cgroup/x /usr/x /etc/x /x /dev/x
-            do (echo x > $file) 2>/dev/null && echo "wrote $file"; done; echo end""")
+            do (: >> $file) 2>/dev/null && echo "may write $file"; done; echo end""")
         assert printed.split() == ["1000", "CapEff:0000000000000000", "0", "end"], printed
     works(server, key)
 
@@ -297,7 +297,7 @@ def test_links_lead_nowhere(server, harness, directory):
     with neighbour(server):
         printed = attack(server, key, f"""
             for name in catalog.json instructions.md config.toml .credentials.json settings.json
-            do rm -rf "$HOME/$name"; ln -s '{victim}' "$HOME/$name"; done
+            do ln -sfn '{victim}' "$HOME/$name"; done
             ln -s '{victim}' leak; ln -s / root; ln -s '{directory}' outside; mkfifo pipe
             cat leak 2>/dev/null; ls root/root 2>/dev/null; echo end""")
         assert printed.split() == ["end"], printed

@@ -69,11 +69,7 @@ actor WarmPool {
     targets = configuration.warmPool.sorted { $0.key.rawValue < $1.key.rawValue }
       .filter { $0.value > 0 && configuration.harnesses[$0.key]?.adapter.lifetime == .session }
       .map { (harness: $0.key, count: $0.value) }
-<<<<<<< HEAD
     // A copy or a clone is of the moment in which its session begins.
-=======
-    // What a workspace begins with is what is there when its session begins: one that was made before may be out of date.
->>>>>>> 3a58a9d116dc5c41654109d9a0142337fbf42dbc
     guard !targets.isEmpty, configuration.workspace == .empty else { return nil }
     self.services = services
     self.firstPause = firstPause

@@ -135,6 +135,8 @@ struct BubblewrapTests {
       do touch "$place/x" || echo "cannot write to $place"; done
       for place in / /usr /usr/bin /etc /dev /run /run/centaur /proc /proc/sys/kernel
       do touch "$place/x" 2>/dev/null && echo "can write to $place"; done
+      for file in /proc/sys/kernel/core_pattern /proc/sys/vm/overcommit_memory /proc/sysrq-trigger
+      do (: >> $file) 2>/dev/null && echo "can change $file"; done
       ln -s \(directory.root)/secret ./link; cat ./link 2>/dev/null && echo "read a link"
       echo changed > /run/centaur/shim 2>/dev/null && echo "changed the shim"
       pwd; echo "$HOME"

@@ -136,6 +136,8 @@ private struct Trial {
     grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || echo "it has capabilities"
     [ "$(tail -n +3 /proc/net/dev | grep -vc '^ *lo:')" = 0 ] || echo "it sees network interfaces"
     [ ! -e "$1" ] || echo "it sees the data directory"
+    for file in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/sys/kernel/hostname
+    do ( : >> $file ) 2>/dev/null && echo "it can change the kernel's settings ($file)"; done
     ! touch /usr/centaur-trial /centaur-trial /etc/centaur-trial 2>/dev/null || echo "it can write to the system"
     touch "$HOME/a" "$TMPDIR/a" ./a || echo "it cannot write where it should"
     echo looked
