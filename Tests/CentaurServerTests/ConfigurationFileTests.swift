@@ -49,6 +49,7 @@ struct ConfigurationFileTests {
       data: /var/lib/centaur
       store: sqlite
       sandbox: process
+      sandbox_paths: [/opt/toolchain]
       warm_pool: { codex: 2, claude: 0 }
       providers:
         openai: { base_url: http://127.0.0.1:1/v1/, api_key_env: MY_KEY, timeout: 90s }
@@ -72,6 +73,9 @@ struct ConfigurationFileTests {
         keep_alive: 1s
         workspace: 1GiB
         file: 2MiB
+        memory: 512MiB
+        processes: 99
+        open_files: 100
       workspace: { git: /srv/repository, ref: release/1.x }
       retention: 30d
       """)
@@ -79,6 +83,8 @@ struct ConfigurationFileTests {
     expected.listen = try #require(ServerConfiguration.Address("[::1]:9000"))
     expected.hosts = ["box.example", "box"]
     expected.data = "/var/lib/centaur"
+    expected.sandbox = .process
+    expected.sandboxPaths = ["/opt/toolchain"]
     expected.providers["openai"] = .init(baseURL: "http://127.0.0.1:1/v1", apiKeyEnvironment: "MY_KEY")
     expected.providers["openai"]?.timeout = .seconds(90)
     expected.providers["mine"] = .init(
@@ -103,6 +109,9 @@ struct ConfigurationFileTests {
     expected.limits.keepAlive = .seconds(1)
     expected.limits.workspace = 1 << 30
     expected.limits.file = 2 << 20
+    expected.limits.memory = 512 << 20
+    expected.limits.processes = 99
+    expected.limits.openFiles = 100
     expected.workspace = .git(directory: "/srv/repository", ref: "release/1.x")
     expected.retention = .seconds(30 * 86400)
     #expect(configuration == expected)
@@ -184,6 +193,11 @@ struct ConfigurationFileTests {
     ("workspace: {git: 'git@host:x.git'}", "f.yaml:1: 'git' must be a directory of this machine"),
     ("personas: {p: {workspace: 'ext::sh -c x'}}", "f.yaml:1: 'workspace' must be a directory of this machine"),
     ("retention: 30", "f.yaml:1: 'retention' must be a time"),
+    ("limits: {memory: 0}", "f.yaml:1: 'memory' must be a size"),
+    ("limits: {processes: 0}", "f.yaml:1: 'processes' must be at least 1"),
+    ("limits: {open_files: 0}", "f.yaml:1: 'open_files' must be at least 1"),
+    ("sandbox_paths: [opt]", "f.yaml:1: 'sandbox_paths' must be absolute paths"),
+    ("sandbox_paths: [/]", "f.yaml:1: 'sandbox_paths' must be absolute paths"),
     ("limits: {file: lots}", "f.yaml:1: 'file' must be a size"),
     ("- a list", "f.yaml:1: the file must be a mapping"),
     ("data: x\n  y: [", "f.yaml: not YAML"),
