@@ -12,7 +12,7 @@ import SessionModel
 /// that it started.
 ///
 /// The parts: this file has the inbox and the log; `SessionDrive+Requests` what clients ask, `SessionDrive+Turns` the
-/// turns' life, `SessionDrive+Process` the harness process.
+/// turns' life, `SessionDrive+Process` and `SessionDrive+ProcessEnd` the harness process.
 actor SessionDrive {
   typealias Step = @Sendable (isolated SessionDrive) async -> Void
 

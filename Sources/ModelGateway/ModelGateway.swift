@@ -63,10 +63,12 @@ public final class ModelGateway: Sendable {
   /// - Parameters:
   ///   - settings: where it needs no server to tell it.
   ///   - linger: without settings, how long it waits for a server.
+  ///   - orphanAfter: how long it stays for sandboxes that no server looks after; as long as their shims do.
   ///   - onReady: is called once the control socket answers.
   /// - Throws: what the file system says
   public func run(
-    settings: GatewaySettings? = nil, linger: Duration = .seconds(30), onReady: @Sendable () -> Void = {}
+    settings: GatewaySettings? = nil, linger: Duration = .seconds(30), orphanAfter: Duration = .seconds(6 * 3600),
+    onReady: @Sendable () -> Void = {}
   ) async throws {
     try files.create()
     // The pid of whoever listens on the control socket, as far as a file can tell.
@@ -82,7 +84,7 @@ public final class ModelGateway: Sendable {
     if let settings { try await apply(settings) }
     onReady()
     do {
-      try await watch(control, linger: linger)
+      try await watch(control, linger: linger, orphanAfter: orphanAfter)
     } catch is CancellationError {
       // The process is to end.
     }
@@ -90,8 +92,9 @@ public final class ModelGateway: Sendable {
   }
 
   /// Looks, each second, whether a newer gateway has taken over and whether anyone still needs this one.
-  private func watch(_ control: UnixListener, linger: Duration) async throws {
+  private func watch(_ control: UnixListener, linger: Duration, orphanAfter: Duration) async throws {
     var idleSince = ContinuousClock.now
+    var aloneSince = ContinuousClock.now
     while true {
       guard GatewayFiles.Identity(files.directory) != nil else {
         logger.notice("the data directory is gone: the gateway ends")
@@ -110,6 +113,11 @@ public final class ModelGateway: Sendable {
         return (
           isFree && (isReplaced || state.servers == 0), isReplaced ? .zero : state.settings?.linger ?? linger
         )
+      }
+      if state.withLock({ $0.servers > 0 }) { aloneSince = .now }
+      if aloneSince.duration(to: .now) >= orphanAfter {
+        logger.notice("no server has come back: the gateway ends")
+        return
       }
       if !isIdle { idleSince = .now }
       if isIdle, idleSince.duration(to: .now) >= patience { return }

@@ -211,6 +211,17 @@ struct ModelGatewayTests {
     }
   }
 
+  @Test("a gateway whose server never comes back ends, though sandboxes are left")
+  func orphan() async throws {
+    let provider = try await Self.answering()
+    let world = try GatewayWorld()
+    let settings = GatewayWorld.settings(provider)
+    try await world.withGateway(settings) { gateway in _ = try await gateway.open("a", GatewayWorld.grant()) }
+    // The next one finds the sandbox, and nobody comes.
+    try await world.makeGateway().run(settings: settings, orphanAfter: .milliseconds(1))
+    #expect(!FileManager.default.fileExists(atPath: "\(world.files.directory)/control.sock"))
+  }
+
   @Test("the sockets are the user's own")
   func modes() async throws {
     let provider = try await Self.answering()
