@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,13 +107,13 @@ def works(server: CentaurServer, key: str) -> None:
 
 @HARNESSES
 def test_no_secret_is_to_be_found(server, harness):
-    """Not in any environment, command line, memory or file that it can open; nor anything of other sessions."""
+    """Not in any environment, command line or file that it can open; nor anything of other sessions."""
     key = new_session(server, harness)
     with neighbour(server):
         printed = attack(server, key, f"""{NEEDLE}
             (env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n') > seen 2>/dev/null
             grep -cF "$NEEDLE" seen
-            grep -rlF "$NEEDLE" / --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr 2>/dev/null
+            grep -rlF "$NEEDLE" / --exclude-dir=proc 2>/dev/null
             for place in /root /home /var/lib /etc/shadow /etc/ssl/private '{server.directory}/centaur.yaml' \\
               '{server.data}/centaur.sqlite' '{server.data}/gateway/control.sock' /proc/1/root/root
             do [ -e "$place" ] && echo "sees $place"; done
@@ -182,13 +183,19 @@ def listeners() -> Iterator[list[Listener]]:
     """On the machine's loopback, and behind an interface in a network namespace of the test's own."""
     made = [Listener("127.0.0.1"), Listener("::1")]
     name = f"centaur{uuid.uuid4().hex[:6]}"
+    # Each test's own, as several run at once.
+    net = f"10.99.{uuid.uuid4().int % 256}", f"fd99:{uuid.uuid4().hex[:4]}::"
     commands = [
         f"ip netns add {name}", f"ip link add {name}a type veth peer name {name}b netns {name}",
-        f"ip addr add 10.99.77.1/30 dev {name}a", f"ip link set {name}a up",
-        f"ip -n {name} addr add 10.99.77.2/30 dev {name}b", f"ip -n {name} link set {name}b up"]
-    have = all(subprocess.run(command.split(), capture_output=True).returncode == 0 for command in commands)
-    if have:
-        made.append(Listener("10.99.77.2", ["ip", "netns", "exec", name]))
+        f"ip addr add {net[0]}.1/30 dev {name}a", f"ip addr add {net[1]}1/64 dev {name}a nodad", f"ip link set {name}a up",
+        f"ip -n {name} addr add {net[0]}.2/30 dev {name}b", f"ip -n {name} addr add {net[1]}2/64 dev {name}b nodad",
+        f"ip -n {name} link set {name}b up"]
+    refused = next((done.stderr for done in (
+        subprocess.run(command.split(), capture_output=True, text=True) for command in commands) if done.returncode), None)
+    if refused is None:
+        made += [Listener(address, ["ip", "netns", "exec", name]) for address in (f"{net[0]}.2", f"{net[1]}2")]
+    else:
+        warnings.warn(f"no network namespace of the test's own, loopback only: {refused}", stacklevel=1)
     try:
         for listener in made:
             listener.check()
@@ -250,6 +257,13 @@ print([call(*what) for what in [
     ("GET", "/v1/models", {}), ("POST", "/v1/files", ask), ("POST", "/v1/responses/../files", ask),
     ("POST", "http://127.0.0.1/v1/files", ask), ("PUT", "/sandboxes/other", ask), ("GET", "/requests", {}),
     ("POST", "PATH", {**ask, "model": "gpt-expensive"})]])
+for other in OTHERS + ["/run/centaur/gateway/../gateway/control.sock"]:
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.connect(other[-100:] if len(other) > 100 else other)
+        print("reached", other)
+    except OSError:
+        pass
 print(call("POST", "PATH", ask, "authorization: Bearer stolen", "x-api-key: stolen", "x-centaur-session: other"))
 for trick in (lambda: os.unlink("/run/centaur/gateway/model.sock"),
               lambda: os.rename("/run/centaur/gateway", "/run/centaur/mine"),
@@ -267,7 +281,9 @@ def test_the_gateway_gives_nothing_but_model_calls(server, provider, harness):
     """Other routes, models and sessions asked for at the socket itself: refused, and written down as this session's."""
     key = new_session(server, harness)
     model, path = {"codex": ("gpt-5.5", "/v1/responses"), "claude": ("claude-opus-5-5", "/v1/messages")}[harness]
-    program = GATEWAY.replace("MODEL", model).replace("PATH", path)
+    others = [str(path) for path in server.data.glob("gateway/sockets/*/*")]
+    others += [str(path) for path in server.data.glob("sessions/*/sandboxes/*/socket")]
+    program = GATEWAY.replace("MODEL", model).replace("PATH", path).replace("OTHERS", repr(others))
     heard = len(provider.requests())
     with neighbour(server):
         printed = attack(server, key, f"python3 - <<'PROGRAM'\n{program}\nPROGRAM").strip().splitlines()
@@ -361,7 +377,7 @@ def test_a_disk_filler(directory, provider, harness):
         server.start()
         key = new_session(server, harness)
         with neighbour(server):
-            filler = "for i in $(seq 30); do dd if=/dev/zero of=f$i bs=1M count=16 2>/dev/null; sleep 0.3; done"
+            filler = "for i in $(seq 30); do dd if=/dev/zero of=f$i bs=1M count=16 2>/dev/null; sleep 0.1; done; sleep 300"
             assert failed_attack(server, key, filler) == "sandbox_disk"
             works(server, key)
             # It may make room, and is then as before.
@@ -384,17 +400,29 @@ def test_killing_everything(server, harness):
 
 
 @HARNESSES
+def test_ending_the_way_to_the_model(server, harness):
+    """It ends what carries calls to the gateway: its turn fails for want of a model, and the next one has a way again."""
+    key = new_session(server, harness)
+    with neighbour(server):
+        events = server.api.run(key, script(shell("pkill -9 -f 'centaur/shim carr[y]'; echo gone"), text("done")))
+        assert items(events, "command")[-1]["output"].strip() == "gone"
+        assert events[-1]["kind"] == "execution.failed", events[-1]
+        works(server, key)
+
+
+@HARNESSES
 def test_a_daemon_does_not_outlive_its_turn(server, harness):
     """However it hides, what a turn started is gone when the turn is over; the harness stays."""
     key = new_session(server, harness)
     mark = f"mark-{uuid.uuid4()}"
-    daemon = f"sh -c 'while :; do date +%s%N > alive; sleep 0.05; done' {mark}"
+    daemon = f"sh -c 'while :; do date +%s%N > alive.new; mv alive.new alive; sleep 0.05; done' {mark}"
     with neighbour(server):
         works(server, key)
         sandbox = [event["payload"]["id"] for event in server.api.events(key) if event["kind"] == "sandbox.ready"]
         printed = attack(
-            server, key, f"(setsid nohup {daemon} >/dev/null 2>&1 &); ({daemon} & ) >/dev/null 2>&1; sleep 0.5; wc -l < alive")
-        assert printed.split() == ["1"], printed
+            server, key, f"(setsid nohup {daemon} >/dev/null 2>&1 &); ({daemon} & ) >/dev/null 2>&1; "
+            "until [ -s alive ]; do sleep 0.02; done; echo works")
+        assert printed.split() == ["works"], printed
         deadline = time.monotonic() + 20
         while processes_with(mark):
             assert time.monotonic() < deadline, "the daemon works on"

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int centaur_spawn(const char *path, char *const argv[], char *const envp[], const char *cwd, int in_fd, int out_fd,
@@ -113,16 +113,7 @@ int centaur_limit(const char *name, unsigned long value) {
   return EINVAL;
 }
 
-long long centaur_disk_usage(const char *path) {
-  char *roots[] = {(char *)path, NULL};
-  FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
-  if (tree == NULL) return 0;
-  long long bytes = 0;
-  for (FTSENT *entry; (entry = fts_read(tree)) != NULL;) {
-    if (entry->fts_info == FTS_DP || entry->fts_info == FTS_NS || entry->fts_info == FTS_DNR) continue;
-    /* A name takes room too, of which a file system has no endless supply: empty files count. */
-    bytes += 512 + (long long)entry->fts_statp->st_blocks * 512 / (entry->fts_info == FTS_F ? entry->fts_statp->st_nlink : 1);
-  }
-  fts_close(tree);
-  return bytes;
+void centaur_leave_keyring(void) {
+  /* A new session keyring: keys of who started this process are not for what it becomes. */
+  syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, 0);
 }

@@ -144,10 +144,9 @@ struct SandboxGroups: Sendable, Hashable {
   func remove() async {
     for _ in 0..<500 {
       for directory in directories {
-        for pid in (ControlFile.read("\(directory)/cgroup.procs") ?? "").split(separator: "\n").compactMap({ pid_t($0) }
-        ) {
-          kill(pid, SIGKILL)
-        }
+        let members = (ControlFile.read("\(directory)/cgroup.procs") ?? "").split(separator: "\n")
+        // 0 is one that this process cannot see, and would be all of its own group.
+        for pid in members.compactMap({ pid_t($0) }) where pid > 0 { kill(pid, SIGKILL) }
       }
       if directories.allSatisfy({ rmdir($0) == 0 || errno == ENOENT }) { return }
       // A process that was killed takes a moment until its group is empty.

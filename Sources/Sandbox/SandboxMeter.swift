@@ -1,6 +1,3 @@
-import CShimSystem
-import NIOPosix
-
 /// What is counted of one sandbox: what its control groups tell, and the bytes of its directories.
 struct SandboxMeter: Sendable {
   private let directories: [String]
@@ -13,7 +10,9 @@ struct SandboxMeter: Sendable {
   init(_ spec: SandboxSpec, groups: SandboxGroups?) async {
     directories = [spec.workspace, spec.home, spec.temporary]
     self.groups = groups
-    disk = max(spec.limits.disk, await Self.used(directories) + Self.room)
+    // One that hides something is not let to hide more.
+    let held = await Self.used(directories)
+    disk = max(spec.limits.disk, held == .max ? 0 : held + Self.room)
   }
 
   /// How often the groups are asked. A process that is refused or killed at its limit has done no harm.
@@ -37,10 +36,17 @@ struct SandboxMeter: Sendable {
 
   func exceededLimit() async -> SandboxLimit? { groups?.exceededLimit }
 
-  /// Bytes on disk. It walks the trees, on a thread that may wait.
+  /// Bytes on disk, with something for each name: a file system has no endless supply of them. What hides, by depth or
+  /// number, is too much. It walks the trees, on a thread that may wait.
   private static func used(_ directories: [String]) async -> Int {
-    let counted = try? await NIOThreadPool.singleton.runIfActive {
-      directories.reduce(0) { $0 + Int(centaur_disk_usage($1)) }
+    let counted = try? await blocking {
+      var sum = 0
+      for directory in directories {
+        let measure = Tree.measure(directory)
+        guard measure.isWhole else { return Int.max }
+        sum += measure.bytes + measure.entries * 512
+      }
+      return sum
     }
     return counted ?? 0
   }

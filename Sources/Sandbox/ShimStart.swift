@@ -35,9 +35,12 @@ struct ShimStart {
     do {
       try FileManager.default.createDirectory(
         atPath: spec.directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      for directory in [spec.workspace, spec.home, spec.temporary] { try await Tree.letOwnerIn(directory) }
       let home = try await WorkspaceFiles(workspace: spec.home)
       for (name, content) in spec.files {
-        var file = try await home.write(WorkspacePath(name), limit: .max, mode: 0o600)
+        let path = try WorkspacePath(name)
+        try await home.clear(path)
+        var file = try await home.write(path, limit: .max, mode: 0o600)
         do {
           try await file.write(content)
           try await file.finish()

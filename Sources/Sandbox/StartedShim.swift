@@ -8,6 +8,8 @@ struct StartedShim: SandboxHandle {
   let process: pid_t
   /// What is counted of the sandbox.
   let meter: SandboxMeter
+  /// How long a shim may take to end its sandbox; it needs about seven seconds for one that resists.
+  private static let patience = Duration.seconds(15)
   /// Its control groups, where it has any.
   var groups: SandboxGroups?
 
@@ -28,6 +30,13 @@ struct StartedShim: SandboxHandle {
   }
 
   private func stopShim() async {
+    let process = process
+    // One that was stopped does not hear; the sandbox dies with it.
+    let watchdog = Task {
+      try await Task.sleep(for: Self.patience)
+      kill(process, SIGKILL)
+    }
+    defer { watchdog.cancel() }
     await ShimLink.stop(directory: directory)
     // A shim that could not be told understands a signal; one that was told has closed its last connection.
     var status: Int32 = 0

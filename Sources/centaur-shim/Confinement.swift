@@ -8,6 +8,7 @@ struct Confinement {
   init(_ options: ConfineOptions) { self.options = options }
 
   func enter() -> Never {
+    centaur_leave_keyring()
     for group in options.groups {
       let file = open("\(group)/cgroup.procs", O_WRONLY | O_CLOEXEC)
       // 0 is whoever writes it.

@@ -30,14 +30,26 @@ enum Descendants {
   }
 
   /// Ends all but some, until none is left: what is ended may have started others meanwhile.
-  static func end(butFor kept: Set<Process>) {
-    for _ in 0..<100 {
+  /// - Returns: false where some were faster
+  static func end(butFor kept: Set<Process>) -> Bool {
+    for _ in 0..<200 {
       let left = all.subtracting(kept)
-      guard !left.isEmpty else { return }
+      guard !left.isEmpty else { return true }
       for process in left { kill(process.pid, SIGKILL) }
       // The kernel takes a moment; so does whoever has to collect them.
       usleep(1000)
     }
+    return false
+  }
+
+  /// Whether a process carries connections to the gateway.
+  static func isCarrier(_ process: Process) -> Bool {
+    let descriptor = open("/proc/\(process.pid)/cmdline", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    guard case .bytes(let bytes) = Descriptors.read(descriptor, upTo: 8192) else { return false }
+    let arguments = bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
+    return arguments.count > 2 && arguments[1].elementsEqual("carry".utf8)
   }
 
   private static func look(_ pid: pid_t) -> (parent: pid_t, start: UInt64)? {
@@ -45,11 +57,14 @@ enum Descendants {
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
     guard case .bytes(let bytes) = Descriptors.read(descriptor, upTo: 1024) else { return nil }
-    // The name in parentheses may hold anything; what follows the last one is `state ppid …`, with the time of start as
-    // the twentieth.
+    // The name in parentheses may hold anything; what follows the last one is `state ppid …`, with the number of
+    // threads as the eighteenth and the time of start as the twentieth. One whose first thread has ended is a zombie by
+    // its state, and lives on in the others.
     guard let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
     let fields = String(decoding: bytes[(end + 1)...], as: UTF8.self).split(separator: " ")
-    guard fields.count > 19, fields[0] != "Z", let parent = pid_t(fields[1]), let start = UInt64(fields[19]) else {
+    guard fields.count > 19, fields[0] != "Z" || fields[17] != "1" && fields[17] != "0", let parent = pid_t(fields[1]),
+      let start = UInt64(fields[19])
+    else {
       return nil
     }
     return (parent, start)

@@ -23,6 +23,7 @@ struct Shim {
   private var signals: Int32 = -1
   /// The harness itself, once it is known.
   private var kept: Set<Descendants.Process>?
+  private var carriers: Set<Descendants.Process> = []
   private var lastSeenServer = Descriptors.now
   /// When the next, harsher step of stopping is due; nil while nobody wants an end.
   private var stopping: (step: Int, due: Int64)?
@@ -282,9 +283,14 @@ struct Shim {
     case .keep:
       guard connections[index].fence != nil else { return }
       kept = Descendants.all
+      carriers = kept?.filter(Descendants.isCarrier) ?? []
     case .sweep:
       guard connections[index].fence != nil, let kept, exit == nil else { return }
-      Descendants.end(butFor: kept)
+      // Where a turn has ended the way to the gateway, or something of it cannot be ended, nothing here is of use.
+      guard !Descendants.end(butFor: kept) || !carriers.isSubset(of: Descendants.all) else { return }
+      stop()
+      // Its server must not give it another turn meanwhile.
+      drop(connections[index].descriptor)
     case .release(let offset): spool.release(before: offset)
     case .stop: stop()
     }

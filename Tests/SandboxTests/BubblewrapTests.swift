@@ -135,13 +135,14 @@ struct BubblewrapTests {
       do touch "$place/x" || echo "cannot write to $place"; done
       for place in / /usr /usr/bin /etc /dev /run /run/centaur /proc /proc/sys/kernel
       do touch "$place/x" 2>/dev/null && echo "can write to $place"; done
-      for file in /proc/sys/kernel/core_pattern /proc/sys/vm/overcommit_memory /proc/sysrq-trigger
-      do (: >> $file) 2>/dev/null && echo "can change $file"; done
+      for file in $(find /proc -type f -writable -not -path '/proc/[0-9]*' 2>/dev/null)
+      do [ -c "$file" ] || echo "can change $file"; done
+      cat /proc/kallsyms /proc/keys /proc/timer_list | wc -c
       ln -s \(directory.root)/secret ./link; cat ./link 2>/dev/null && echo "read a link"
       echo changed > /run/centaur/shim 2>/dev/null && echo "changed the shim"
       pwd; echo "$HOME"
       """)
-    #expect(said == "\(directory.root)/work\n\(directory.root)/home\n")
+    #expect(said == "0\n\(directory.root)/work\n\(directory.root)/home\n")
     #expect(FileManager.default.fileExists(atPath: "\(directory.root)/work/x"))
   }
 
@@ -218,6 +219,43 @@ struct BubblewrapTests {
     }
   }
 
+  @Test("a turn that ends the way to the gateway costs its sandbox, not the session's later turns")
+  func carrierKilled() async throws {
+    mkdir("\(directory.root)/gateway", 0o700)
+    let sockets = SandboxSockets(model: "\(directory.root)/gateway/model.sock")
+    let script = "read line; pkill -9 -f 'carr[y]'; echo killed; exec cat"
+    try await run(script, sockets: sockets) { sandbox in
+      try await sandbox.attach { link, listener in
+        try await link.keep()
+        try await link.send(inputID: "a", bytes: Array("go\n".utf8))
+        _ = try await listener.listen { $0.text == "killed\n" }
+        try await link.sweep()
+        // The shim goes, or tells the end before.
+        await #expect(throws: Listener.Ended.self) { while true { try await listener.listen { _ in false } } }
+      }
+    }
+  }
+
+  @Test("files that a harness needs are written whatever it left in their place, and never through a link")
+  func launchFiles() async throws {
+    try directory.write("victim", "untouched")
+    let home = "\(directory.root)/home"
+    mkdir("\(home)/config.toml", 0o700)
+    symlink("\(directory.root)/victim", "\(home)/catalog.json")
+    symlink(directory.root, "\(home)/projects")
+    chmod(home, 0)
+    let check = await check()
+    var spec = directory.spec(["/bin/cat", "config.toml", "catalog.json", "projects/a"])
+    spec.workspace = home
+    spec.files = ["config.toml": [49], "catalog.json": [50], "projects/a": [51]]
+    let sandbox = try await #require(check.sandbox).start(spec)
+    let heard = try await sandbox.untilExit()
+    await sandbox.stop()
+    #expect(heard.text == "123")
+    #expect(try String(contentsOfFile: "\(directory.root)/victim", encoding: .utf8) == "untouched")
+    #expect(!FileManager.default.fileExists(atPath: "\(directory.root)/a"))
+  }
+
   @Test("a signal reaches the harness and not what holds it")
   func interrupted() async throws {
     let script = "trap 'echo interrupted; exit 3' INT; echo ready; while true; do sleep 0.01; done"
@@ -282,6 +320,24 @@ struct BubblewrapTests {
     _ = try await say("dd if=/dev/zero of=large bs=1M count=40 2>/dev/null; true", limits: Self.limits(disk: 16 << 20))
     let size = try FileManager.default.attributesOfItem(atPath: "\(directory.root)/work/large")[.size] as? Int
     #expect(try #require(size) <= 16 << 20)
+  }
+
+  @Test("what is too deep to be counted counts as too much, in every turn")
+  func deep() async throws {
+    try directory.write(
+      "work/deep.py", "import os\nfor _ in range(20):\n  os.mkdir('d' * 250)\n  os.chdir('d' * 250)\n")
+    for script in ["python3 deep.py; exec sleep 60", "exec sleep 60"] {
+      try await run(script) { sandbox in #expect(await sandbox.limitExceeded() == .disk) }
+    }
+  }
+
+  @Test("what nobody may read is counted like anything else")
+  func unreadable() async throws {
+    let unreadable =
+      "mkdir closed; dd if=/dev/zero of=closed/f bs=1M count=24 2>/dev/null; chmod 0 closed; exec sleep 60"
+    try await run(unreadable, limits: Self.limits(disk: 16 << 20)) { sandbox in
+      #expect(await sandbox.limitExceeded() == .disk)
+    }
   }
 
   @Test("a session that is full already may go on, and make room")

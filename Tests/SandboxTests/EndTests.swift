@@ -75,6 +75,58 @@ struct EndTests {
     }
   }
 
+  @Test("a process whose first thread has ended is swept like any other, with all that it started")
+  func headless() async throws {
+    let program = """
+      import os, subprocess, threading, time, ctypes
+      child = subprocess.Popen(["sleep", "6000"])
+      print(child.pid, flush=True)
+      print(os.getpid(), flush=True)
+      threading.Thread(target=time.sleep, args=(6000,)).start()
+      ctypes.CDLL(None).syscall(60, 0)
+      """
+    try directory.write("headless.py", program)
+    let script = "read line; python3 \(directory.root)/headless.py & read line; echo still here; exec cat"
+    try await directory.run(script: script) { sandbox in
+      try await sandbox.attach { link, listener in
+        try await link.keep()
+        try await link.send(inputID: "a", bytes: Array("go\n".utf8))
+        let started = try pids(try await listener.listen { $0.text.split(separator: "\n").count == 2 }.text)
+        try await link.sweep()
+        try await link.send(inputID: "b", bytes: Array("go\n".utf8))
+        _ = try await listener.listen { $0.text.hasSuffix("still here\n") }
+        for pid in started { #expect(!isRunning(pid)) }
+        let state = try? String(contentsOfFile: "/proc/\(started[1])/status", encoding: .utf8)
+        #expect(state?.contains("Threads:\t2") != true)
+      }
+    }
+  }
+
+  @Test("where something is faster than the sweep, the sandbox ends, and it with it")
+  func chain() async throws {
+    // Each link of the chain lives for a moment only, and is gone before it can be killed.
+    let program = """
+      import os, time
+      end = time.monotonic() + 40
+      while time.monotonic() < end:
+          if os.fork():
+              os._exit(0)
+      """
+    try directory.write("chain.py", program)
+    let script = "read line; echo ready; python3 \(directory.root)/chain.py & exec cat"
+    try await directory.run(script: script) { sandbox in
+      try await sandbox.attach { link, listener in
+        try await link.keep()
+        try await link.send(inputID: "a", bytes: Array("go\n".utf8))
+        _ = try await listener.listen { $0.text == "ready\n" }
+        try await link.sweep()
+        try await link.send(inputID: "b", bytes: Array("still here\n".utf8))
+        // Whichever was faster: the harness goes on without it, or everything has ended.
+        _ = try await listener.listen { $0.exit != nil || $0.text.hasSuffix("still here\n") }
+      }
+    }
+  }
+
   @Test("a command that does not exist ends with 127 and says why")
   func noCommand() async throws {
     try await directory.run(["/nonexistent/harness", "--fast"]) { sandbox in

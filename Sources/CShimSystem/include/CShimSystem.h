@@ -41,8 +41,7 @@ void centaur_die_with_parent(void);
 /// @return 0, or an errno.
 int centaur_limit(const char *name, unsigned long value);
 
-/// The bytes that a directory and all below it take on its disk. Links are not followed, other file systems not
-/// entered; what vanishes meanwhile does not count.
-long long centaur_disk_usage(const char *path);
+/// Leaves the session keyring of whoever started this process behind.
+void centaur_leave_keyring(void);
 
 #endif

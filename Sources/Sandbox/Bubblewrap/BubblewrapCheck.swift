@@ -50,8 +50,7 @@ public struct BubblewrapCheck: Sendable {
             : "user, mount, pid, network, ipc, uts; this bubblewrap cannot forbid further ones inside (0.8 can)")
         check.add(
           "limits", true,
-          groups.map { "memory and processes by \($0.description)" }
-            ?? "memory and processes by rlimits, each process for itself: no control group can be made here")
+          Self.limits(groups))
         check.sandbox = sandbox
         return check
       case .failure(let failure):
@@ -70,6 +69,15 @@ public struct BubblewrapCheck: Sendable {
 
   private mutating func add(_ name: String, _ isGood: Bool, _ text: String) {
     findings.append(Finding(name: name, isGood: isGood, text: text))
+  }
+
+  private static func limits(_ groups: ControlGroups?) -> String {
+    if let groups { return "memory and processes by \(groups.description)" }
+    // The kernel does not count the processes of root.
+    return geteuid() == 0
+      ? "memory by rlimits, each process for itself; processes NOT AT ALL, as this user is root and no control group "
+        + "can be made here"
+      : "memory by rlimits, each process for itself, and processes by rlimits: no control group can be made here"
   }
 
   private static func advice(_ text: String) -> String {
@@ -136,8 +144,8 @@ private struct Trial {
     grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || echo "it has capabilities"
     [ "$(tail -n +3 /proc/net/dev | grep -vc '^ *lo:')" = 0 ] || echo "it sees network interfaces"
     [ ! -e "$1" ] || echo "it sees the data directory"
-    for file in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/sys/kernel/hostname
-    do ( : >> $file ) 2>/dev/null && echo "it can change the kernel's settings ($file)"; done
+    for file in /proc/sys/kernel/core_pattern $(find /proc -maxdepth 2 -type f -not -path '/proc/[0-9]*' 2>/dev/null)
+    do [ -w "$file" ] && [ ! -c "$file" ] && echo "it can change the kernel's settings ($file)"; done
     ! touch /usr/centaur-trial /centaur-trial /etc/centaur-trial 2>/dev/null || echo "it can write to the system"
     touch "$HOME/a" "$TMPDIR/a" ./a || echo "it cannot write where it should"
     echo looked

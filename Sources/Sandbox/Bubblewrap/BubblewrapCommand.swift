@@ -44,6 +44,20 @@ struct BubblewrapCommand {
     "perl", "pki/tls/certs", "profile", "protocols", "services", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
   ]
 
+  // Where the server is root so is, to the kernel, whoever it shuts in: nothing protects these but their being covered.
+
+  /// Below `/proc`, what changes the machine when it is written.
+  private static let kernelSettings = [
+    "acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "mtrr", "pressure", "scsi", "sys", "sysrq-trigger",
+    "tty",
+  ]
+
+  /// Below `/proc`, what tells of the kernel's memory and of other processes.
+  private static let kernelSecrets = [
+    "kallsyms", "kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "modules",
+    "sched_debug", "slabinfo", "timer_list", "vmallocinfo",
+  ]
+
   private var system: [String] {
     var mounts = ["--ro-bind", "/usr", "/usr"]
     for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
@@ -59,10 +73,10 @@ struct BubblewrapCommand {
     }
     // A device file system of its own, read-only but for what shared memory needs.
     mounts += ["--dev", "/dev", "--size", String(64 << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    // Where the server is root so is, to the kernel, whoever it shuts in: its settings are protected by nothing but this.
     mounts += ["--proc", "/proc"]
-    for name in ["sys", "sysrq-trigger", "irq", "bus", "fs"] {
-      mounts += ["--ro-bind-try", "/proc/\(name)", "/proc/\(name)"]
+    for name in Self.kernelSettings { mounts += ["--ro-bind-try", "/proc/\(name)", "/proc/\(name)"] }
+    for name in Self.kernelSecrets where access("/proc/\(name)", F_OK) == 0 {
+      mounts += ["--ro-bind", "/dev/null", "/proc/\(name)"]
     }
     mounts += ["--dir", "/run/centaur", "--dir", "/var", "--symlink", "../tmp", "/var/tmp"]
     for path in readable { mounts += ["--ro-bind", path, path] }

@@ -156,7 +156,7 @@ struct GitClone {
 
   private func isTooLarge() async -> Bool {
     let (target, limit) = (target, limit)
-    return ((try? await blocking { Tree.measure(target, atMost: limit) }) ?? 0) > limit
+    return ((try? await blocking { Tree.measure(target, atMost: limit).bytes }) ?? 0) > limit
   }
 
   /// A file without a name, for what a program prints.

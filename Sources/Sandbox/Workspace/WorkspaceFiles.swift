@@ -127,6 +127,23 @@ public struct WorkspaceFiles: Sendable {
     }
   }
 
+  /// Moves aside what stands where a file is to be written and is none, and each name on the way that is no directory:
+  /// what an agent left there must not keep its session from starting.
+  func clear(_ path: WorkspacePath) async throws {
+    try await translating(path) {
+      for count in 1...max(1, path.names.count) where count <= path.names.count {
+        guard let above = try? beneath(path.names.prefix(count - 1), centaur_o_path | O_DIRECTORY) else { return }
+        let name = WorkspacePath.cString(path.names[count - 1])
+        guard let there = try? above.status(of: name) else { return }
+        let isWanted = count == path.names.count ? [.file, .link].contains(there.kind) : there.kind == .directory
+        guard !isWanted else { continue }
+        let aside = WorkspacePath.cString(
+          Array(".centaur-aside-\(String(UInt64.random(in: 0 ... .max), radix: 16))".utf8))
+        guard renameat(above.number, name, above.number, aside) == 0 else { throw SystemFailure() }
+      }
+    }
+  }
+
   // MARK: Below the root
 
   private func beneath(_ names: ArraySlice<[UInt8]>, _ flags: Int32) throws -> Descriptor {
