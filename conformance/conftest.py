@@ -87,6 +87,16 @@ def model(directory: Path) -> Iterator[StandInModel]:
     model.end()
 
 
+@pytest.fixture(scope="module")
+def provider() -> Iterator[StandInModel]:
+    """A scripted model that a module's servers share."""
+    made = make_directory()
+    model = StandInModel(made)
+    yield model
+    model.end()
+    remove(made, False)
+
+
 @pytest.fixture
 def codex(directory: Path, server: CentaurServer) -> CodexHome:
     """A user of the shared server."""

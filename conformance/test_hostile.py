@@ -3,7 +3,6 @@ session's turn runs beside it and ends well, and the attacker's own session take
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import subprocess
@@ -13,37 +12,13 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from centaur_server import CentaurServer, ServerFailed, StandInModel, end_processes_of, processes_with
+from centaur_server import CentaurServer, ServerFailed, processes_with
 from conftest import SERVERS, make_directory, remove
+from hostile import HARNESSES, NEEDLE, SECRET, attack, directory_of, failed_attack, guarded, neighbour, new_session, works
 from scripts import script, shell, text
-from session_api import TERMINAL, answer, items
-
-SECRET = "sk-hostile-conformance"
-# So that no file which only holds the attack holds the key.
-NEEDLE = "NEEDLE=$(printf '%s-%s' sk hostile-conformance)"
-HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[StandInModel]:
-    made = make_directory()
-    model = StandInModel(made)
-    yield model
-    model.end()
-    remove(made, False)
-
-
-def guarded(directory: Path, provider: StandInModel, **limits) -> CentaurServer:
-    return CentaurServer(
-        directory, {
-            "providers": {
-                "openai": {"base_url": f"{provider.url}/v1", "api_key_env": "TEST_MODEL_KEY"},
-                "anthropic": {"base_url": provider.url, "api_key_env": "TEST_MODEL_KEY"}},
-            "limits": limits},
-        stand_in=False, environment={"TEST_MODEL_KEY": SECRET})
+from session_api import items
 
 
 @pytest.fixture(scope="module")
@@ -60,60 +35,19 @@ def server(provider, request) -> Iterator[CentaurServer]:
         remove(made, False)
 
 
-def new_session(server: CentaurServer, harness: str) -> str:
-    key = f"api:{uuid.uuid4()}"
-    server.api.create(key, harness=harness).raise_for_status()
-    return key
-
-
-def directory_of(server: CentaurServer, key: str) -> Path:
-    return server.data / "sessions" / server.api.show(key).json()["id"]
-
-
-@contextlib.contextmanager
-def neighbour(server: CentaurServer) -> Iterator[None]:
-    """Another session, whose turn runs while the body does, and is done afterwards."""
-    key = new_session(server, "codex")
-    wait = shell("echo begun; until [ -e go ]; do sleep 0.05; done; echo still here")
-    server.api.execute(key, {"text": script(wait, text("{{out}}"))}).raise_for_status()
-    server.api.wait(key, lambda event: event["kind"] == "item.started" and event["payload"]["type"] == "command")
-    yield
-    (directory_of(server, key) / "workspace/go").touch()
-    last = server.api.wait_for_kind(key, *TERMINAL)
-    assert last["kind"] == "execution.completed", last
-    assert "still here" in answer(server.api.events(key))
-
-
-def attack(server: CentaurServer, key: str, command: str) -> str:
-    """What a command printed that the agent ran."""
-    events = server.api.run(key, script(shell(command), text("done")))
-    assert events[-1]["kind"] == "execution.completed", events[-1]
-    return items(events, "command")[-1]["output"]
-
-
-def failed_attack(server: CentaurServer, key: str, command: str) -> str:
-    """The code with which a turn failed whose agent ran a command."""
-    events = server.api.run(key, script(shell(command), text("done")))
-    assert events[-1]["kind"] == "execution.failed", events[-1]
-    return events[-1]["payload"]["error"]["code"]
-
-
-def works(server: CentaurServer, key: str) -> None:
-    assert answer(server.api.run(key, "Reply PONG")) == "PONG"
-
-
 # Secrets
 
 
 @HARNESSES
 def test_no_secret_is_to_be_found(server, harness):
-    """Not in any environment, command line or file that it can open; nor anything of other sessions."""
+    """Not in any environment, command line or file that it can open (`/usr` is the machine's own, and not read through
+    for its size); nor anything of other sessions."""
     key = new_session(server, harness)
     with neighbour(server):
         printed = attack(server, key, f"""{NEEDLE}
             (env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n') > seen 2>/dev/null
             grep -cF "$NEEDLE" seen
-            grep -rlF "$NEEDLE" / --exclude-dir=proc 2>/dev/null
+            grep -rlF "$NEEDLE" / --exclude-dir=proc --exclude-dir=usr 2>/dev/null
             for place in /root /home /var/lib /etc/shadow /etc/ssl/private '{server.directory}/centaur.yaml' \\
               '{server.data}/centaur.sqlite' '{server.data}/gateway/control.sock' /proc/1/root/root
             do [ -e "$place" ] && echo "sees $place"; done
@@ -331,63 +265,7 @@ def test_links_lead_nowhere(server, harness, directory):
     assert victim.read_text() == "untouched"
 
 
-# Taking the machine down
-
-
-@HARNESSES
-def test_a_fork_bomb(directory, provider, harness):
-    """So many processes, and no more: the turn fails, and everything goes on."""
-    server = guarded(directory / "server", provider, processes=300)
-    try:
-        server.start()
-        key = new_session(server, harness)
-        with neighbour(server):
-            bomb = "i=0; while [ $i -lt 600 ]; do sleep 30 & i=$((i+1)); done; wait"
-            assert failed_attack(server, key, bomb) == "sandbox_processes"
-            works(server, key)
-    finally:
-        server.end()
-
-
-@HARNESSES
-def test_a_memory_hog(directory, provider, harness):
-    """More memory than it may have: the turn fails, and everything goes on."""
-    server = guarded(directory / "server", provider, memory="1GiB")
-    try:
-        server.start()
-        key = new_session(server, harness)
-        with neighbour(server):
-            hog = "python3 -c 's = [b\"x\" * (64 << 20) for _ in range(32)]'"
-            assert failed_attack(server, key, hog) == "sandbox_memory"
-            works(server, key)
-    finally:
-        server.end()
-
-
-@HARNESSES
-def test_a_disk_filler(directory, provider, harness):
-    """More on the disk than it may have: the turn fails, and everything goes on."""
-    small = directory / "server"
-    small.mkdir()
-    # Whatever the guard does, no more than this is filled.
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", str(small)], capture_output=True).returncode == 0
-    server = guarded(small, provider, workspace="128MiB")
-    try:
-        server.start()
-        key = new_session(server, harness)
-        with neighbour(server):
-            filler = "for i in $(seq 30); do dd if=/dev/zero of=f$i bs=1M count=16 2>/dev/null; sleep 0.1; done; sleep 300"
-            assert failed_attack(server, key, filler) == "sandbox_disk"
-            works(server, key)
-            # It may make room, and is then as before.
-            attack(server, key, "find . -name 'f*' -delete; echo made room")
-            works(server, key)
-    finally:
-        server.end()
-        end_processes_of(small)
-        if mounted:
-            subprocess.run(["umount", "-l", str(small)], check=True)
+# A life of its own
 
 
 @HARNESSES

@@ -27,10 +27,12 @@ def test_health(server):
     assert "centaur_" in metrics.text
 
 
-def test_says_what_it_is(server):
-    """Who starts the server is told that nothing is isolated and that the model is scripted."""
+def test_says_what_it_is(server, make_server):
+    """Who starts the server is told that the model is scripted, and, where it is so, that nothing is isolated."""
     said = "\n".join(server.lines).lower()
-    assert "isolat" in said and "script" in said
+    assert "isolat" not in said and "script" in said
+    said = "\n".join(make_server({"sandbox": "process"}).lines).lower()
+    assert "nothing is isolated" in said and "script" in said
 
 
 def test_a_session_outlives_a_restart(directory, make_server):

@@ -15,7 +15,9 @@ public struct CodexExec: HarnessAdapter {
     // All settings stand behind the subcommand: where some stand before `resume` and others after, Codex loses the
     // former (wire/codex-client.md §9).
     if let thread = context.state?["thread"]?.string {
-      return launch.launch(["exec", "resume", thread, "-", "--json", "--skip-git-repo-check"])
+      // `resume` has no `--sandbox`, and Codex's own would be made anew, inside ours.
+      return launch.launch(
+        ["exec", "resume", thread, "-", "--json", "--skip-git-repo-check", "-c", "sandbox_mode=\"danger-full-access\""])
     }
     return launch.launch(["exec"] + options + ["-"])
   }
