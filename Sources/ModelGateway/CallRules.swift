@@ -18,22 +18,26 @@ struct CallRules {
         .callNotAllowed,
         "The model gateway forwards POST /v1/responses, /v1/messages and /v1/messages/count_tokens, and nothing else.")
     }
-    guard parts.count > 1 else { return (path, "") }
-    guard parts[1].utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }) else {
-      throw CentaurError(.callNotAllowed, "The call's query holds characters that no query may hold.")
-    }
-    return (path, "?\(parts[1])")
+    // What Claude Code sends; of what else a provider may take there nothing passes.
+    return (path, parts.dropFirst().elementsEqual(["beta=true"]) ? "?beta=true" : "")
   }
 
-  /// The call's model, which is on the list.
+  /// How many values a call's body may be made of: a value takes up to some 30 times the bytes that it is written with.
+  static let maximumValues = 2_000_000
+
+  /// The call's model, which is on the list, of a call that asks its provider for nothing but the model.
   ///
   /// A provider may read a repeated key otherwise than we do, and some take keys in any case: whatever could be read as
   /// a second model is refused.
-  /// - Throws: `CentaurError` with `invalidJSON` or `modelNotAllowed`
-  static func model(_ body: ByteBuffer, allowed: [String]) throws(CentaurError) -> String {
+  /// - Throws: `CentaurError` with `invalidJSON`, `bodyTooLarge`, `modelNotAllowed` or `callNotAllowed`
+  static func model(
+    _ body: ByteBuffer, allowed: [String], maximumValues: Int = Self.maximumValues
+  ) throws(CentaurError) -> String {
     let value: JSONValue
     do {
-      value = try JSONValue(parsing: body.readableBytesView)
+      value = try JSONValue(parsing: body.readableBytesView, maximumValues: maximumValues)
+    } catch let error as JSONTooManyValues {
+      throw CentaurError(.bodyTooLarge, "The call's body is made of more than \(error.limit) JSON values.")
     } catch {
       throw CentaurError(.invalidJSON, "The call's body is not JSON: \(error)")
     }
@@ -47,6 +51,11 @@ struct CallRules {
         "The model '\(model.prefix(64))' is not allowed here; allowed: \(allowed.joined(separator: ", ")).",
         parameter: "model")
     }
+    if let field = HostedFeature.field(of: value) {
+      throw CentaurError(
+        .callNotAllowed, "The call's '\(field)' asks the provider for more than its model; the gateway forwards none.",
+        parameter: field)
+    }
     return model
   }
 
@@ -57,7 +66,9 @@ struct CallRules {
     "x-http-method-override", "x-method-override", "openai-organization", "openai-project", "chatgpt-account-id",
     "x-amz-security-token", "api-key",
   ]
-  private static let droppedPrefixes = ["proxy-", "x-forwarded-", "x-amz-", "x-goog-", "cf-"]
+  private static let droppedPrefixes = [
+    "proxy-", "x-forwarded-", "x-amz-", "x-goog-", "cf-", "x-litellm", "helicone", "x-portkey",
+  ]
   private static let droppedWords = ["authorization", "api-key", "apikey", "token", "secret", "credential", "cookie"]
 
   /// What goes on to the provider of what the harness sent.

@@ -80,6 +80,7 @@ struct EgressConnection {
     } catch {
       throw EgressRefusal(.unreachable, "unreachable", "The host cannot be reached.")
     }
+    record.verdict = "allowed"
     let counts = Counts()
     defer {
       record.bytesOut = counts.out.load(ordering: .relaxed)

@@ -96,7 +96,7 @@ struct EgressRecord: Sendable {
   var host: String?
   var port: Int?
   var address: String?
-  var verdict = "allowed"
+  var verdict = "cut"
   var bytesOut = 0
   var bytesIn = 0
 }

@@ -83,8 +83,10 @@ struct ModelCall {
       incoming = try await provider.client.execute(outgoing, timeout: .hours(24))
     } catch is CancellationError {
       record.isCut = true
+      if path != .countTokens { count(nil, &record) }
       throw CancellationError()
     } catch {
+      if path != .countTokens, Self.wasSent(error) { count(nil, &record) }
       logger.warning(
         "model call failed",
         metadata: ["session": "\(grant.session)", "provider": "\(grant.provider)", "error": "\(error)"])
@@ -117,14 +119,21 @@ struct ModelCall {
   /// Not an error that anyone is told of: the connection ends.
   private struct Cut: Error {}
 
-  private func count(_ reader: UsageReader, _ record: inout Record) {
-    record.usage = reader.usage
+  /// Whether the provider had the call, and may have begun to answer, before it failed.
+  private static func wasSent(_ error: any Error) -> Bool {
+    let sent: [HTTPClientError] = [.readTimeout, .deadlineExceeded, .remoteConnectionClosed]
+    return (error as? HTTPClientError).map(sent.contains) ?? false
+  }
+
+  /// - Parameter reader: nil: no answer had begun
+  private func count(_ reader: UsageReader?, _ record: inout Record) {
+    record.usage = reader?.usage
     // An answer that broke off has cost something too. Four bytes are about a token, and so is an event.
-    if record.isCut || reader.usage == nil {
+    if record.isCut || reader?.usage == nil {
       record.isEstimate = true
       record.usage = Usage(
-        input: reader.usage?.input ?? record.bytesIn / 4, cachedInput: reader.usage?.cachedInput ?? 0,
-        output: max(reader.usage?.output ?? 0, reader.events))
+        input: reader?.usage?.input ?? record.bytesIn / 4, cachedInput: reader?.usage?.cachedInput ?? 0,
+        output: max(reader?.usage?.output ?? 0, reader?.events ?? 0))
     }
     if let usage = record.usage { ledger.add(usage) }
   }

@@ -77,7 +77,9 @@ public final class ModelGateway: Sendable {
     let control = try await UnixListener.bind(
       directory: files.directory, name: GatewayFiles.controlName, limit: 256
     ) { channel in
-      try UnixHTTP.setUp(channel, bodyLimit: 16 << 20, budget: controlBudget, sameUserOnly: true) { request, answer in
+      try UnixHTTP.setUp(
+        channel, bodyLimit: 16 << 20, budget: controlBudget, admits: { await $0.isOfSameUser() }
+      ) { request, answer in
         try await GatewayControl(gateway: self).answer(request, answer)
       }
     }
@@ -278,9 +280,14 @@ public final class ModelGateway: Sendable {
   func close(_ sandbox: String) async throws {
     try await turns.run { [self] in
       let listeners = state.withLock { state in
-        let listeners = state.sandboxes.removeValue(forKey: sandbox)?.listeners ?? []
-        state.closing += listeners
-        return listeners
+        let closed = state.sandboxes.removeValue(forKey: sandbox)
+        if let session = closed?.grant.session, !state.sandboxes.values.contains(where: { $0.grant.session == session })
+        {
+          // Its file has the sum, for calls that are open and for the session's next sandbox.
+          state.ledgers[session] = nil
+        }
+        state.closing += closed?.listeners ?? []
+        return closed?.listeners ?? []
       }
       unlink(files.grant(sandbox))
       for listener in listeners { await listener.remove() }

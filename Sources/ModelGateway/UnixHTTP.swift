@@ -63,20 +63,20 @@ struct UnixHTTP {
     fileprivate func giveBack(_ bytes: Int) { left.withLock { $0 += bytes } }
   }
 
-  /// Of a connection: what a `UnixListener` is set up with.
+  /// Of a connection: what a `UnixListener` is set up with. One whose peer is not admitted is closed.
   static func setUp(
-    _ channel: any Channel, bodyLimit: Int, budget: Budget, sameUserOnly: Bool = false,
+    _ channel: any Channel, bodyLimit: Int, budget: Budget,
+    admits: @escaping @Sendable (any Channel) async -> Bool = { _ in true },
     _ handle: @escaping @Sendable (Request, Answer) async throws -> Void
   ) throws -> @Sendable () async -> Void {
     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withPipeliningAssistance: false)
     let connection = try NIOAsyncChannel<HTTPServerRequestPart, HTTPServerResponsePart>(
       wrappingChannelSynchronously: channel)
     return {
-      if sameUserOnly {
-        guard await channel.isOfSameUser() else { return channel.close(promise: nil) }
-      }
       // What goes wrong with one connection is its peer's to see: it is cut.
       try? await connection.executeThenClose { inbound, _ in
+        // In here, also for a connection that is not wanted: NIO traps where one is dropped without having been served.
+        guard await admits(channel) else { return }
         let answer = Answer(channel: channel)
         var taken = 0
         defer { budget.giveBack(taken) }

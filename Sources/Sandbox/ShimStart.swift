@@ -90,17 +90,4 @@ struct ShimStart {
     }
     return pid
   }
-
-  private func withCStrings<T>(
-    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T
-  ) -> T {
-    var copies: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
-    copies.append(nil)
-    defer { for copy in copies { free(copy) } }
-    return copies.withUnsafeBufferPointer { buffer in
-      // A buffer that holds at least the closing nil has a base address.
-      guard let base = buffer.baseAddress else { preconditionFailure("an empty argument list") }
-      return body(base)
-    }
-  }
 }

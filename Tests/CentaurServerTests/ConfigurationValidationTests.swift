@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import CentaurServer
@@ -28,6 +29,31 @@ struct ConfigurationValidationTests {
   func persona() throws {
     let said = try Self.refusal { $0.personas["p"] = .init(harness: "codx") }
     #expect(said == "persona 'p' names the harness 'codx', which is not configured")
+  }
+
+  @Test("a key's file must not lie where sandboxes may read, also not behind a link")
+  func keyFiles() throws {
+    let directory = "/tmp/centaur-keys-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+    #expect(mkdir(directory, 0o700) == 0 && mkdir("\(directory)/shared", 0o700) == 0)
+    defer {
+      unlink("\(directory)/link")
+      rmdir("\(directory)/shared")
+      rmdir(directory)
+    }
+    #expect(symlink("\(directory)/shared", "\(directory)/link") == 0)
+    func refusal(_ file: String, _ sandbox: ServerConfiguration.SandboxBackendName = .bubblewrap) throws -> String? {
+      try Self.refusal {
+        $0.sandbox = sandbox
+        $0.sandboxPaths = ["\(directory)/shared/"]
+        $0.providers["openai"]?.apiKeyFile = file
+      }
+    }
+    let said = "which every sandbox may read"
+    for file in ["/usr/local/key", "/bin/../usr/key", "\(directory)/shared/key", "\(directory)/link/key"] {
+      #expect(try refusal(file)?.contains(said) == true, "\(file)")
+    }
+    #expect(try refusal("\(directory)/shared-not/key") == nil)
+    #expect(try refusal("/usr/local/key", .process) == nil)
   }
 
   @Test("as many turns as sandboxes must be let in")

@@ -70,6 +70,11 @@ struct EgressProxyTests {
     #expect(world.audit.count == 8)
   }
 
+  @Test("nothing is written down as allowed before it was decided and reached")
+  func undecided() {
+    #expect(EgressRecord().verdict == "cut")
+  }
+
   @Test("without rules there is no socket")
   func none() async throws {
     let world = try GatewayWorld()

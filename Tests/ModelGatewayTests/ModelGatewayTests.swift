@@ -1,6 +1,9 @@
 import FoundationEssentials
 import Glibc
+import NIOCore
+import NIOHTTP1
 import SessionModel
+import Synchronization
 import Testing
 
 @testable import ModelGateway
@@ -26,13 +29,13 @@ struct ModelGatewayTests {
     try await world.withGateway(GatewayWorld.settings(provider, headers: ["x-team": "t"])) { gateway in
       _ = try await gateway.open("a", GatewayWorld.grant())
       let answer = try await world.call(
-        "a", "/v1/responses?x=1", #"{"model":"m1","input":"secret words"}"#,
+        "a", "/v1/responses?beta=true", #"{"model":"m1","input":"secret words"}"#,
         headers: "authorization: Bearer stolen\r\nx-api-key: stolen\r\nx-team: mine\r\n")
       #expect(answer.hasPrefix("HTTP/1.1 200"))
       #expect(answer.contains("response.completed"))
       #expect(answer.hasSuffix("0\r\n\r\n"))
       let head = try #require(provider.heads.first)
-      #expect(head.hasPrefix("POST /base/v1/responses?x=1 "))
+      #expect(head.hasPrefix("POST /base/v1/responses?beta=true "))
       #expect(head.contains("authorization: Bearer sk-real"))
       #expect(head.contains("x-team: t"))
       #expect(!head.contains("stolen") && !head.contains("mine"))
@@ -108,6 +111,66 @@ struct ModelGatewayTests {
         .exchange(GatewayWorld.post("/v1/responses")) { $0.contains("{}") }
       await closed.wait()
     }
+  }
+
+  @Test("a call that its harness leaves before the answer's head counts what was sent")
+  func leftEarly() async throws {
+    let seen = Happening()
+    let provider = try await ScriptedProvider.start { conversation in
+      try await conversation.request()
+      seen.happened()
+      try? await conversation.untilClosed()
+    }
+    let world = try GatewayWorld()
+    try await world.withGateway(GatewayWorld.settings(provider)) { gateway in
+      _ = try await gateway.open("a", GatewayWorld.grant())
+      let harness = try await GatewayWorld.Connection("\(world.files.sockets("a"))/model.sock").channel
+      let body = #"{"model":"m1","input":"\#(String(repeating: "x", count: 400))"}"#
+      try await harness.executeThenClose { _, _ in
+        try await harness.channel.writeAndFlush(ByteBuffer(string: GatewayWorld.post("/v1/responses", body)))
+        await seen.wait()
+      }
+      let session = SessionID(rawValue: "s1")
+      while gateway.usage(session).tokens == 0 { await Task.yield() }
+      #expect(gateway.usage(session) == .init(requests: 1, input: body.utf8.count / 4, output: 0))
+      while world.audit.isEmpty { await Task.yield() }
+      #expect(world.audit.first?["estimated"]?.bool == true)
+    }
+  }
+
+  @Test("what a session has used is forgotten with its last sandbox, and known again with the next")
+  func ledgers() async throws {
+    let provider = try await Self.answering()
+    let world = try GatewayWorld()
+    try await world.withGateway(GatewayWorld.settings(provider)) { gateway in
+      _ = try await gateway.open("a", GatewayWorld.grant())
+      _ = try await gateway.open("b", GatewayWorld.grant())
+      #expect(try await world.call("a").hasPrefix("HTTP/1.1 200"))
+      try await gateway.close("a")
+      #expect(gateway.state.withLock { $0.ledgers.count } == 1)
+      try await gateway.close("b")
+      #expect(gateway.state.withLock { $0.ledgers.isEmpty })
+      _ = try await gateway.open("c", GatewayWorld.grant(limits: GatewayLimits(sessionRequests: 1)))
+      #expect(try await world.call("c").contains("session_request_limit"))
+    }
+  }
+
+  @Test("a connection that is not admitted is closed, and the next one is served")
+  func strangers() async throws {
+    let directory = try TestDirectory()
+    let first = Atomic(true)
+    let listener = try await UnixListener.bind(directory: directory.path, name: "s", limit: 8) { channel in
+      try UnixHTTP.setUp(
+        channel, bodyLimit: 100, budget: UnixHTTP.Budget(1000),
+        admits: { _ in !first.exchange(false, ordering: .relaxed) }
+      ) { _, answer in
+        try await answer.send(.ok, body: Array("served".utf8))
+      }
+    }
+    let refused = try await GatewayWorld.Connection(listener.path)
+    #expect((try? await refused.exchange(GatewayWorld.post("/"))) ?? "" == "")
+    #expect(try await GatewayWorld.Connection(listener.path).exchange(GatewayWorld.post("/")).contains("served"))
+    await listener.remove()
   }
 
   @Test("another model, another route, a long body and a redirection get an error and reach no provider")

@@ -214,6 +214,7 @@ extension ServerConfiguration {
       }
     }
     try validateWarmPool()
+    try validateKeyFiles()
     guard limits.turns >= limits.sandboxes else {
       throw ConfigurationError("'turns' (\(limits.turns)) must be at least 'sandboxes' (\(limits.sandboxes))")
     }

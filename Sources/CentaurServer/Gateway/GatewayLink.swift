@@ -33,17 +33,19 @@ actor GatewayLink: SandboxGateway, Service {
     await cancelWhenGracefulShutdown { [self] in
       while !Task.isCancelled {
         do {
-          try await stand()
-          do { try await client.attach() } catch  where !Task.isCancelled {
-            logger.error("the model gateway has ended; another one is started", metadata: ["error": "\(error)"])
+          let start = try await stand()
+          do { try await client.attach() } catch {
+            if !Task.isCancelled {
+              logger.error("the model gateway has ended; another one is started", metadata: ["error": "\(error)"])
+            }
           }
+          await fallen(start)
         } catch  where !Task.isCancelled {
           logger.error("the model gateway is not there", metadata: ["error": "\(error)"])
           try? await Task.sleep(for: .milliseconds(500))
         } catch {
           // The server ends.
         }
-        await fallen()
       }
     }
   }
@@ -55,14 +57,14 @@ actor GatewayLink: SandboxGateway, Service {
   ) async throws -> SandboxSockets {
     let grant = composition.grant(session, harness, persona: persona)
     do {
-      try await stand()
+      let start = try await stand()
       do {
         return try await client.open(sandbox, grant)
       } catch is GatewayClient.Refused {
         throw CentaurError(.harnessStart, "The model gateway cannot open a way out for the sandbox.")
       } catch {
         // It may have ended a moment ago.
-        fallen()
+        fallen(start)
         try await stand()
         return try await client.open(sandbox, grant)
       }
@@ -85,20 +87,22 @@ actor GatewayLink: SandboxGateway, Service {
 
   // MARK: The process
 
-  /// Returns when a gateway of this version runs and has this server's settings.
-  func stand() async throws {
-    if let standing { return try await standing.value }
+  /// Returns when a gateway of this version runs and has this server's settings, with the start that brought it up.
+  @discardableResult
+  func stand() async throws -> Task<Void, any Error> {
     // Of its own: the first who asks may be cancelled, others wait for it too.
-    let task = Task { try await bringUp() }
-    standing = task
-    do { try await task.value } catch {
-      fallen()
+    let start = standing ?? Task { try await bringUp() }
+    standing = start
+    do { try await start.value } catch {
+      fallen(start)
       throw error
     }
+    return start
   }
 
-  private func fallen() {
-    standing = nil
+  /// What this start brought up is not there: several may find it out, and a newer start goes on.
+  private func fallen(_ start: Task<Void, any Error>) {
+    if standing == start { standing = nil }
     children.removeAll { pid in
       var status: Int32 = 0
       return waitpid(pid, &status, WNOHANG) != 0
@@ -122,6 +126,7 @@ actor GatewayLink: SandboxGateway, Service {
       }
       try await Task.sleep(for: .milliseconds(5))
     }
+    kill(pid, SIGKILL)
     throw CentaurError(.harnessStart, "The model gateway did not come up.")
   }
 }

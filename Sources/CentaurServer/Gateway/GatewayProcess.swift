@@ -1,6 +1,7 @@
 import CShimSystem
 import Glibc
 import ModelGateway
+import Sandbox
 
 /// The start of `centaur gateway` as a process that outlives the server.
 struct GatewayProcess {
@@ -40,17 +41,5 @@ struct GatewayProcess {
       throw ConfigurationError("the model gateway cannot be started: \(String(cString: strerror(error)))")
     }
     return pid
-  }
-
-  private func withCStrings<T>(
-    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T
-  ) -> T {
-    var copies: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
-    copies.append(nil)
-    defer { for copy in copies { free(copy) } }
-    return copies.withUnsafeBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { preconditionFailure("an empty argument list") }
-      return body(base)
-    }
   }
 }

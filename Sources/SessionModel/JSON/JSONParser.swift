@@ -7,6 +7,11 @@ public struct JSONParseError: Error, Hashable, CustomStringConvertible {
   public var description: String { "\(reason) at byte \(offset)" }
 }
 
+/// More values than the reader was ready to hold: a value takes many times the two bytes that it can be written with.
+public struct JSONTooManyValues: Error, Hashable {
+  public let limit: Int
+}
+
 extension JSONValue {
   /// How deep arrays and objects may nest. Bodies come from the network, and the parser recurses.
   public static let maximumDepth = 256
@@ -16,13 +21,14 @@ extension JSONValue {
   /// Our own parser and not `JSONDecoder`: every request body holds the client's whole history (10 MB and more), a
   /// `Codable` enum tries each case for each value, and member order must survive. A lone surrogate escape becomes
   /// U+FFFD, as JavaScript clients do send them.
-  /// - Throws: `JSONParseError`
-  public init(parsing bytes: some Sequence<UInt8>) throws {
-    let value: JSONValue? = try bytes.withContiguousStorageIfAvailable { try JSONParser.parse($0) }
+  /// - Parameter maximumValues: how many values of any kind it may be made of.
+  /// - Throws: `JSONParseError`, `JSONTooManyValues`
+  public init(parsing bytes: some Sequence<UInt8>, maximumValues: Int = .max) throws {
+    let value: JSONValue? = try bytes.withContiguousStorageIfAvailable { try JSONParser.parse($0, maximumValues) }
     if let value {
       self = value
     } else {
-      self = try Array(bytes).withUnsafeBufferPointer { try JSONParser.parse($0) }
+      self = try Array(bytes).withUnsafeBufferPointer { try JSONParser.parse($0, maximumValues) }
     }
   }
 
@@ -34,16 +40,21 @@ private struct JSONParser {
   private let bytes: UnsafeBufferPointer<UInt8>
   private var position = 0
   private var depth = 0
+  private let maximumValues: Int
+  private var values = 0
 
-  static func parse(_ bytes: UnsafeBufferPointer<UInt8>) throws -> JSONValue {
-    var parser = JSONParser(bytes: bytes)
+  static func parse(_ bytes: UnsafeBufferPointer<UInt8>, _ maximumValues: Int) throws -> JSONValue {
+    var parser = JSONParser(bytes: bytes, maximumValues: maximumValues)
     let value = try parser.value()
     parser.skipSpace()
     guard parser.position == bytes.count else { throw parser.error("unexpected text after the value") }
     return value
   }
 
-  private init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+  private init(bytes: UnsafeBufferPointer<UInt8>, maximumValues: Int) {
+    self.bytes = bytes
+    self.maximumValues = maximumValues
+  }
 
   private func error(_ reason: String) -> JSONParseError { JSONParseError(reason: reason, offset: position) }
 
@@ -62,6 +73,8 @@ private struct JSONParser {
   }
 
   private mutating func value() throws -> JSONValue {
+    values += 1
+    guard values <= maximumValues else { throw JSONTooManyValues(limit: maximumValues) }
     skipSpace()
     switch try peek() {
     case UInt8(ascii: "\""): return .string(try string())
