@@ -1,10 +1,11 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// Without MemberImportVisibility (SE-0444): C's structures belong to Glibc or to NIO's copies of the same headers,
+// whichever the compiler happened to load first, so that a member was visible in one build and not in the next.
 let settings: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .enableUpcomingFeature("ExistentialAny"),  // SE-0335
-  .enableUpcomingFeature("MemberImportVisibility"),  // SE-0444
   .enableUpcomingFeature("InternalImportsByDefault"),  // SE-0409
 ]
 

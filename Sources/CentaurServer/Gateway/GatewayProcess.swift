@@ -31,7 +31,10 @@ struct GatewayProcess {
     guard log >= 0, null >= 0 else { throw ConfigurationError("the gateway's log \(files.log) cannot be opened") }
     if lseek(log, 0, SEEK_END) > Self.longestLog { ftruncate(log, 0) }
     var pid: pid_t = 0
-    let variables = environment.filter { Self.inherited.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+    // Swift's own report of a crash shows registers and what they point to, which may be a key.
+    let variables =
+      environment.filter { Self.inherited.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+      + ["SWIFT_BACKTRACE=enable=no"]
     let error = withCStrings([program, "gateway", "--data", data]) { arguments in
       withCStrings(variables) { variables in
         centaur_spawn(program, arguments, variables, files.directory, null, log, log, 1, &pid)
