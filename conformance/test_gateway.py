@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import ssl
@@ -139,10 +140,12 @@ def test_a_gateway_cannot_be_looked_into(ordinary_user):
         "openai": {"base_url": "http://127.0.0.1:1/v1", "api_key_env": "TEST_MODEL_KEY"}}}))
     os.chmod(directory / "centaur.yaml", 0o644)
     as_user = {"user": user} if os.geteuid() == 0 else {}
+    # The project's own directory may be closed to that user.
+    program = shutil.copy(PROGRAM, directory)
     # What the system does with a process that has nothing to hide.
     plain = subprocess.Popen(["sleep", "60"], **as_user)
     gateway = subprocess.Popen(
-        [str(PROGRAM), "gateway", "--data", str(directory / "data"), "--config", str(directory / "centaur.yaml")],
+        [program, "gateway", "--data", str(directory / "data"), "--config", str(directory / "centaur.yaml")],
         cwd=directory, stdin=subprocess.DEVNULL,
         # Swift's own report of a crash would catch the signal, and the process would live on.
         env={**base_environment(), "TEST_MODEL_KEY": SECRET, "SWIFT_BACKTRACE": "enable=no"},

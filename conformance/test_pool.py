@@ -44,7 +44,7 @@ def waiting(server: CentaurServer) -> dict[str, Path]:
 def pool(server: CentaurServer, count: int) -> dict[str, Path]:
     ready = until(lambda: len(found := waiting(server)) == count and found)
     # The harness has answered; the server reads it a moment later.
-    time.sleep(0.2)
+    time.sleep(0.7)
     return ready
 
 
