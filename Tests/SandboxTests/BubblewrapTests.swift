@@ -146,6 +146,19 @@ struct BubblewrapTests {
     #expect(FileManager.default.fileExists(atPath: "\(directory.root)/work/x"))
   }
 
+  @Test("a harness that lies below /tmp is found, though that is another directory inside")
+  func below() async throws {
+    let program = "\(directory.root)/harness"
+    try FileManager.default.copyItem(atPath: "/bin/cat", toPath: program)
+    let check = await check()
+    var spec = directory.spec([program, "/proc/self/comm"])
+    spec.sockets = nil
+    let sandbox = try await #require(check.sandbox).start(spec)
+    let heard = try await sandbox.untilExit()
+    await sandbox.stop()
+    #expect(heard.text == "harness\n")
+  }
+
   @Test("it sees no process but its own, and no environment but its own")
   func processes() async throws {
     setenv("CENTAUR_TEST_SECRET", "the key", 1)

@@ -22,7 +22,9 @@ struct BubblewrapCommand {
   static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
   var arguments: [String] {
-    [bubblewrap] + namespaces + system + harness + own + ["--remount-ro", "/", "--chdir", spec.workspace, "--"]
+    [bubblewrap] + namespaces + system + temporary + programs + own + [
+      "--remount-ro", "/", "--chdir", spec.workspace, "--",
+    ]
       + [Self.shimInside, "confine", "--signals", "standard"]
       + limits.flatMap { ["--limit", "\($0.name)=\($0.value)"] }
       + ["--"] + inner
@@ -79,7 +81,6 @@ struct BubblewrapCommand {
       mounts += ["--ro-bind", "/dev/null", "/proc/\(name)"]
     }
     mounts += ["--dir", "/run/centaur", "--dir", "/var", "--symlink", "../tmp", "/var/tmp"]
-    for path in readable { mounts += ["--ro-bind", path, path] }
     return mounts
   }
 
@@ -95,17 +96,18 @@ struct BubblewrapCommand {
 
   // MARK: The session
 
-  private var harness: [String] {
+  /// The session's temporary files. Programs may lie below `/tmp` too, so this comes before them.
+  private var temporary: [String] { ["--bind", spec.temporary, "/tmp"] }
+
+  private var programs: [String] {
     let package = Self.package(of: executable)
     return ["--ro-bind", shim, Self.shimInside, "--ro-bind", package, package]
       + (spec.sockets.map { ["--ro-bind", $0.directory, Self.socketsInside] } ?? [])
+      + readable.flatMap { ["--ro-bind", $0, $0] }
   }
 
-  private var own: [String] {
-    // The session's temporary files are `/tmp`, and are also where its harness was told that they are.
-    ["--bind", spec.temporary, "/tmp"]
-      + [spec.temporary, spec.home, spec.workspace].flatMap { ["--bind", $0, $0] }
-  }
+  /// Also the temporary files have the path that the harness was told.
+  private var own: [String] { [spec.temporary, spec.home, spec.workspace].flatMap { ["--bind", $0, $0] } }
 
   /// A name on `PATH` is often a link.
   private var executable: String {
