@@ -236,12 +236,13 @@ struct BubblewrapTests {
   func carrierKilled() async throws {
     mkdir("\(directory.root)/gateway", 0o700)
     let sockets = SandboxSockets(model: "\(directory.root)/gateway/model.sock")
-    let script = "read line; pkill -9 -f 'carr[y]'; echo killed; exec cat"
+    let script = "echo up; read line; pkill -9 -f 'carr[y]'; echo killed; exec cat"
     try await run(script, sockets: sockets) { sandbox in
       try await sandbox.attach { link, listener in
+        _ = try await listener.listen { $0.text == "up\n" }
         try await link.keep()
         try await link.send(inputID: "a", bytes: Array("go\n".utf8))
-        _ = try await listener.listen { $0.text == "killed\n" }
+        _ = try await listener.listen { $0.text == "up\nkilled\n" }
         try await link.sweep()
         // The shim goes, or tells the end before.
         await #expect(throws: Listener.Ended.self) { while true { try await listener.listen { _ in false } } }
