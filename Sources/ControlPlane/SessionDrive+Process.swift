@@ -28,10 +28,12 @@ struct HarnessProcess {
   var isDoomed = false
   /// What the machine saved when it gave up lets the next process begin otherwise.
   var hasAnotherWay = false
+  /// What the last turn started is being ended; where that fails the sandbox ends, and must not have the next turn.
+  var isSweeping = false
   /// It is being ended; nothing more is given to it.
   var isEnding = false
 
-  var takesTurns: Bool { isReady && !isDoomed }
+  var takesTurns: Bool { isReady && !isDoomed && !isSweeping }
   /// It was up before its session was there.
   var isClaimed: Bool { origin == .warm }
 
@@ -180,6 +182,9 @@ extension SessionDrive {
     switch event {
     case .output(let offset, let bytes): await read(bytes, at: offset)
     case .accepted: break
+    case .swept:
+      process?.isSweeping = false
+      await startNextTurn()
     case .exited(let exit):
       // What it said may name things of this machine: it is for the operator.
       logger.notice(
@@ -306,5 +311,9 @@ extension SessionDrive {
   }
 
   /// What a turn has started ends with it; the harness stays for the next one.
-  func sweepProcess() async { await tell { try await $0.sweep() } }
+  func sweepProcess() async {
+    guard process?.link != nil else { return }
+    process?.isSweeping = true
+    await tell { try await $0.sweep() }
+  }
 }

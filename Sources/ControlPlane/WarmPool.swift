@@ -236,7 +236,7 @@ actor WarmPool {
   /// - Returns: whether the harness is of use still
   private func received(_ event: ShimEvent, _ id: SessionID, _ link: ShimLink) async throws -> Bool {
     switch event {
-    case .accepted: return true
+    case .accepted, .swept: return true
     case .exited(let exit):
       services.logger.notice(
         "a harness of the warm pool ended by itself",

@@ -30,7 +30,7 @@ public struct ShimLink: Sendable {
   /// - Throws: when the shim is gone
   public func keep() async throws { try await send(.keep) }
 
-  /// Ends what was started since, before any later input reaches the harness.
+  /// Ends what was started since; `swept` follows. Where that cannot be done the sandbox ends instead.
   /// - Throws: when the shim is gone
   public func sweep() async throws { try await send(.sweep) }
 
@@ -92,6 +92,8 @@ public enum ShimEvent: Sendable, Hashable {
   /// Output of the harness, and the offset of its first byte.
   case output(offset: Int64, bytes: [UInt8])
   case accepted(inputID: String)
+  /// What was started since `keep` is gone.
+  case swept
   case exited(ShimExit)
 }
 
@@ -111,6 +113,7 @@ public struct ShimEvents: Sendable {
       case .hello: continue
       case .output(let offset, let bytes): return .output(offset: offset, bytes: bytes)
       case .accepted(let id): return .accepted(inputID: id)
+      case .swept: return .swept
       case .exited(let exit): return .exited(exit)
       case .refused(let reason): throw CentaurError(.leaseLost, "The sandbox refused this server: \(reason).")
       }

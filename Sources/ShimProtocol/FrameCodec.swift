@@ -17,6 +17,7 @@ public enum FrameCodec {
     case accepted = 67
     case exited = 68
     case refused = 69
+    case swept = 70
   }
 
   public static func encode(_ frame: ServerFrame) -> [UInt8] {
@@ -66,6 +67,7 @@ public enum FrameCodec {
       writer.write(exit.status.map(Int64.init) ?? -1)
       writer.write(exit.signal.map(Int64.init) ?? -1)
       writer.write(exit.stderrTail)
+    case .swept: writer.begin(Kind.swept.rawValue)
     case .refused(let reason):
       writer.begin(Kind.refused.rawValue)
       writer.write(reason)
@@ -120,6 +122,7 @@ public enum FrameCodec {
         ShimExit(
           status: status < 0 ? nil : Int32(truncatingIfNeeded: status),
           signal: signal < 0 ? nil : Int32(truncatingIfNeeded: signal), stderrTail: try reader.string()))
+    case .swept: return .swept
     case .refused: return .refused(reason: try reader.string())
     default: throw ShimFrameError(reason: "an unknown kind of frame")
     }

@@ -21,6 +21,8 @@ public enum ShimFrame: Sendable, Hashable {
   case hello(ShimHello)
   case output(offset: Int64, bytes: [UInt8])
   case accepted(id: String)
+  /// What a turn has started is gone.
+  case swept
   /// The harness has ended; all of its output was sent before this.
   case exited(ShimExit)
   /// The connection is of no use: an older fence, an unknown version.

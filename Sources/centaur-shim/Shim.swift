@@ -285,9 +285,12 @@ struct Shim {
       kept = Descendants.all
       carriers = kept?.filter(Descendants.isCarrier) ?? []
     case .sweep:
-      guard connections[index].fence != nil, let kept, exit == nil else { return }
+      guard connections[index].fence != nil else { return }
       // Where a turn has ended the way to the gateway, or something of it cannot be ended, nothing here is of use.
-      guard !Descendants.end(butFor: kept) || !carriers.isSubset(of: Descendants.all) else { return }
+      guard let kept, exit == nil, !Descendants.end(butFor: kept) || !carriers.isSubset(of: Descendants.all) else {
+        connections[index].send(.swept)
+        return
+      }
       stop()
       // Its server must not give it another turn meanwhile.
       drop(connections[index].descriptor)

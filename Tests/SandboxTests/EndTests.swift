@@ -68,7 +68,8 @@ struct EndTests {
         try await link.sweep()
         try await link.send(inputID: "b", bytes: Array("go\n".utf8))
         // Told after the sweep: inputs and it keep their order.
-        _ = try await listener.listen { $0.text.hasSuffix("still here\n") }
+        let after = try await listener.listen { $0.text.hasSuffix("still here\n") }
+        #expect(after.isSwept)
         #expect(!started.contains(where: isRunning))
         #expect(kept.allSatisfy(isRunning))
       }

@@ -120,7 +120,7 @@ struct FrameCodecTests {
 
   @Test("frames of kinds that are unknown, or that only the other end may send, are refused")
   func unknownKinds() {
-    for kind in UInt8.min...UInt8.max where !(1...7).contains(kind) && !(65...69).contains(kind) {
+    for kind in UInt8.min...UInt8.max where !(1...7).contains(kind) && !(65...70).contains(kind) {
       #expect(Self.refusals(Self.bytes(1, [kind])) == Array(repeating: "an unknown kind of frame", count: 2))
     }
     #expect(Self.refusals(FrameCodec.encode(.stop)) == [nil, "an unknown kind of frame"])

@@ -126,6 +126,7 @@ struct Listener: Sendable {
     var output: [UInt8] = []
     var accepted: [String] = []
     var exit: ShimExit?
+    var isSwept = false
     var text: String { String(decoding: output, as: UTF8.self) }
   }
 
@@ -151,6 +152,7 @@ struct Listener: Sendable {
         offset = at + Int64(bytes.count)
         heard.output += bytes
       case .accepted(let id): heard.accepted.append(id)
+      case .swept: heard.isSwept = true
       case .exited(let exit): heard.exit = exit
       }
     }

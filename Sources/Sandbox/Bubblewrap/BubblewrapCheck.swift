@@ -160,7 +160,7 @@ private actor TrialAnswer {
   func take(_ event: ShimEvent) -> Bool {
     switch event {
     case .output(_, let bytes): output += bytes
-    case .accepted: break
+    case .accepted, .swept: break
     case .exited(let exit):
       errors = exit.stderrTail
       return true
