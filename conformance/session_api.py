@@ -79,6 +79,13 @@ class SessionAPI:
         assert [event["id"] for event in events] == list(range(1, len(events) + 1)), "the log has gaps"
         return events
 
+    def settled(self, key: str) -> list[dict]:
+        """The whole log, once no turn runs: a client may show an answer a moment before its turn's end is written."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while "running" in executions(events := self.events(key)).values() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return events
+
     def stream(self, key: str, after: int = 0, last_event_id: str | None = None) -> Iterator[dict]:
         """Follows the log by server-sent events; the caller stops by leaving the loop."""
         headers = {"accept": "text/event-stream"}

@@ -13,7 +13,7 @@ def test_answer_and_second_turn(claude, server):
         tui.wait_for("● FIRST")
         tui.submit("Reply SECOND")
         tui.wait_for("● SECOND")
-    events = server.api.events(server.api.new_session(known))
+    events = server.api.settled(server.api.new_session(known))
     assert said(events) == ["Reply FIRST", "Reply SECOND"]
     assert list(executions(events).values()) == ["completed", "completed"]
 
@@ -39,7 +39,7 @@ def test_typing_ahead_is_the_next_turn(claude, server):
         tui.submit("Reply QUEUED")
         tui.wait_for("● first is done")
         tui.wait_for("● QUEUED")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed", "completed"]
     assert said(events)[1:] == ["Reply QUEUED"]
     assert [command["output"].strip() for command in items(events, "command")] == ["1"]
@@ -58,7 +58,7 @@ def test_escape_then_another_prompt(claude, server):
         tui.submit("Reply INSTEAD")
         screen = tui.wait_for("● INSTEAD")
     assert "taken back" not in screen
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["cancelled", "completed"]
     assert said(events)[1:] == ["Reply INSTEAD"]
 
@@ -76,7 +76,7 @@ def test_escape_in_the_middle_of_the_work(claude, server):
         tui.submit(script(text("{{history}} messages")))
         screen = tui.wait_for("● 2 messages")
     assert "taken back" not in screen
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["cancelled", "completed"]
     assert len(said(events)) == 2 and "interrupted" not in str(said(events))
 
@@ -93,7 +93,7 @@ def test_escape_and_the_same_prompt_again(claude, server):
         tui.wait_until_gone("esc to interrupt")
         tui.press("Enter")
         tui.wait_for("● ran 1")
-    assert list(executions(server.api.events(key)).values()) == ["completed"]
+    assert list(executions(server.api.settled(key)).values()) == ["completed"]
 
 
 def test_rewind(claude, server):
@@ -113,7 +113,7 @@ def test_rewind(claude, server):
         tui.submit("Reply ON")
         screen = tui.wait_for("● ON")
     assert screen.count("taken back") == 1, "told once"
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed"] * 4
     assert len([event for event in events if event["kind"] == "warning" and "taken back" in str(event)]) == 1
 
@@ -131,7 +131,7 @@ def test_rewind_of_the_last_message(claude, server):
         tui.submit("Reply OTHER")
         screen = tui.wait_for("● OTHER")
     assert screen.count("taken back") == 1
-    assert said(server.api.events(server.api.new_session(known)))[-1] == "Reply OTHER"
+    assert said(server.api.settled(server.api.new_session(known)))[-1] == "Reply OTHER"
 
 
 def test_clear_begins_a_new_session(claude, server):
@@ -157,4 +157,4 @@ def test_resume_in_the_tui(claude, server):
         tui.submit(script(text("{{history}} messages")))
         tui.wait_for("● 2 messages")
     assert claude.resume(first.session, script(text("{{history}} messages"))).ok().answer == "3 messages"
-    assert len(executions(server.api.events(first.key))) == 3
+    assert len(executions(server.api.settled(first.key))) == 3

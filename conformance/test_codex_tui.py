@@ -13,7 +13,7 @@ def test_answer_and_second_turn(codex, server):
         tui.wait_for("• FIRST")
         tui.submit("Reply SECOND")
         tui.wait_for("• SECOND")
-    events = server.api.events(server.api.new_session(known))
+    events = server.api.settled(server.api.new_session(known))
     assert said(events) == ["Reply FIRST", "Reply SECOND"]
     assert list(executions(events).values()) == ["completed", "completed"]
 
@@ -37,7 +37,7 @@ def test_steer(codex, server):
         server.api.wait_for_kind(key, "item.started")
         tui.submit("Reply STEERED")
         tui.wait_for("• STEERED")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed"]
     assert said(events)[1:] == ["Reply STEERED"]
     assert [command["output"].strip() for command in items(events, "command")] == ["1"]
@@ -54,7 +54,7 @@ def test_escape_then_another_prompt(codex, server):
         tui.wait_for("(?i)interrupted")
         tui.submit("Reply INSTEAD")
         tui.wait_for("• INSTEAD")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["cancelled", "completed"]
     assert said(events)[1:] == ["Reply INSTEAD"]
 
@@ -70,7 +70,7 @@ def test_queue(codex, server):
         tui.press("Tab")
         tui.wait_for("• first is done")
         tui.wait_for("• QUEUED")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed", "completed"]
     assert said(events)[1:] == ["Reply QUEUED"]
 
@@ -83,5 +83,5 @@ def test_shell_command_of_the_user(codex, server):
         tui.wait_for("on-my-machine", count=2)
         tui.submit("Reply AFTER")
         tui.wait_for("• AFTER")
-    events = server.api.events(server.api.new_session(known))
+    events = server.api.settled(server.api.new_session(known))
     assert said(events) == ["Reply AFTER"]

@@ -250,6 +250,13 @@ def test_limits_of_a_session(make_server, name, limit):
     assert answer(server.api.run(new_session(server.api, name), "Reply PONG")) == "PONG"
 
 
+def has_settings(server: CentaurServer) -> bool:
+    try:
+        return over(server.data / "gateway/control.sock", "GET", "/v1/status").json()["has_settings"]
+    except httpx.TransportError:
+        return False  # its socket is not there yet
+
+
 def test_a_newer_gateway_takes_over(make_server):
     """Another gateway is started while a call runs: the call goes on, the older one ends after it, the next call and the
     server use the newer one."""
@@ -279,7 +286,7 @@ def test_a_newer_gateway_takes_over(make_server):
         newer.wait()
     # A gateway that dies is replaced by the server, with all that it had.
     eventually(lambda: server.gateway_pid != newer.pid, what="the server started no other gateway")
-    eventually(lambda: over(server.data / "gateway/control.sock", "GET", "/v1/status").json()["has_settings"])
+    eventually(lambda: has_settings(server))
     assert answer(server.api.run(key, "Reply AGAIN")) == "AGAIN"
 
 

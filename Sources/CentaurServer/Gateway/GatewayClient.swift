@@ -51,11 +51,18 @@ final class GatewayClient: Sendable {
 
   /// Stays until the gateway ends, or a newer one has taken over; says by it that a server is there.
   func attach() async throws {
-    guard isListening else { throw NobodyListens() }
-    var request = HTTPClientRequest(url: base + "/v1/attach")
-    request.method = .POST
-    let response = try await HTTPClient.shared.execute(request, timeout: .hours(24 * 365))
-    for try await _ in response.body {}
+    while true {
+      guard isListening else { throw NobodyListens() }
+      var request = HTTPClientRequest(url: base + "/v1/attach")
+      request.method = .POST
+      do {
+        let response = try await HTTPClient.shared.execute(request, timeout: .hours(24 * 365))
+        for try await _ in response.body {}
+        return
+      } catch let error as HTTPClientError where error == .readTimeout {
+        // Nothing is ever said on it: that is no news.
+      }
+    }
   }
 
   /// Whether anybody listens. The HTTP client would try again for as long as a call may take.
