@@ -28,6 +28,14 @@ def guarded(directory: Path, provider: StandInModel, **limits) -> CentaurServer:
         stand_in=False, environment={"TEST_MODEL_KEY": SECRET})
 
 
+@contextlib.contextmanager
+def running(server: CentaurServer) -> Iterator[CentaurServer]:
+    try:
+        yield server.start()
+    finally:
+        server.end()
+
+
 def new_session(server: CentaurServer, harness: str) -> str:
     key = f"api:{uuid.uuid4()}"
     server.api.create(key, harness=harness).raise_for_status()

@@ -91,8 +91,7 @@ public struct ControlGroups: Sendable, Hashable {
   /// Makes the groups of one sandbox.
   /// - Returns: nil where they cannot be made
   func make(_ name: String, _ limits: SandboxLimits) -> SandboxGroups? {
-    let groups = SandboxGroups(
-      version: version, memory: "\(memory)/\(Self.prefix)\(name)", processes: "\(processes)/\(Self.prefix)\(name)")
+    let groups = groups(of: name)
     for directory in groups.directories {
       guard mkdir(directory, 0o755) == 0 || errno == EEXIST else { return nil }
     }

@@ -34,8 +34,6 @@ struct SandboxMeter: Sendable {
     }
   }
 
-  func exceededLimit() async -> SandboxLimit? { groups?.exceededLimit }
-
   /// Bytes on disk, with something for each name: a file system has no endless supply of them. What hides, by depth or
   /// number, is too much. It walks the trees, on a thread that may wait.
   private static func used(_ directories: [String]) async -> Int {

@@ -21,7 +21,7 @@ struct StartedShim: SandboxHandle {
 
   func limitExceeded() async -> SandboxLimit? { await meter.limitExceeded() }
 
-  func exceededLimit() async -> SandboxLimit? { await meter.exceededLimit() }
+  func exceededLimit() async -> SandboxLimit? { groups?.exceededLimit }
 
   func stop() async {
     await stopShim()

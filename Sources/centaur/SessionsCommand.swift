@@ -81,20 +81,25 @@ struct SessionsCommand: AsyncParsableCommand {
     }
   }
 
-  struct Archive: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "archive", abstract: "Put a session to rest.",
-      discussion: "Its process ends; its log and its files stay. Whoever uses it brings it back.")
+  /// A session that is to end, and how.
+  struct Ended: ParsableArguments {
     @OptionGroup var place: Place
     @Argument(help: "Its thread key.")
     var key: String
     @Flag(help: "End its turns, rather than refuse while one runs.")
     var force = false
+  }
+
+  struct Archive: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "archive", abstract: "Put a session to rest.",
+      discussion: "Its process ends; its log and its files stay. Whoever uses it brings it back.")
+    @OptionGroup var session: Ended
 
     func run() async throws {
-      try await place.ask { client in
-        _ = try await client.archive(ThreadKey(key), force: force)
-        print("archived \(key)")
+      try await session.place.ask { client in
+        _ = try await client.archive(ThreadKey(session.key), force: session.force)
+        print("archived \(session.key)")
       }
     }
   }
@@ -103,16 +108,12 @@ struct SessionsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "remove", abstract: "Archive a session and remove its files.",
       discussion: "Its process ends; its workspace and its harness's files go. Its log stays.")
-    @OptionGroup var place: Place
-    @Argument(help: "Its thread key.")
-    var key: String
-    @Flag(help: "End its turns, rather than refuse while one runs.")
-    var force = false
+    @OptionGroup var session: Ended
 
     func run() async throws {
-      try await place.ask { client in
-        _ = try await client.remove(ThreadKey(key), force: force)
-        print("removed the files of \(key)")
+      try await session.place.ask { client in
+        _ = try await client.remove(ThreadKey(session.key), force: session.force)
+        print("removed the files of \(session.key)")
       }
     }
   }

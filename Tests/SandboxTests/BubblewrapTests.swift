@@ -29,15 +29,7 @@ struct BubblewrapTests {
     var spec = directory.spec(["/bin/sh", "-c", script])
     spec.limits = limits
     spec.sockets = sockets
-    let sandbox = try await backend.start(spec)
-    do {
-      let result = try await body(sandbox)
-      await sandbox.stop()
-      return result
-    } catch {
-      await sandbox.stop()
-      throw error
-    }
+    return try await directory.run(spec, in: backend, body)
   }
 
   /// What a script says, and where it failed the end of its standard error.
@@ -151,11 +143,8 @@ struct BubblewrapTests {
     let program = "\(directory.root)/harness"
     try FileManager.default.copyItem(atPath: "/bin/cat", toPath: program)
     let check = await check()
-    var spec = directory.spec([program, "/proc/self/comm"])
-    spec.sockets = nil
-    let sandbox = try await #require(check.sandbox).start(spec)
-    let heard = try await sandbox.untilExit()
-    await sandbox.stop()
+    let spec = directory.spec([program, "/proc/self/comm"])
+    let heard = try await directory.run(spec, in: #require(check.sandbox)) { try await $0.untilExit() }
     #expect(heard.text == "harness\n")
   }
 
@@ -262,9 +251,7 @@ struct BubblewrapTests {
     var spec = directory.spec(["/bin/cat", "config.toml", "catalog.json", "projects/a"])
     spec.workspace = home
     spec.files = ["config.toml": [49], "catalog.json": [50], "projects/a": [51]]
-    let sandbox = try await #require(check.sandbox).start(spec)
-    let heard = try await sandbox.untilExit()
-    await sandbox.stop()
+    let heard = try await directory.run(spec, in: #require(check.sandbox)) { try await $0.untilExit() }
     #expect(heard.text == "123")
     #expect(try String(contentsOfFile: "\(directory.root)/victim", encoding: .utf8) == "untouched")
     #expect(!FileManager.default.fileExists(atPath: "\(directory.root)/a"))

@@ -80,7 +80,13 @@ final class SandboxDirectory: Sendable {
   }
 
   func run<T: Sendable>(_ spec: SandboxSpec, _ body: (any SandboxHandle) async throws -> T) async throws -> T {
-    let backend = ProcessSandbox(shim: ShimBinary.path, environment: ["PATH": "/usr/local/bin:/usr/bin:/bin"])
+    let environment = ["PATH": "/usr/local/bin:/usr/bin:/bin"]
+    return try await run(spec, in: ProcessSandbox(shim: ShimBinary.path, environment: environment), body)
+  }
+
+  func run<T: Sendable>(
+    _ spec: SandboxSpec, in backend: any SandboxBackend, _ body: (any SandboxHandle) async throws -> T
+  ) async throws -> T {
     let sandbox = try await backend.start(spec)
     do {
       let result = try await body(sandbox)
