@@ -40,8 +40,8 @@ public actor ControlPlane: Service {
   /// Serves until graceful shutdown, or until it is cancelled.
   public func run() async throws {
     await withDiscardingTaskGroup { group in
-      group.addTask { await self.renewLeases() }
-      group.addTask { await self.recover() }
+      group.addTask { await self.keepLeases() }
+      group.addTask { await self.recoverAll() }
       if let pool = services.pool {
         // Of its own, as the drives below: what it has started it ends in order.
         group.addTask { await Task { await pool.run() }.value }
@@ -72,44 +72,72 @@ public actor ControlPlane: Service {
     starter.finish()
   }
 
-  private func renewLeases() async {
+  /// Keeps this server's sessions its own, and looks after those that another one, or a drive that was given up, has
+  /// left with a turn.
+  private func keepLeases() async {
     let lease = services.configuration.limits.lease
     while (try? await Task.sleep(for: lease / 3)) != nil {
       do {
         try await services.store.renewLeases(
           holder: services.configuration.node, until: services.clock.now + lease)
       } catch { logger.error("leases could not be renewed", metadata: ["error": "\(error)"]) }
+      await recover(await openSessions())
     }
   }
 
   /// Opens the sessions that an earlier server left with turns that have no end yet, then those whose harness still
-  /// waits for a turn that this server would give to another process.
-  private func recover() async {
-    var left: [SessionID] = []
+  /// waits for a turn.
+  private func recoverAll() async {
+    let left = await openSessions()
+    await recover(left)
+    await recover(
+      await SessionDirectories.withSandboxes(data: services.configuration.dataDirectory).subtracting(left).sorted {
+        $0.rawValue < $1.rawValue
+      })
+  }
+
+  private func openSessions() async -> [SessionID] {
     do {
-      left = try await services.store.sessionsWithOpenExecutions()
-    } catch { logger.error("no turn could be looked after", metadata: ["error": "\(error)"]) }
-    left += await SessionDirectories.withSandboxes(data: services.configuration.dataDirectory).subtracting(left)
-    for id in left where !isShuttingDown {
-      do {
-        guard let session = try await services.store.session(id) else { continue }
-        try await ask(session.owner, session.key) { drive in _ = try await drive.serially { try await $0.open() } }
-      } catch {
-        // The others are looked after none the less; this one is opened by the next request for it.
-        logger.error("a session could not be looked after", metadata: ["session": "\(id)", "error": "\(error)"])
+      return try await services.store.sessionsWithOpenExecutions()
+    } catch {
+      logger.error("no turn could be looked after", metadata: ["error": "\(error)"])
+      return []
+    }
+  }
+
+  /// How many sessions are looked after at once: each is mostly waiting for the store and its shim.
+  private static let recoveriesAtOnce = 16
+
+  private func recover(_ sessions: [SessionID]) async {
+    await withTaskGroup(of: Void.self) { group in
+      for (number, id) in sessions.enumerated() where !isShuttingDown {
+        if number >= Self.recoveriesAtOnce { await group.next() }
+        group.addTask { await self.recover(id) }
       }
     }
   }
 
+  private func recover(_ id: SessionID) async {
+    do {
+      guard let session = try await services.store.session(id), !isShuttingDown,
+        drives[SessionName(owner: session.owner, key: session.key)] == nil
+      else { return }
+      try await ask(session.owner, session.key) { drive in _ = try await drive.serially { try await $0.open() } }
+    } catch let error as CentaurError where error.code == .sessionElsewhere {
+      // Whoever has it looks after it.
+    } catch {
+      // The others are looked after none the less; this one is opened by the next request for it, or in a while.
+      logger.error("a session could not be looked after", metadata: ["session": "\(id)", "error": "\(error)"])
+    }
+  }
+
   private func drive(_ owner: Owner, _ key: ThreadKey) throws(CentaurError) -> SessionDrive {
-    let shuttingDown = CentaurError(
-      .shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
-    guard !isShuttingDown else { throw shuttingDown }
+    guard !isShuttingDown else { throw .shuttingDown }
     let name = SessionName(owner: owner, key: key)
     if let drive = drives[name] { return drive }
     let drive = SessionDrive(owner: owner, key: key, services: services)
     // Where nobody takes it any more, nobody would ever run it.
-    if case .terminated = starter.yield(drive) { throw shuttingDown }
+    if case .terminated = starter.yield(drive) { throw .shuttingDown }
     drives[name] = drive
     return drive
   }

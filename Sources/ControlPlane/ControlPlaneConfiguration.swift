@@ -87,6 +87,8 @@ public struct ControlPlaneConfiguration: Sendable {
   public var dataDirectory: String
   /// This server's name on leases, new at each start.
   public var node: String
+  /// Whether the server of that name has ended: its leases are free though they run.
+  public var isDead: @Sendable (String) -> Bool
   public var harnesses: [HarnessName: HarnessSetup]
   /// The harness of a new session where neither the client nor its persona chose one, by the ingress it came by.
   public var defaultHarness: [String: HarnessName]
@@ -102,13 +104,15 @@ public struct ControlPlaneConfiguration: Sendable {
   public var gateway: any SandboxGateway
 
   public init(
-    dataDirectory: String, node: String, harnesses: [HarnessName: HarnessSetup],
+    dataDirectory: String, node: String, isDead: @escaping @Sendable (String) -> Bool = { _ in true },
+    harnesses: [HarnessName: HarnessSetup],
     defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
     workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),
     warmPool: [HarnessName: Int] = [:], gateway: any SandboxGateway
   ) {
     self.dataDirectory = dataDirectory
     self.node = node
+    self.isDead = isDead
     self.harnesses = harnesses
     self.defaultHarness = defaultHarness
     self.personas = personas

@@ -98,6 +98,9 @@ final class SandboxCapacity: Sendable {
     guard isTaken else { throw CancellationError() }
   }
 
+  /// Takes a place for a sandbox that is there already, whether one is free or not.
+  func adopt() { state.withLock { $0.taken += 1 } }
+
   func giveBack() {
     let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, (@Sendable () -> Void)?) in
       guard state.line.isEmpty else { return (state.line.removeFirst().continuation, nil) }

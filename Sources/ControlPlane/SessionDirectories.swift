@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Sandbox
 import SessionModel
 
 /// Where a session's files are: `<data>/sessions/<id>/…`, mode 0700.
@@ -14,6 +15,12 @@ struct SessionDirectories: Sendable {
   var temporary: String { "\(root)/tmp" }
   /// The shim's files for one sandbox.
   func sandbox(_ id: String) -> String { "\(root)/sandboxes/\(id)" }
+
+  func place(of sandbox: String, _ limits: ControlPlaneConfiguration.Limits) -> SandboxPlace {
+    SandboxPlace(
+      id: sandbox, directory: self.sandbox(sandbox), workspace: workspace, home: home, temporary: temporary,
+      limits: limits.sandbox)
+  }
 
   /// Makes what is missing but the workspace, which `Workspaces` makes.
   /// - Throws: `CentaurError` with `harnessStart`

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Harness
 import Logging
 import Metrics
@@ -15,13 +16,22 @@ struct HarnessProcess {
   let lifetime: HarnessLifetime
   var origin: SandboxReady.Origin
   var startedAt: ContinuousClock.Instant
-  /// What it was started for. Of one that waited for its session: what it is to serve now.
-  var context: HarnessContext
+  /// What it was started for. Of one that waited for its session: what it is to serve now. Nil for one that was taken
+  /// over: its machine knows.
+  var context: HarnessContext?
   var machine: any HarnessMachine
   var splitter: HarnessLineSplitter
   var reader: Task<Void, Never>?
+  /// Output before this offset is not needed to rebuild the machine: a snapshot of it is in the journal.
+  var savedUpTo: Int64 = 0
   /// Output before this offset was given back to the spool.
   var released: Int64 = 0
+  /// What its shim has not taken yet, in order.
+  var onTheWay: [InputFrame] = []
+  /// Signals for a harness that is not reached yet.
+  var signals: [Int32] = []
+  /// An earlier server started it.
+  var isTakenOver = false
   /// The harness takes turns.
   var isReady = false
   /// The machine wants it to be ended: no turn is given to it any more.
@@ -36,6 +46,38 @@ struct HarnessProcess {
   var takesTurns: Bool { isReady && !isDoomed && !isSweeping }
   /// It was up before its session was there.
   var isClaimed: Bool { origin == .warm }
+
+  init(
+    generation: Int, sandbox: any SandboxHandle, lifetime: HarnessLifetime, origin: SandboxReady.Origin,
+    startedAt: ContinuousClock.Instant, context: HarnessContext?, machine: any HarnessMachine,
+    splitter: HarnessLineSplitter
+  ) {
+    self.generation = generation
+    self.sandbox = sandbox
+    self.lifetime = lifetime
+    self.origin = origin
+    self.startedAt = startedAt
+    self.context = context
+    self.machine = machine
+    self.splitter = splitter
+  }
+
+  /// One that an earlier server has led to where `replay` ends.
+  init(
+    takenOver replay: HarnessReplay, sandbox: any SandboxHandle, setup: ControlPlaneConfiguration.HarnessSetup,
+    generation: Int, _ services: SessionDrive.Services
+  ) {
+    self.init(
+      generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime, origin: .resumed, startedAt: .now,
+      context: nil, machine: replay.machine,
+      splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine, at: replay.offset))
+    isTakenOver = true
+    isReady = true
+    savedUpTo = replay.offset
+    released = replay.offset
+    onTheWay = replay.frames
+    signals = replay.signals
+  }
 
   mutating func give(_ input: (inout any HarnessMachine) -> [HarnessAction]) -> [HarnessAction] { input(&machine) }
 }
@@ -60,8 +102,7 @@ extension SessionDrive {
     }
     let isPromised = isPromisedPlace
     isPromisedPlace = false
-    generation += 1
-    let number = generation
+    let number = nextGeneration()
     startingProcess = number
     let begun = ContinuousClock.now
     let stopping = lastStop
@@ -116,19 +157,20 @@ extension SessionDrive {
   /// Makes a process that waited in the warm pool the session's own.
   func adopt(_ claimed: WarmPool.Claimed) {
     services.pool?.settled(claimed.session)
-    generation += 1
     var process = claimed.process
-    process.generation = generation
+    process.generation = nextGeneration()
     attend(process)
   }
 
   /// Listens to a process from here on.
-  private func attend(_ started: HarnessProcess) {
+  func attend(_ started: HarnessProcess) {
     process = started
     guard !hasEnded else { return }
     let sandbox = started.sandbox
     let number = started.generation
-    let offset = started.splitter.unread
+    let offset = started.splitter.end
+    // Newer than every attachment under an earlier lease.
+    let fence = (token?.epoch ?? 0) << 24 + Int64(number)
     // It holds the drive for as long as the process lives; `discardProcess` ends it.
     process?.reader = Task {
       await withTaskGroup { group in
@@ -136,7 +178,7 @@ extension SessionDrive {
           guard let limit = await sandbox.limitExceeded() else { return }
           self.post { drive in await drive.exceeded(limit, number) }
         }
-        await follow(sandbox, number, from: offset)
+        await follow(sandbox, number, fence: fence, from: offset)
         group.cancelAll()
       }
     }
@@ -147,9 +189,11 @@ extension SessionDrive {
   }
 
   /// Passes on what a sandbox tells until its link ends.
-  private nonisolated func follow(_ sandbox: any SandboxHandle, _ number: Int, from offset: Int64) async {
+  private nonisolated func follow(
+    _ sandbox: any SandboxHandle, _ number: Int, fence: Int64, from offset: Int64
+  ) async {
     do {
-      try await sandbox.withLink(fence: Int64(number), offset: offset) { link, events in
+      try await sandbox.withLink(fence: fence, offset: offset) { link, events in
         var events = events
         try await serially { drive in await drive.linked(link, number) }
         // One chunk at a time: what the drive cannot take yet waits in the shim's spool.
@@ -166,22 +210,39 @@ extension SessionDrive {
   private func linked(_ link: ShimLink, _ number: Int) async {
     guard process?.generation == number else { return }
     process?.link = link
-    guard let process, process.isClaimed else { return await drive { $0.launched() } }
-    await drive { $0.claimed(by: process.context) }
+    guard let process else { return }
+    if process.isTakenOver { return await reach(process, link) }
+    guard process.isClaimed, let context = process.context else { return await drive { $0.launched() } }
+    await drive { $0.claimed(by: context) }
+  }
+
+  /// Gives a harness of an earlier server what that one may not have given it any more.
+  private func reach(_ process: HarnessProcess, _ link: ShimLink) async {
+    let taken = Set(link.hello.takenInputIDs)
+    self.process?.onTheWay.removeAll { taken.contains($0.id) }
+    self.process?.signals = []
+    // Heeded once: before a turn has begun, nothing but the harness runs.
+    await tell { try await $0.keep() }
+    for signal in process.signals { await tell { try await $0.signal(signal) } }
+    for frame in self.process?.onTheWay ?? [] { await send(frame) }
+    if running == nil { await sweepProcess() }
   }
 
   // MARK: What the harness says
 
   /// Gives the machine an input and carries out what it wants.
-  func drive(_ input: (inout any HarnessMachine) -> [HarnessAction]) async {
-    await perform(process?.give(input) ?? [])
+  /// - Parameter written: how the journal has the input; nil where the harness does not take turns yet, or it is there
+  func drive(_ written: HarnessInput? = nil, _ input: (inout any HarnessMachine) -> [HarnessAction]) async {
+    let offset = process?.splitter.unread ?? 0
+    let actions = process?.give(input) ?? []
+    await perform(actions, after: actions.isEmpty ? nil : written.map { .input($0, offset: offset) })
   }
 
   private func received(_ event: ShimEvent, from number: Int) async {
     guard process?.generation == number else { return }
     switch event {
     case .output(let offset, let bytes): await read(bytes, at: offset)
-    case .accepted: break
+    case .accepted(let id): process?.onTheWay.removeAll { $0.id == id }
     case .swept:
       process?.isSweeping = false
       await startNextTurn()
@@ -204,7 +265,7 @@ extension SessionDrive {
     await processEnded(HarnessExit(status: nil, reason: error.code.rawValue))
   }
 
-  private func read(_ bytes: [UInt8], at offset: Int64) async {
+  func read(_ bytes: [UInt8], at offset: Int64) async {
     do {
       guard let lines = try process?.splitter.feed(bytes, at: offset) else { return }
       var actions: [HarnessAction] = []
@@ -218,34 +279,38 @@ extension SessionDrive {
     }
   }
 
-  /// What is in the log need not stay in the spool.
+  /// What is in the log, and the machine's own state with it, need not stay in the spool.
   private func giveBackSpool() async {
-    guard let process, process.splitter.unread - process.released >= 1 << 20 else { return }
-    self.process?.released = process.splitter.unread
-    await tell { try await $0.release(before: process.splitter.unread) }
+    guard let process, process.savedUpTo - process.released >= 1 << 20 else { return }
+    self.process?.released = process.savedUpTo
+    await tell { try await $0.release(before: process.savedUpTo) }
   }
 
   /// Carries out what a machine wants: first what is for the log, in one commit, then the rest in order.
   ///
   /// A message that the harness has taken is in the log before what the harness did next, so the commit is parted there.
-  private func perform(_ actions: [HarnessAction]) async {
+  /// - Parameter entry: the input that it wants this for, for the journal
+  private func perform(_ actions: [HarnessAction], after entry: HarnessJournalEntry? = nil) async {
     if actions.contains(.stop) {
       process?.isDoomed = true
       process?.hasAnotherWay = actions.contains { if case .saveState = $0 { true } else { false } }
     }
     do {
+      let change = try journalChange(actions, entry)
       var rest = actions[...]
-      while !rest.isEmpty {
-        let end = rest.firstIndex { if case .steered = $0 { true } else { false } } ?? rest.index(before: rest.endIndex)
-        try await performAtOnce(rest[...end])
-        rest = rest[(end + 1)...]
+      while let steered = rest.firstIndex(where: { if case .steered = $0 { true } else { false } }),
+        steered + 1 < rest.endIndex
+      {
+        try await performAtOnce(rest[...steered])
+        rest = rest[(steered + 1)...]
       }
+      try await performAtOnce(rest, journal: change)
     } catch {
       await lost(error)
     }
   }
 
-  private func performAtOnce(_ actions: ArraySlice<HarnessAction>) async throws {
+  private func performAtOnce(_ actions: ArraySlice<HarnessAction>, journal: HarnessJournalChange? = nil) async throws {
     var drafts: [EventDraft] = []
     var state: JSONValue?
     for action in actions {
@@ -256,12 +321,62 @@ extension SessionDrive {
       }
     }
     if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
-    if !drafts.isEmpty || state != nil {
-      try await commit(drafts, harnessState: state)
+    if !drafts.isEmpty || state != nil || journal != nil {
+      try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self))
+      if case .restart = journal, let read = process?.splitter.unread { process?.savedUpTo = read }
       services.metrics.events.increment(by: drafts.count)
       for draft in drafts { services.metrics.turnEnded(draft.payload) }
     }
     for action in actions { await carryOut(action) }
+  }
+
+  /// How much of its output a harness may print between two snapshots of its machine, in bytes: what a next server reads
+  /// again, and what the spool keeps.
+  private static let snapshotInterval: Int64 = 8 << 20
+
+  /// What the journal is to say of what a machine has done.
+  private func journalChange(
+    _ actions: [HarnessAction], _ entry: HarnessJournalEntry?
+  ) throws -> HarnessJournalChange? {
+    guard let process else { return nil }
+    var isAtRest = false
+    var isRefusal = false
+    for action in actions {
+      switch action {
+      case .stop: return .clear
+      case .ready, .turnEnded: isAtRest = true
+      case .steerRejected: isRefusal = true
+      default: continue
+      }
+    }
+    let isLong = process.isReady && process.splitter.unread - process.savedUpTo >= Self.snapshotInterval
+    if isAtRest || isLong { return .restart(try snapshot(with: actions).bytes) }
+    guard let entry, process.isReady, !isRefusal else { return nil }
+    return .append(try entry.bytes)
+  }
+
+  /// - Parameter actions: what it wanted last, which is not done yet
+  func snapshot(with actions: [HarnessAction] = []) throws -> HarnessJournalEntry {
+    guard let process else { throw CentaurError(.internalFailure, "There is no harness to save.") }
+    var frames = process.onTheWay
+    var ended: ExecutionID?
+    var timers: [HarnessTimer: Duration] = [:]
+    for case (.harness(let timer), let running) in self.timers { timers[timer] = running.length }
+    for action in actions {
+      switch action {
+      case .send(let id, let bytes): frames.append(InputFrame(id: id, bytes: Data(bytes)))
+      case .closeInput(let id): frames.append(InputFrame(id: id, bytes: Data(), closesInput: true))
+      case .turnEnded(let id): ended = id
+      case .startTimer(let timer, let duration): timers[timer] = duration
+      case .cancelTimer(let timer): timers[timer] = nil
+      default: continue
+      }
+    }
+    let turn = running?.execution.id == ended ? nil : running
+    return .snapshot(
+      HarnessSnapshot(
+        sandbox: process.sandbox.id, offset: process.splitter.unread, machine: Data(try process.machine.saved),
+        execution: turn?.execution.id, failure: turn?.failure, frames: frames, steers: steers, timers: timers))
   }
 
   private func sandboxReady() -> EventPayload? {
@@ -277,8 +392,8 @@ extension SessionDrive {
   private func carryOut(_ action: HarnessAction) async {
     switch action {
     case .emit, .saveState: break
-    case .send(let id, let bytes): await tell { try await $0.send(inputID: id, bytes: bytes, closesInput: false) }
-    case .closeInput(let id): await tell { try await $0.send(inputID: id, bytes: [], closesInput: true) }
+    case .send(let id, let bytes): await give(InputFrame(id: id, bytes: Data(bytes)))
+    case .closeInput(let id): await give(InputFrame(id: id, bytes: Data(), closesInput: true))
     case .signal(let signal): await tell { try await $0.signal(signal) }
     case .ready:
       process?.isReady = true
@@ -289,7 +404,7 @@ extension SessionDrive {
     case .steered(let inputID): await steerAnswered(inputID, isTaken: true)
     case .steerRejected(let inputID): await steerAnswered(inputID, isTaken: false)
     case .startTimer(let timer, let duration):
-      schedule(.harness(timer), after: duration) { drive in await drive.drive { $0.timerFired(timer) } }
+      schedule(harness: timer, after: duration)
     case .cancelTimer(let timer): cancel(.harness(timer))
     case .stop:
       // One that gives up before it takes turns would do so again, unless it has left word of another way (a new
@@ -300,6 +415,20 @@ extension SessionDrive {
       await stopProcess(reason: "harness_ended")
       await startNextTurn()
     }
+  }
+
+  func schedule(harness timer: HarnessTimer, after duration: Duration) {
+    schedule(.harness(timer), after: duration) { drive in await drive.drive(.timer(timer)) { $0.timerFired(timer) } }
+  }
+
+  /// Input goes to the harness, now or when its shim is reached.
+  private func give(_ frame: InputFrame) async {
+    process?.onTheWay.append(frame)
+    await send(frame)
+  }
+
+  private func send(_ frame: InputFrame) async {
+    await tell { try await $0.send(inputID: frame.id, bytes: [UInt8](frame.bytes), closesInput: frame.closesInput) }
   }
 
   /// Tells the shim something. Where it is gone the link's reader notices too, and ends the process in its turn.

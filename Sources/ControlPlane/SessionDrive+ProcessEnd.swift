@@ -7,7 +7,7 @@ import SessionModel
 extension SessionDrive {
   func linkEnded(_ number: Int) async {
     guard process?.generation == number else { return }
-    await processEnded(HarnessExit(status: nil, reason: "the link to its sandbox was cut"))
+    await readLast()
   }
 
   /// The process is gone, or of no more use: what it left open is closed, and what runs fails.
@@ -35,11 +35,14 @@ extension SessionDrive {
   func stopProcess(reason: String) async {
     guard let ended = process, !ended.isEnding else { return }
     await endMachine(HarnessExit(status: 0))
-    discardProcess()
-    guard ended.isReady, ended.lifetime == .session else { return }
+    guard !hasEnded else { return }
     do {
-      try await commit([EventDraft(.sandboxStopped(id: ended.sandbox.id, reason: reason))])
-    } catch { await lost(error) }
+      // Before its end: where another server has the session by now, the sandbox is that one's.
+      if ended.isReady, ended.lifetime == .session {
+        try await commit([EventDraft(.sandboxStopped(id: ended.sandbox.id, reason: reason))])
+      }
+    } catch { return await lost(error) }
+    discardProcess()
   }
 
   /// Lets the machine close what is open, items of background commands included, while it still knows them.
@@ -55,19 +58,24 @@ extension SessionDrive {
   /// Forgets the process and sees to its end; the next one waits for that.
   func discardProcess() {
     guard let ended = process else { return }
-    process = nil
-    ended.reader?.cancel()
-    for timer in timers.keys { if case .harness = timer { cancel(timer) } }
-    cancel(.start)
-    cancel(.idle)
+    forget(ended)
     let services = services
     let session = session
-    if let session { services.capacity.isBusy(session.id) }
     let stopping = lastStop
     lastStop = Task {
       await stopping?.value
       await Self.takeDown(ended.sandbox, of: session, services)
     }
+  }
+
+  private func forget(_ ended: HarnessProcess) {
+    process = nil
+    ended.reader?.cancel()
+    for timer in timers.keys { if case .harness = timer { cancel(timer) } }
+    cancel(.start)
+    cancel(.idle)
+    cancel(.turnLimit)
+    if let session { services.capacity.isBusy(session.id) }
   }
 
   /// Ends a sandbox, removes its files and gives its place back.
@@ -87,39 +95,55 @@ extension SessionDrive {
     exit.reason ?? exit.signal.map { "signal \($0)" } ?? exit.status.map { "exit status \($0)" } ?? "unreachable"
   }
 
-  /// The store took a write no more: what this drive holds in memory is worth nothing. It ends; the next request opens
-  /// the session anew from the log.
+  /// Lets go of the process without ending it: whoever opens the session next goes on with it.
+  func abandonProcess() {
+    guard let left = process else { return }
+    forget(left)
+    services.capacity.giveBack()
+  }
+
+  /// The store took a write no more: what this drive holds in memory is worth nothing. It ends; the next one opens the
+  /// session anew from the log, and goes on with the harness.
   func lost(_ error: any Error) async {
     guard !hasEnded else { return }
     logger.error("the session is given up", metadata: ["error": "\(error)"])
     start?.cancel()
+    givesLeaseBack = true
     end()
-    for answer in steers.values.flatMap(\.answers) { answer.resume(throwing: error) }
-    steers = [:]
+    refuseSteers(error)
     queue = []
     running = nil
-    discardProcess()
+    // Another server may have the sandbox by now. But what the store will never take would come again from it.
+    if error.isPassing { abandonProcess() } else { discardProcess() }
   }
 
-  /// The server ends: so do the running turn and the process. Turns that wait stay in the store.
+  private func refuseSteers(_ error: any Error) {
+    for answer in steerAnswers.values.flatMap(\.self) { answer.resume(throwing: error) }
+    (steers, steerAnswers) = ([:], [:])
+  }
+
+  /// The server ends. A turn that runs goes on in its sandbox, for the next server to take over; turns that wait stay in
+  /// the store; a sandbox without a turn ends.
   func shutDown() async {
     guard !hasEnded else { return }
-    running?.failure = CentaurError(
-      .serverRestarted, "The server was stopped while this turn ran; its work was cut off.")
     queue = []
     start?.cancel()
-    await stopProcess(reason: "shutdown")
+    if running != nil, process?.isReady == true {
+      refuseSteers(CentaurError.shuttingDown)
+      running = nil
+      abandonProcess()
+    } else {
+      await stopProcess(reason: "shutdown")
+    }
     givesLeaseBack = true
     end()
   }
+}
 
-  /// Ends processes of an earlier server that still live in the session's directory.
-  func stopLeftoverSandboxes(_ session: Session) async throws {
-    let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
-    for id in directories.sandboxes {
-      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
-      await services.configuration.gateway.close(sandbox: id)
-      directories.removeSandbox(id)
-    }
+extension Error {
+  /// Whether the store may take the same write later, or takes it from another server.
+  fileprivate var isPassing: Bool {
+    guard let error = self as? CentaurError else { return false }
+    return error.code == .storeUnavailable || error.code == .leaseLost
   }
 }

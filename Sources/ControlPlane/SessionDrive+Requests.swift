@@ -70,7 +70,7 @@ extension SessionDrive {
     // What the harness has been asked about is not asked again.
     for steer in steers.values {
       for id in steer.input.compactMap(\.clientID) {
-        takers[id] = TakenInput(execution: steer.execution.id, seq: 0)
+        takers[id] = TakenInput(execution: steer.execution, seq: 0)
       }
     }
     var facts = Reconciliation.Facts(isKnown: true, takers: takers, turn: turn, running: running?.execution)
@@ -227,7 +227,8 @@ extension SessionDrive {
   }
 
   private func start(
-    _ input: [Message], history: [Message], _ request: TurnRequest, isRepeated: Bool = false
+    _ input: [Message], history: [Message], _ request: TurnRequest, isRepeated: Bool = false,
+    answering steerAnswered: [HarnessJournalChange] = []
   ) async throws -> AdmittedTurn {
     guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
     try checkCapacity()
@@ -241,8 +242,10 @@ extension SessionDrive {
     // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
     let start = isWaitingForTurn ? startEvents(turn.execution) : nil
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
+    let begun = try start.map { try beginning(turn.execution.id, $0.model) }
     let written = try await commit(
-      events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes, replies: [turn.reply])
+      events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes, replies: [turn.reply],
+      harnessJournal: steerAnswered + [begun].compactMap(\.self))
     return try await begin(turn, written, startedWith: start?.model)
   }
 
@@ -321,27 +324,31 @@ extension SessionDrive {
     guard let running, running.execution.id == id, process?.isReady == true else {
       return try await start(input, history: [], request)
     }
-    generation += 1
     // The client's own id makes a repeated message harmless: the shim takes each input id once.
-    let inputID = "\(id)/steer/\(input.last?.clientID ?? String(generation))"
-    steers[inputID] = PendingSteer(
-      number: generation, request: request, input: input, execution: running.execution, answers: [answer])
-    let message = Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)
-    await drive { $0.steer(message, inputID: inputID) }
+    let inputID = "\(id)/steer/\(input.last?.clientID ?? services.ids.thread())"
+    let steer = PendingSteer(number: nextGeneration(), input: input, of: request, to: running.execution.id)
+    steers[inputID] = steer
+    steerAnswers[inputID] = [answer]
+    await drive(.steer(id: inputID, steer)) { $0.steer(steer.message, inputID: inputID) }
     return nil
   }
 
   /// The harness has answered a steering message.
   func steerAnswered(_ inputID: String, isTaken: Bool) async {
     guard let steer = steers.removeValue(forKey: inputID) else { return }
+    let answers = steerAnswers.removeValue(forKey: inputID) ?? []
+    let request = steer.request(of: owner, key)
     do {
+      let input = HarnessInput.steerAnswered(id: inputID)
+      let carriedOut = HarnessJournalEntry.input(input, offset: process?.splitter.unread ?? 0)
+      let change: [HarnessJournalChange] = process?.isEnding == false ? [.append(try carriedOut.bytes)] : []
       let admitted =
-        isTaken
-        ? try await add(steer.input, to: steer.execution, steer.request)
-        : try await start(steer.input, history: [], steer.request)
-      for answer in steer.answers { answer.resume(returning: admitted) }
+        if isTaken, let execution = try await services.store.execution(steer.execution) {
+          try await add(steer.input, to: execution, request, answering: change)
+        } else { try await start(steer.input, history: [], request, answering: change) }
+      for answer in answers { answer.resume(returning: admitted) }
     } catch {
-      for answer in steer.answers { answer.resume(throwing: error) }
+      for answer in answers { answer.resume(throwing: error) }
     }
   }
 }

@@ -10,13 +10,14 @@ extension SessionDrive {
     guard let last = request.input.last?.clientID,
       let id = steers.first(where: { $0.value.input.contains { $0.clientID == last } })?.key
     else { return false }
-    steers[id]?.answers.append(answer)
+    steerAnswers[id, default: []].append(answer)
     return true
   }
 
   /// Writes down that a turn has heard more than it began with; the request gets a reply of its own.
   func add(
-    _ input: [Message], to execution: Execution, _ request: TurnRequest
+    _ input: [Message], to execution: Execution, _ request: TurnRequest,
+    answering steerAnswered: [HarnessJournalChange] = []
   ) async throws -> AdmittedTurn {
     guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
     let id = execution.id
@@ -25,7 +26,8 @@ extension SessionDrive {
     var takes: [String: ExecutionID?] = [:]
     for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
     try await commit(
-      input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply])
+      input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply],
+      harnessJournal: steerAnswered)
     services.metrics.turnsSteered.increment()
     return try admitted(execution, reply, isReplay: false)
   }

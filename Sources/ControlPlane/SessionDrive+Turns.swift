@@ -13,7 +13,9 @@ extension SessionDrive {
     guard let process, process.takesTurns else { return await startProcess() }
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
-    do { try await commit(started) } catch { return await lost(error) }
+    do {
+      try await commit(started, harnessJournal: [beginning(next.execution.id, model)])
+    } catch { return await lost(error) }
     await run(next, model: model)
   }
 
@@ -27,6 +29,11 @@ extension SessionDrive {
     return (model, payloads.map { EventDraft($0, execution: execution.id) })
   }
 
+  /// What the harness's journal says of a turn that starts.
+  func beginning(_ id: ExecutionID, _ model: String) throws -> HarnessJournalChange {
+    .append(try HarnessJournalEntry.input(.begin(id, model: model), offset: process?.splitter.unread ?? 0).bytes)
+  }
+
   /// Gives a turn whose start is in the log to the harness.
   func run(_ turn: QueuedTurn, model: String) async {
     services.capacity.isBusy(turn.execution.sessionID)
@@ -36,7 +43,7 @@ extension SessionDrive {
     running = RunningTurn(execution: execution)
     services.metrics.turnsStarted.increment()
     let id = execution.id
-    schedule(.turnLimit, after: services.configuration.limits.turn) { await $0.turnLimitReached(id) }
+    scheduleTurnLimit(id, after: services.configuration.limits.turn)
     let given = HarnessTurn(execution: id, input: turn.input, model: model, options: execution.options)
     await drive { $0.begin(given) }
   }
@@ -75,12 +82,16 @@ extension SessionDrive {
     await startNextTurn()
   }
 
+  func scheduleTurnLimit(_ id: ExecutionID, after duration: Duration) {
+    schedule(.turnLimit, after: duration) { await $0.turnLimitReached(id) }
+  }
+
   private func turnLimitReached(_ id: ExecutionID) async {
     guard running?.execution.id == id else { return }
     let limit = services.configuration.limits.turn
     running?.failure = CentaurError(
       .turnTimeLimit, "The turn ran longer than its limit of \(limit) and was ended.")
-    await drive { $0.interrupt(reason: "turn_time_limit") }
+    await interruptHarness(reason: "turn_time_limit")
   }
 
   /// What the machine says of a turn's end, put right where the drive knows better.
@@ -94,13 +105,19 @@ extension SessionDrive {
     }
   }
 
-  /// Ends the running turn as cancelled; the harness confirms it later.
+  /// Ends the running turn as cancelled; the harness confirms it later, or the next server's does.
   /// - Returns: the turn, or nil where none runs.
+  /// - Throws: `DriveEnded` where it could not be written down
   @discardableResult
   func interrupt(reason: String) async throws -> ExecutionID? {
     guard let running else { return nil }
-    await drive { $0.interrupt(reason: reason) }
+    await interruptHarness(reason: reason)
+    try checkAlive()
     return running.execution.id
+  }
+
+  private func interruptHarness(reason: String) async {
+    await drive(.interrupt(reason: reason, failure: running?.failure)) { $0.interrupt(reason: reason) }
   }
 
   /// Ends one turn, whether it runs or waits; a turn that is over stays as it is.
@@ -155,54 +172,5 @@ extension SessionDrive {
       pendingMessages = nil
       start?.cancel()
     }
-  }
-
-  // MARK: After a restart
-
-  /// Looks after what an earlier server left: turns that ran are ended, with the items that they left open; turns that
-  /// waited go back in line.
-  func recover(_ session: Session) async throws {
-    let open = try await services.store.openExecutions(session.id)
-    try await stopLeftoverSandboxes(session)
-    for execution in open where execution.status != .queued {
-      var folded = OpenTurn()
-      try await read(execution) { folded.fold($0) }
-      let error = CentaurError(.serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
-      try await commit(
-        folded.openItems.map { EventDraft(.itemCompleted($0), execution: execution.id) }
-          + [EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)])
-    }
-    for execution in open where execution.status == .queued {
-      var input = try await readMessages(before: execution)
-      try await read(execution) { event in
-        if case .messageAppended(let message) = event.payload { input.append(message) }
-      }
-      queue.append(QueuedTurn(execution: execution, input: input))
-    }
-    if !queue.isEmpty { await startNextTurn() }
-  }
-
-  /// The events of a turn so far.
-  private func read(_ execution: Execution, _ body: (SessionEvent) -> Void) async throws {
-    var cursor = execution.firstSeq - 1
-    while true {
-      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
-      for event in page where event.executionID == execution.id { body(event) }
-      guard let last = page.last else { return }
-      cursor = last.seq
-    }
-  }
-
-  /// The messages that waited for a turn of the session API: they are in the log before it, with no turn of their own.
-  private func readMessages(before execution: Execution) async throws -> [Message] {
-    var pending = PendingMessages()
-    var cursor: Int64 = 0
-    while cursor < execution.firstSeq {
-      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
-      guard let last = page.last else { break }
-      for event in page where event.seq < execution.firstSeq { pending.fold(event) }
-      cursor = last.seq
-    }
-    return pending.messages
   }
 }

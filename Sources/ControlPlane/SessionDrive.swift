@@ -12,7 +12,8 @@ import SessionModel
 /// that it started.
 ///
 /// The parts: this file has the inbox and the log; `SessionDrive+Requests` what clients ask, `SessionDrive+Turns` the
-/// turns' life, `SessionDrive+Process` and `SessionDrive+ProcessEnd` the harness process.
+/// turns' life, `SessionDrive+Process` and `SessionDrive+ProcessEnd` the harness process, `SessionDrive+Recovery` what
+/// an earlier server left.
 actor SessionDrive {
   typealias Step = @Sendable (isolated SessionDrive) async -> Void
 
@@ -49,6 +50,8 @@ actor SessionDrive {
   var queue: [QueuedTurn] = []
   /// Steering messages that the harness has been sent and has not answered.
   var steers: [String: PendingSteer] = [:]
+  /// Their requests, and those that repeated them: none where an earlier server was asked.
+  var steerAnswers: [String: [CheckedContinuation<AdmittedTurn, any Error>]] = [:]
 
   // The harness process.
   var process: HarnessProcess?
@@ -76,18 +79,9 @@ actor SessionDrive {
     let since = ContinuousClock.now
   }
 
-  struct PendingSteer {
-    /// Tells which was said first.
-    var number: Int
-    var request: TurnRequest
-    var input: [Message]
-    var execution: Execution
-    /// The request, and those that repeated it before the harness had answered.
-    var answers: [CheckedContinuation<AdmittedTurn, any Error>]
-  }
-
   struct RunningTimer {
     var number: Int
+    var length: Duration
     var task: Task<Void, Never>
   }
 
@@ -194,7 +188,7 @@ actor SessionDrive {
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
     retakes: [String: ExecutionID] = [:], releases: [ExecutionID] = [], replies: [Reply] = [],
-    harnessState: JSONValue? = nil
+    harnessState: JSONValue? = nil, harnessJournal: [HarnessJournalChange] = []
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
@@ -203,7 +197,8 @@ actor SessionDrive {
       result = try await services.store.commit(
         SessionCommit(
           session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
-          takes: takes, retakes: retakes, releases: releases, replies: replies, harnessState: harnessState))
+          takes: takes, retakes: retakes, releases: releases, replies: replies, harnessState: harnessState,
+          harnessJournal: harnessJournal))
     } catch let conflict as StoreConflict {
       throw conflict
     } catch {
@@ -225,10 +220,13 @@ actor SessionDrive {
   /// - Returns: whether the session exists.
   func open() async throws -> Bool {
     if session != nil { return true }
-    guard let found = try await services.store.session(owner: owner, key: key) else { return false }
+    guard let known = try await services.store.session(owner: owner, key: key) else { return false }
+    let now = services.clock.now
     token = try await services.store.acquireLease(
-      found.id, holder: services.configuration.node,
-      until: services.clock.now + services.configuration.limits.lease, evicting: true)
+      known.id, holder: services.configuration.node, now: now, until: now + services.configuration.limits.lease,
+      services.configuration.isDead)
+    // Until now another may have written to it.
+    guard let found = try await services.store.session(known.id) else { return false }
     session = found
     feed = EventFeed(sessionID: found.id, head: found.lastSeq, store: services.store)
     do {
@@ -260,7 +258,12 @@ actor SessionDrive {
         await body(drive)
       }
     }
-    timers[timer] = RunningTimer(number: number, task: task)
+    timers[timer] = RunningTimer(number: number, length: duration, task: task)
+  }
+
+  func nextGeneration() -> Int {
+    generation += 1
+    return generation
   }
 
   func cancel(_ timer: DriveTimer) { timers.removeValue(forKey: timer)?.task.cancel() }

@@ -108,9 +108,11 @@ actor WarmPool {
     }
     guard let id = ready.first(where: { members[$0]?.harness == wish.harness }), var process = members[id]?.process
     else { return nil }
-    process.context.instructions = HarnessStart.instructions(persona, wish.instructions)
-    process.context.history = wish.history
-    guard setup.adapter.canBeClaimed(by: process.context) else { return nil }
+    guard var context = process.context else { return nil }
+    context.instructions = HarnessStart.instructions(persona, wish.instructions)
+    context.history = wish.history
+    guard setup.adapter.canBeClaimed(by: context) else { return nil }
+    process.context = context
     process.origin = .warm
     process.startedAt = .now
     services.capacity.leavesPool(id)

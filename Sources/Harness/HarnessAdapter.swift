@@ -8,6 +8,9 @@ public protocol HarnessAdapter: Sendable {
   /// - Throws: `CentaurError` with `harnessStart`
   func launch(_ context: HarnessContext) throws -> HarnessLaunch
   func machine(_ context: HarnessContext) -> any HarnessMachine
+  /// A machine as it was saved (`HarnessMachine.saved`).
+  /// - Throws: where another version saved it in a form that this one does not know
+  func machine(saved: [UInt8]) throws -> any HarnessMachine
   /// Whether `state` names a conversation that the harness has begun. Where it does not, `HarnessContext.history` is to
   /// hold what was said before.
   func hasConversation(_ state: JSONValue?) -> Bool
@@ -30,7 +33,7 @@ public enum HarnessLifetime: Sendable, Hashable {
 }
 
 /// What an adapter must know of the session that its process serves.
-public struct HarnessContext: Sendable {
+public struct HarnessContext: Sendable, Codable {
   public var session: SessionID
   /// The harness's executable, an absolute path.
   public var executable: String

@@ -6,8 +6,13 @@ public struct HarnessLineSplitter: Sendable {
   private var rest: [UInt8] = []
   private var restOffset: Int64 = 0
 
-  /// - Parameter limit: the longest line, in bytes.
-  public init(limit: Int) { self.limit = limit }
+  /// - Parameters:
+  ///   - limit: the longest line, in bytes.
+  ///   - offset: where the output begins, if not at its first byte.
+  public init(limit: Int, at offset: Int64 = 0) {
+    self.limit = limit
+    restOffset = offset
+  }
 
   /// Takes the next bytes; they must follow those before.
   /// - Throws: `CentaurError` with `harnessLineTooLong`
@@ -30,6 +35,9 @@ public struct HarnessLineSplitter: Sendable {
 
   /// The offset of the first byte that is not part of a line that was given out.
   public var unread: Int64 { restOffset }
+
+  /// The offset of the byte that `feed` takes next.
+  public var end: Int64 { restOffset + Int64(rest.count) }
 
   private var tooLong: CentaurError {
     CentaurError(.harnessLineTooLong, "The harness printed a line of more than \(limit) bytes.")

@@ -6,7 +6,10 @@ public import SessionModel
 ///
 /// The drive loop (ControlPlane) owns one machine for each running harness process and carries out its actions, in
 /// order. It calls `begin` only after `ready`, and never while a turn runs.
-public protocol HarnessMachine: Sendable {
+///
+/// A machine can be saved and restored at any point between two inputs (`Codable`): the server that goes on with a
+/// harness is another than the one that started it. What it holds must not grow with the harness's life.
+public protocol HarnessMachine: Sendable, Codable {
   /// The process runs: start the handshake.
   mutating func launched() -> [HarnessAction]
   /// The process runs, and its session is not known yet: do what can be done without it, up to a `ready`. Nothing that
@@ -87,7 +90,7 @@ public struct HarnessTurn: Sendable {
 }
 
 /// A timer of a machine; starting one that runs starts it anew.
-public struct HarnessTimer: Sendable, Hashable {
+public struct HarnessTimer: Sendable, Hashable, Codable {
   public let name: String
   public init(name: String) { self.name = name }
 }

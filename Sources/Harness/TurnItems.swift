@@ -4,13 +4,13 @@ import SessionModel
 ///
 /// Every adapter goes through this, so the log's rule holds for all of them: an item is started once, closed once, and
 /// has deltas only between the two.
-struct TurnItems: Sendable {
+struct TurnItems: Sendable, Codable {
   let execution: ExecutionID
   private var nextOrdinal = 1
   /// By the harness's own id of the item; ids may be used again once the item is closed.
   private var open: [String: OpenItem] = [:]
 
-  private struct OpenItem {
+  private struct OpenItem: Codable {
     var item: Item
     /// Kept apart and joined only if we must close the item: appending to the text each time would copy it each time.
     var deltas: [ItemDelta] = []

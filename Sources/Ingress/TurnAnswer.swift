@@ -108,7 +108,7 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
       return !translator.isFinished
     }
     guard translator.isFinished else {
-      throw CentaurError(.shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
+      throw CentaurError.shuttingDown
     }
     return translator
   }

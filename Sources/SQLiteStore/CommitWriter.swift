@@ -165,6 +165,25 @@ struct CommitWriter {
     }
   }
 
+  private func journal(_ session: Int64) throws {
+    func clear() throws {
+      try db.cachedStatement(sql: "DELETE FROM harness_journal WHERE session = ?").execute(arguments: [session])
+    }
+    func append(_ entry: [UInt8]) throws {
+      try db.cachedStatement(sql: "INSERT INTO harness_journal (session, entry) VALUES (?, ?)")
+        .execute(arguments: [session, Data(entry)])
+    }
+    for change in commit.harnessJournal {
+      switch change {
+      case .append(let entry): try append(entry)
+      case .restart(let entry):
+        try clear()
+        try append(entry)
+      case .clear: try clear()
+      }
+    }
+  }
+
   private func insertReplies() throws {
     for reply in commit.replies {
       do {
@@ -193,6 +212,7 @@ struct CommitWriter {
       try db.cachedStatement(sql: "UPDATE sessions SET status = ? WHERE rowid = ? AND status <> ?")
         .execute(arguments: [status.rawValue, session, status.rawValue])
     }
+    try journal(session)
     let isNewSandbox = commit.events.contains { if case .sandboxReady = $0.payload { true } else { false } }
     let newest = commit.events.lazy.compactMap(\.source).max()
     guard isNewSandbox || newest != nil else { return }

@@ -167,13 +167,17 @@ public final class SQLiteStore: SessionStore {
     try await read { db in try Rows.replies(db, "WHERE execution = ? ORDER BY rowid", [execution.rawValue]) }
   }
 
-  /// The newest harness line whose events the log holds, since the session's newest `sandbox.ready`.
-  public func newestSource(_ session: SessionID) async throws -> EventSource? {
+  public func harnessJournal(_ session: SessionID) async throws -> HarnessJournal {
     try await read { db in
       let row = try Row.fetchOne(
-        db, sql: "SELECT source_offset, source_index FROM sessions WHERE id = ?", arguments: [session.rawValue])
-      guard let row, let offset: Int64 = row[0] else { return nil }
-      return EventSource(offset: offset, index: row[1])
+        db, sql: "SELECT rowid, source_offset, source_index FROM sessions WHERE id = ?", arguments: [session.rawValue])
+      guard let row else { return HarnessJournal() }
+      let number: Int64 = row[0]
+      let offset: Int64? = row[1]
+      let entries = try Data.fetchAll(
+        db, sql: "SELECT entry FROM harness_journal WHERE session = ? ORDER BY rowid", arguments: [number])
+      return HarnessJournal(
+        entries: entries.map { [UInt8]($0) }, newestSource: offset.map { EventSource(offset: $0, index: row[2]) })
     }
   }
 
@@ -190,11 +194,9 @@ public final class SQLiteStore: SessionStore {
   }
 
   public func acquireLease(
-    _ session: SessionID, holder: String, until: Timestamp, evicting: Bool
+    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp, _ isDead: @escaping @Sendable (String) -> Bool
   ) async throws -> FencingToken {
     try await write { db in
-      // The caller's `until` is later than its own now by the lease's length; a lease that ends later than that is
-      // surely running.
       let row = try Row.fetchOne(
         db, sql: "SELECT lease_holder, lease_epoch, lease_until FROM sessions WHERE id = ?",
         arguments: [session.rawValue])
@@ -202,9 +204,9 @@ public final class SQLiteStore: SessionStore {
       let owner: String? = row[0]
       let epoch: Int64 = row[1]
       let ends: Int64 = row[2]
-      let now = Int64(Date().timeIntervalSince1970 * 1000)
-      guard owner == nil || owner == holder || evicting || ends < now else {
-        throw CentaurError(.leaseLost, "Another server drives this session.")
+      if let owner, owner != holder, ends >= now.milliseconds, !isDead(owner) {
+        throw CentaurError(
+          .sessionElsewhere, "Another server drives this session. Try again shortly.", retryAfter: .seconds(2))
       }
       try db.execute(
         sql: "UPDATE sessions SET lease_holder = ?, lease_epoch = ?, lease_until = ? WHERE id = ?",

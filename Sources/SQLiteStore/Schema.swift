@@ -3,7 +3,7 @@ import GRDB
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1"]
+  static let versions = ["v1", "v2"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -79,6 +79,18 @@ enum Schema {
             created_at INTEGER NOT NULL
           );
           CREATE INDEX replies_by_execution ON replies (execution, rowid);
+          """)
+    }
+    migrator.registerMigration("v2") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE harness_journal (
+            rowid INTEGER PRIMARY KEY,
+            session INTEGER NOT NULL,
+            entry BLOB NOT NULL
+          );
+          CREATE INDEX harness_journal_by_session ON harness_journal (session, rowid);
+          CREATE INDEX sessions_by_lease ON sessions (lease_holder) WHERE lease_holder IS NOT NULL;
           """)
     }
     return migrator

@@ -131,6 +131,9 @@ struct SandboxGroups: Sendable, Hashable {
   /// Each one once.
   var directories: [String] { memory == processes ? [memory] : [memory, processes] }
 
+  /// One that was started under a server without groups has none.
+  var exist: Bool { directories.allSatisfy { access($0, F_OK) == 0 } }
+
   /// Which limit something in the sandbox ran into, since it was made.
   var exceededLimit: SandboxLimit? {
     let kills = version == .one ? "\(memory)/memory.oom_control" : "\(memory)/memory.events"

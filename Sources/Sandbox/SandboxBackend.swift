@@ -7,6 +7,9 @@ public protocol SandboxBackend: Sendable {
   /// Starts the shim, and under it the command.
   /// - Throws: `CentaurError` with `harnessStart`
   func start(_ spec: SandboxSpec) async throws -> any SandboxHandle
+  /// Looks for a sandbox that an earlier server started.
+  /// - Returns: how to reach it and what it left, and whether it lives.
+  func find(_ place: SandboxPlace) async -> (handle: any SandboxHandle, isAlive: Bool)
   /// Ends a sandbox of an earlier server, by its shim's directory; returns when nothing of it is left.
   func stopLeftover(directory: String) async
 }
@@ -14,6 +17,8 @@ public protocol SandboxBackend: Sendable {
 /// A sandbox that was started.
 public protocol SandboxHandle: Sendable {
   var id: String { get }
+  /// What the harness has printed, as it is kept.
+  var output: SpooledOutput { get }
   /// Connects to the shim and runs `body` with the connection; the connection ends with it, the sandbox does not.
   /// - Parameters:
   ///   - fence: of this attachment; an older one is refused while a newer one is there.

@@ -6,13 +6,13 @@ struct SandboxMeter: Sendable {
   private let groups: SandboxGroups?
 
   /// To be made before the sandbox is: what a session holds already is not this turn's doing, and it must be able to
-  /// make room.
-  init(_ spec: SandboxSpec, groups: SandboxGroups?) async {
-    directories = [spec.workspace, spec.home, spec.temporary]
+  /// make room. For one that is found running the same holds of what it has written so far.
+  init(_ place: SandboxPlace, groups: SandboxGroups?) async {
+    directories = [place.workspace, place.home, place.temporary]
     self.groups = groups
     // One that hides something is not let to hide more.
     let held = await Self.used(directories)
-    disk = max(spec.limits.disk, held == .max ? 0 : held + Self.room)
+    disk = max(place.limits.disk, held == .max ? 0 : held + Self.room)
   }
 
   /// How often the groups are asked. A process that is refused or killed at its limit has done no harm.

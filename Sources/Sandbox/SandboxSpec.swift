@@ -43,6 +43,35 @@ public struct SandboxSpec: Sendable, Hashable {
   }
 }
 
+/// Where a sandbox is, and what it may take.
+public struct SandboxPlace: Sendable, Hashable {
+  public var id: String
+  /// The shim's own files.
+  public var directory: String
+  public var workspace: String
+  public var home: String
+  public var temporary: String
+  public var limits: SandboxLimits
+
+  public init(
+    id: String, directory: String, workspace: String, home: String, temporary: String, limits: SandboxLimits
+  ) {
+    self.id = id
+    self.directory = directory
+    self.workspace = workspace
+    self.home = home
+    self.temporary = temporary
+    self.limits = limits
+  }
+}
+
+extension SandboxSpec {
+  var place: SandboxPlace {
+    SandboxPlace(
+      id: id, directory: directory, workspace: workspace, home: home, temporary: temporary, limits: limits)
+  }
+}
+
 /// A sandbox's ways out: Unix sockets of the gateway, in one directory that holds nothing else. A sandbox sees the
 /// directory, so that it finds a socket that was put in the place of an older one.
 public struct SandboxSockets: Sendable, Hashable {

@@ -46,12 +46,19 @@ public struct ShimLink: Sendable {
     let channel = try await connect(directory)
     try await channel.executeThenClose { inbound, outbound in
       var events = ShimEvents(inbound: inbound)
-      guard case .hello(let hello)? = try await events.nextFrame(), hello.version == ShimHello.currentVersion else {
-        throw CentaurError(.harnessStart, "The sandbox speaks another version of the shim's protocol.")
-      }
-      let link = ShimLink(hello: hello, outbound: outbound)
+      let link = ShimLink(hello: try await events.hello(), outbound: outbound)
       try await link.send(.attach(fence: fence, offset: offset))
       try await body(link, events)
+    }
+  }
+
+  /// Asks the shim of `directory` who it is, and nothing else.
+  /// - Throws: `CentaurError` with `harnessStart` where it cannot be reached, or speaks another version
+  static func hello(directory: String) async throws -> ShimHello {
+    let channel = try await connect(directory)
+    return try await channel.executeThenClose { inbound, _ in
+      var events = ShimEvents(inbound: inbound)
+      return try await events.hello()
     }
   }
 
@@ -121,7 +128,16 @@ public struct ShimEvents: Sendable {
     return nil
   }
 
-  mutating func nextFrame() async throws -> ShimFrame? {
+  /// The shim speaks first.
+  /// - Throws: `CentaurError` with `harnessStart`
+  mutating func hello() async throws -> ShimHello {
+    guard case .hello(let hello)? = try await nextFrame(), hello.version == ShimHello.currentVersion else {
+      throw CentaurError(.harnessStart, "The sandbox speaks another version of the shim's protocol.")
+    }
+    return hello
+  }
+
+  private mutating func nextFrame() async throws -> ShimFrame? {
     while true {
       do {
         if let frame = try decoder.nextShimFrame() { return frame }

@@ -1,17 +1,45 @@
 import Glibc
 import SessionModel
 
-/// A shim that this server started.
+/// A shim that runs, started by this server or by an earlier one.
 struct StartedShim: SandboxHandle {
   let id: String
   let directory: String
-  let process: pid_t
+  private let process: ProcessIdentity
+  /// Whether it is a child of this process, which then must wait for it.
+  private let isChild: Bool
   /// What is counted of the sandbox.
   let meter: SandboxMeter
   /// How long a shim may take to end its sandbox; it needs about seven seconds for one that resists.
   private static let patience = Duration.seconds(15)
   /// Its control groups, where it has any.
-  var groups: SandboxGroups?
+  let groups: SandboxGroups?
+
+  init(id: String, directory: String, child: pid_t, meter: SandboxMeter, groups: SandboxGroups? = nil) {
+    (self.id, self.directory, self.meter, self.groups) = (id, directory, meter, groups)
+    process = ProcessIdentity(child)
+    isChild = true
+  }
+
+  /// - Parameter process: that of another's child
+  private init(_ place: SandboxPlace, process: pid_t, meter: SandboxMeter, groups: SandboxGroups?) {
+    (id, directory, self.meter, self.groups) = (place.id, place.directory, meter, groups)
+    self.process = ProcessIdentity(process)
+    isChild = false
+  }
+
+  /// The shim of an earlier server, which may be gone.
+  static func find(
+    _ place: SandboxPlace, groups: SandboxGroups?
+  ) async -> (handle: any SandboxHandle, isAlive: Bool) {
+    let hello = try? await ShimLink.hello(directory: place.directory)
+    let meter = await SandboxMeter(place, groups: groups)
+    // No process has the number 0.
+    let handle = StartedShim(place, process: hello?.shimPID ?? 0, meter: meter, groups: groups)
+    return (handle, hello != nil)
+  }
+
+  var output: SpooledOutput { SpooledOutput(sandbox: directory) }
 
   func withLink(
     fence: Int64, offset: Int64, _ body: @Sendable (ShimLink, ShimEvents) async throws -> Void
@@ -30,23 +58,24 @@ struct StartedShim: SandboxHandle {
   }
 
   private func stopShim() async {
-    let process = process
     // One that was stopped does not hear; the sandbox dies with it.
-    let watchdog = Task {
+    let watchdog = Task { [process] in
       try await Task.sleep(for: Self.patience)
-      kill(process, SIGKILL)
+      process.signal(SIGKILL)
     }
     defer { watchdog.cancel() }
     await ShimLink.stop(directory: directory)
     // A shim that could not be told understands a signal; one that was told has closed its last connection.
+    guard !isGone else { return }
+    process.signal(SIGTERM)
+    // A child is one until it is waited for. A task of its own: whoever asked may be cancelled.
+    await Task { while !isGone { try? await Task.sleep(for: .milliseconds(2)) } }.value
+  }
+
+  private var isGone: Bool {
+    guard isChild else { return !process.isAlive }
     var status: Int32 = 0
-    guard waitpid(process, &status, WNOHANG) == 0 else { return }
-    kill(process, SIGTERM)
-    // It is our child until it is waited for. A task of its own: whoever asked may be cancelled.
-    await Task {
-      var status: Int32 = 0
-      while waitpid(process, &status, WNOHANG) == 0 { try? await Task.sleep(for: .milliseconds(2)) }
-    }.value
+    return waitpid(process.pid, &status, WNOHANG) != 0
   }
 
   /// The socket's name appears when the shim takes connections: a few milliseconds after its start.
@@ -54,8 +83,7 @@ struct StartedShim: SandboxHandle {
     let socket = "\(directory)/socket"
     for attempt in 0..<2000 {
       if access(socket, F_OK) == 0 { return }
-      var status: Int32 = 0
-      if waitpid(process, &status, WNOHANG) == process { break }
+      if isGone { break }
       try await Task.sleep(for: .microseconds(attempt < 20 ? 500 : 5000))
     }
     throw CentaurError(.harnessStart, "The shim did not come up.")

@@ -1,7 +1,7 @@
 /// An error that a caller is told about: a stable code, a sentence for a person, and nothing that leaks.
 ///
 /// It knows no dialect; each ingress maps it at the edge. `docs/errors.md` lists every code.
-public struct CentaurError: Error, Sendable, Hashable, CustomStringConvertible {
+public struct CentaurError: Error, Sendable, Hashable, Codable, CustomStringConvertible {
   public struct Code: Sendable, Hashable, CustomStringConvertible {
     public let rawValue: String
     /// What kind of failure it is; a dialect derives its status from it.
@@ -59,6 +59,9 @@ extension CentaurError {
       retryAfter: noFreeSandboxRetry)
   }
 
+  public static let shuttingDown = CentaurError(
+    .shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
+
   /// When it is worth coming back after `noFreeSandbox`.
   public static let noFreeSandboxRetry = Duration.seconds(5)
 }
@@ -88,6 +91,7 @@ extension CentaurError.Code {
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
+  public static let sessionElsewhere = Self("session_elsewhere", .unavailable)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
   public static let noFreeSandbox = Self("no_free_sandbox", .unavailable)
   public static let shuttingDown = Self("shutting_down", .unavailable)
@@ -95,6 +99,7 @@ extension CentaurError.Code {
   public static let turnTimeLimit = Self("turn_time_limit", .upstream)
   public static let harnessStart = Self("harness_start_failed", .upstream)
   public static let harnessDied = Self("harness_died", .upstream)
+  public static let sandboxLost = Self("sandbox_lost", .upstream)
   public static let sandboxMemory = Self("sandbox_memory", .upstream)
   public static let sandboxProcesses = Self("sandbox_processes", .upstream)
   public static let sandboxDisk = Self("sandbox_disk", .upstream)
@@ -132,8 +137,8 @@ extension CentaurError.Code {
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .leaseLost, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
-    .harnessStart, .harnessDied, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong, .harnessProtocol,
+    .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
+    .harnessStart, .harnessDied, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong, .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded,
     .callNotAllowed, .modelNotAllowed, .tooManyCalls, .sessionTokenLimit, .sessionRequestLimit, .serverRestarted,

@@ -1,12 +1,12 @@
 /// A session's own id: the name under which the log, the workspace and the spool know it. Never shown as a thread key.
-public struct SessionID: Sendable, Hashable, CustomStringConvertible {
+public struct SessionID: Sendable, Hashable, Codable, CustomStringConvertible {
   public let rawValue: String
   public init(rawValue: String) { self.rawValue = rawValue }
   public var description: String { rawValue }
 }
 
 /// One turn of a session. Lower-case hexadecimal, so that wire ids can be built from it (`resp_<execution>_<n>`).
-public struct ExecutionID: Sendable, Hashable, CustomStringConvertible {
+public struct ExecutionID: Sendable, Hashable, Codable, CustomStringConvertible {
   public let rawValue: String
   public init(rawValue: String) { self.rawValue = rawValue }
   public var description: String { rawValue }
@@ -39,14 +39,14 @@ public struct IdentifierSource: Sendable {
 }
 
 /// Whose a session is. Until keys exist there is one owner.
-public struct Owner: Sendable, Hashable {
+public struct Owner: Sendable, Hashable, Codable {
   public let rawValue: String
   public init(rawValue: String) { self.rawValue = rawValue }
   public static let local = Owner(rawValue: "local")
 }
 
 /// Which agent works in a session's sandbox.
-public struct HarnessName: Sendable, Hashable, CustomStringConvertible {
+public struct HarnessName: Sendable, Hashable, Codable, CustomStringConvertible {
   public let rawValue: String
   public init(rawValue: String) { self.rawValue = rawValue }
   public var description: String { rawValue }

@@ -28,17 +28,24 @@ public protocol SessionStore: Sendable {
   func openExecutions(_ session: SessionID) async throws -> [Execution]
   /// The newest turn of a session.
   func newestExecution(_ session: SessionID) async throws -> Execution?
-  /// Sessions that have a turn without a terminal event: what a starting server must look after.
+  /// Sessions that have a turn without a terminal event: what a server must look after when nobody else does.
   func sessionsWithOpenExecutions() async throws -> [SessionID]
+
+  /// What a next server needs to go on with the session's harness.
+  func harnessJournal(_ session: SessionID) async throws -> HarnessJournal
 
   func reply(owner: Owner, wireID: String) async throws -> Reply?
   /// An execution's replies, oldest first: one, and one more for each time that it was steered.
   func replies(_ execution: ExecutionID) async throws -> [Reply]
 
   /// Makes `holder` the only one that may commit to the session, if no other holder's lease is still running.
-  /// - Parameter evicting: takes the lease from a running holder too; only for one who knows that it is dead.
-  /// - Throws: `CentaurError` with `leaseLost` when another holds it.
-  func acquireLease(_ session: SessionID, holder: String, until: Timestamp, evicting: Bool) async throws -> FencingToken
+  /// - Parameters:
+  ///   - now: leases that end before it have run out.
+  ///   - isDead: whether a holder is known to have ended: its lease is taken though it runs.
+  /// - Throws: `CentaurError` with `sessionElsewhere` when another holds it.
+  func acquireLease(
+    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp, _ isDead: @escaping @Sendable (String) -> Bool
+  ) async throws -> FencingToken
   /// Prolongs all leases of a holder.
   func renewLeases(holder: String, until: Timestamp) async throws
   /// Gives one lease back.
@@ -99,11 +106,14 @@ public struct SessionCommit: Sendable {
   public var replies: [Reply]
   /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
+  /// In order.
+  public var harnessJournal: [HarnessJournalChange]
 
   public init(
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
     turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
-    releases: [ExecutionID] = [], replies: [Reply] = [], harnessState: JSONValue? = nil
+    releases: [ExecutionID] = [], replies: [Reply] = [], harnessState: JSONValue? = nil,
+    harnessJournal: [HarnessJournalChange] = []
   ) {
     self.session = session
     self.creation = creation
@@ -116,6 +126,29 @@ public struct SessionCommit: Sendable {
     self.releases = releases
     self.replies = replies
     self.harnessState = harnessState
+    self.harnessJournal = harnessJournal
+  }
+}
+
+/// What becomes of a session's harness journal. The entries' form is their writer's.
+public enum HarnessJournalChange: Sendable, Hashable {
+  /// The entry takes the place of all that was there.
+  case restart([UInt8])
+  case append([UInt8])
+  /// The harness is of no more use, and so are its entries.
+  case clear
+}
+
+/// What was given to a session's harness that its output does not tell, and how far its output is in the log. After a
+/// server's death the next one rebuilds from it where the harness stands.
+public struct HarnessJournal: Sendable, Hashable {
+  /// The oldest first.
+  public var entries: [[UInt8]]
+  /// The newest harness line whose events the log holds, since the session's newest `sandbox.ready`.
+  public var newestSource: EventSource?
+  public init(entries: [[UInt8]] = [], newestSource: EventSource? = nil) {
+    self.entries = entries
+    self.newestSource = newestSource
   }
 }
 

@@ -3,7 +3,7 @@
 /// A value of this type is valid: not empty, with a source before the first `:`, at most 512 bytes, no control
 /// characters. Two keys are the same where their bytes are, as in the store: `String` itself would take two spellings of
 /// one letter for the same.
-public struct ThreadKey: Sendable, Hashable, CustomStringConvertible {
+public struct ThreadKey: Sendable, Hashable, Codable, CustomStringConvertible {
   public static let maximumBytes = 512
 
   public let rawValue: String

@@ -1,5 +1,5 @@
 /// Tokens of one model call or of several. Cached input is part of `input`, reasoning is part of `output`.
-public struct Usage: Sendable, Hashable {
+public struct Usage: Sendable, Hashable, Codable {
   public var input: Int
   public var cachedInput: Int
   public var output: Int

@@ -8,7 +8,7 @@ public enum ServerFrame: Sendable, Hashable {
   case signal(Int32)
   /// Output before this offset is stored elsewhere: the spool may forget it.
   case release(offset: Int64)
-  /// What runs now is the harness itself, with what it needs.
+  /// What runs now is the harness itself, with what it needs. The first one counts.
   case keep
   /// End whatever runs beside that: what a turn has started does not outlive it.
   case sweep

@@ -281,7 +281,8 @@ struct Shim {
       guard connections[index].fence != nil, let child, exit == nil else { return }
       kill(-child.pid, number)
     case .keep:
-      guard connections[index].fence != nil else { return }
+      // Once: later there may be more than the harness, and another server repeats it.
+      guard connections[index].fence != nil, kept == nil else { return }
       kept = Descendants.all
       carriers = kept?.filter(Descendants.isCarrier) ?? []
     case .sweep:

@@ -57,14 +57,16 @@ final class FaultyStore: SessionStore {
   }
   func newestExecution(_ session: SessionID) async throws -> Execution? { try await base.newestExecution(session) }
   func sessionsWithOpenExecutions() async throws -> [SessionID] { try await base.sessionsWithOpenExecutions() }
+  func harnessJournal(_ session: SessionID) async throws -> HarnessJournal { try await base.harnessJournal(session) }
   func reply(owner: Owner, wireID: String) async throws -> Reply? {
     try await base.reply(owner: owner, wireID: wireID)
   }
   func replies(_ execution: ExecutionID) async throws -> [Reply] { try await base.replies(execution) }
   func acquireLease(
-    _ session: SessionID, holder: String, until: Timestamp, evicting: Bool
+    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp,
+    _ isDead: @escaping @Sendable (String) -> Bool
   ) async throws -> FencingToken {
-    try await base.acquireLease(session, holder: holder, until: until, evicting: evicting)
+    try await base.acquireLease(session, holder: holder, now: now, until: until, isDead)
   }
   func renewLeases(holder: String, until: Timestamp) async throws {
     try await base.renewLeases(holder: holder, until: until)

@@ -59,7 +59,7 @@ struct HarnessFailureTests {
       for shim in try await world.shims(of: "test:a") { #expect(kill(shim, SIGKILL) == 0) }
       // What is sent to a shim that has just died must not cost more than its turn.
       await world.controlPlane.cancel(turn, reason: "test")
-      #expect(["failed (harness_died)", "cancelled (test)"].contains(try await turn.finished().ends.first))
+      #expect(["failed (sandbox_lost)", "cancelled (test)"].contains(try await turn.finished().ends.first))
       #expect(try await world.run("say on", key: "test:a").texts == ["on"])
       #expect(try await world.log("test:a").isDense)
     }

@@ -112,6 +112,14 @@ extension EventPayload {
     return true
   }
 
+  func isCommandStart(_ command: String) -> Bool {
+    guard case .itemStarted(let item) = self, case .command(let started) = item.content else { return false }
+    return started.command == command
+  }
+
+  var isItemStart: Bool { if case .itemStarted = self { true } else { false } }
+  var isItemEnd: Bool { if case .itemCompleted = self { true } else { false } }
+  var isReattached: Bool { if case .sandboxReattached = self { true } else { false } }
   var isSandboxStop: Bool { if case .sandboxStopped = self { true } else { false } }
   var isQueued: Bool { if case .executionQueued = self { true } else { false } }
 }

@@ -40,7 +40,8 @@ struct RetirementTests {
       await #expect(throws: DriveEnded.self) { try await drive.submit(.sdk("say two", key: "test:a")) }
       #expect(try await world.leftovers(of: "test:a").isEmpty)
       _ = try await world.store.acquireLease(
-        session.id, holder: "another", until: WallClock.system.now + .seconds(60), evicting: false)
+        session.id, holder: "another", now: WallClock.system.now, until: WallClock.system.now + .seconds(60)
+      ) { _ in false }
     }
   }
 

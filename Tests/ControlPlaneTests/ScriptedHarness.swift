@@ -37,6 +37,8 @@ struct ScriptedHarness: HarnessAdapter {
 
   func machine(_ context: HarnessContext) -> any HarnessMachine { ScriptedMachine(context) }
 
+  func machine(saved: [UInt8]) throws -> any HarnessMachine { try ScriptedMachine(saved: saved) }
+
   func canBeClaimed(by context: HarnessContext) -> Bool { takesHistory || context.history.isEmpty }
 
   /// Takes a command a line, reports a line each.
@@ -65,7 +67,7 @@ struct ScriptedHarness: HarnessAdapter {
 }
 
 struct ScriptedMachine: HarnessMachine {
-  private struct Turn {
+  private struct Turn: Codable {
     let execution: ExecutionID
     var steps: [String]
     var isHeld = false

@@ -48,10 +48,12 @@ struct World: Sendable {
     } catch {
       store.heal()
       try? await node?.shutDown()
+      await endSandboxes(data)
       throw error
     }
     store.heal()
     try await node?.shutDown()
+    await endSandboxes(data)
   }
 
   var controlPlane: ControlPlane {
@@ -101,7 +103,8 @@ struct World: Sendable {
       setups[harness.name] = .init(adapter: harness, executable: executable, model: "m1", models: ["m1", "m2"])
     }
     return ControlPlaneConfiguration(
-      dataDirectory: data, node: node, harnesses: setups, defaultHarness: ["test": harnesses[0].name],
+      // To each server all earlier ones are dead, whatever they do still.
+      dataDirectory: data, node: node, isDead: { $0 < node }, harnesses: setups, defaultHarness: ["test": harnesses[0].name],
       personas: personas, limits: limits, warmPool: warmPool, gateway: NoWayOut())
   }
 
@@ -165,6 +168,62 @@ struct World: Sendable {
     let session = try #require(try await store.session(owner: .local, key: ThreadKey(key)))
     let sandboxes = "\(data)/sessions/\(session.id)/sandboxes"
     return ((try? FileManager.default.contentsOfDirectory(atPath: sandboxes)) ?? []).map { "\(sandboxes)/\($0)" }
+  }
+
+  /// Returns the log when so many of the session's turns have ended.
+  func waitForEnds(_ count: Int, of key: String) async throws -> [SessionEvent] {
+    try await within {
+      while true {
+        let log = try await log(key)
+        if log.ends.count >= count { return log }
+        try await Task.sleep(for: .milliseconds(5))
+      }
+    }
+  }
+
+  /// Returns when the session's harness has printed a text.
+  func waitForSpool(_ text: String, of key: String) async throws {
+    try await waitForFile("spool/0", text, of: key)
+  }
+
+  /// Returns when the shim of a session's harness has taken so many inputs for it.
+  func waitForInputs(_ count: Int, of key: String) async throws {
+    try await within {
+      while true {
+        for directory in try await leftovers(of: key) {
+          let ids = FileManager.default.contents(atPath: "\(directory)/inputs") ?? Data()
+          if ids.split(separator: UInt8(ascii: "\n")).count >= count { return }
+        }
+        try await Task.sleep(for: .milliseconds(5))
+      }
+    }
+  }
+
+  private func waitForFile(_ name: String, _ text: String, of key: String) async throws {
+    try await within {
+      while true {
+        for directory in try await leftovers(of: key) {
+          let content = FileManager.default.contents(atPath: "\(directory)/\(name)") ?? Data()
+          if String(decoding: content, as: UTF8.self).contains(text) { return }
+        }
+        try await Task.sleep(for: .milliseconds(5))
+      }
+    }
+  }
+
+  /// Whether a shim is gone. Here all servers are one process, and the shim of one is a child of all.
+  static func hasEnded(_ shim: Int32) -> Bool { waitpid(shim, nil, WNOHANG) != 0 || kill(shim, 0) == -1 }
+
+  /// Ends what servers have left running, as turns go on without them.
+  private static func endSandboxes(_ data: String) async {
+    let backend = ProcessSandbox(shim: shim, environment: [:])
+    let files = FileManager.default
+    for session in (try? files.contentsOfDirectory(atPath: "\(data)/sessions")) ?? [] {
+      let root = "\(data)/sessions/\(session)/sandboxes"
+      for id in (try? files.contentsOfDirectory(atPath: root)) ?? [] {
+        await backend.stopLeftover(directory: "\(root)/\(id)")
+      }
+    }
   }
 
   /// The process ids of the shims that keep a session's harnesses.

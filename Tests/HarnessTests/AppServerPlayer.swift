@@ -1,5 +1,6 @@
 import Harness
 import SessionModel
+import Testing
 
 /// Plays a recorded `codex app-server` to a machine: what the recorder asked for, the machine is asked for; what the
 /// harness answered, it reads.
@@ -18,8 +19,12 @@ struct AppServerPlayer {
   private var running: ExecutionID?
   private var isReady = false
 
-  static func play(_ transcript: Transcript) -> PlayedTranscript {
+  /// Whether the machine is saved and restored after each input, as by another server each time.
+  private var isRestored = false
+
+  static func play(_ transcript: Transcript, isRestored: Bool = false) -> PlayedTranscript {
     var player = AppServerPlayer()
+    player.isRestored = isRestored
     for (index, line) in transcript.lines.enumerated() {
       switch line.direction {
       case ">": player.recorderSaid(line.message, later: transcript.lines[index...])
@@ -92,6 +97,9 @@ struct AppServerPlayer {
 
   private mutating func perform(_ wanted: [HarnessAction]) {
     actions += wanted
+    if isRestored, let before = machine {
+      do { machine = try CodexAppServer().machine(saved: before.saved) } catch { Issue.record(error) }
+    }
     for action in wanted {
       switch action {
       case .saveState(let new): state = new

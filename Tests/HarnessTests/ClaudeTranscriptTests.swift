@@ -22,6 +22,12 @@ struct ClaudeTranscriptTests {
     #expect(StreamJSONPlayer.play(transcript) == StreamJSONPlayer.play(transcript))
   }
 
+  @Test("a machine that is saved and restored after each line makes the same of a recording", arguments: recordings)
+  func restored(_ name: String) throws {
+    let transcript = try Transcript(name, in: "claude")
+    #expect(StreamJSONPlayer.play(transcript, isRestored: true) == StreamJSONPlayer.play(transcript))
+  }
+
   @Test("each item is started once and closed once, and pieces come between", arguments: recordings)
   func items(_ name: String) throws { StreamJSONPlayer.play(try Transcript(name, in: "claude")).checkItems() }
 

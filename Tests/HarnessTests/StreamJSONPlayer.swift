@@ -1,5 +1,6 @@
 import Harness
 import SessionModel
+import Testing
 
 /// Plays a recorded `claude` with stream-json to a machine: what the recorder asked for, the machine is asked for; what
 /// the harness answered, it reads.
@@ -21,8 +22,12 @@ struct StreamJSONPlayer {
   private var running: ExecutionID?
   private var isReady = false
 
-  static func play(_ transcript: Transcript) -> PlayedTranscript {
+  /// Whether the machine is saved and restored after each input, as by another server each time.
+  private var isRestored = false
+
+  static func play(_ transcript: Transcript, isRestored: Bool = false) -> PlayedTranscript {
     var player = StreamJSONPlayer()
+    player.isRestored = isRestored
     for (index, line) in transcript.lines.enumerated() {
       switch line.direction {
       case ">": player.recorderSaid(line.message)
@@ -116,6 +121,9 @@ struct StreamJSONPlayer {
 
   private mutating func perform(_ wanted: [HarnessAction]) {
     actions += wanted
+    if isRestored, let before = machine {
+      do { machine = try ClaudeCode().machine(saved: before.saved) } catch { Issue.record(error) }
+    }
     for action in wanted {
       switch action {
       case .saveState(let new): state = new

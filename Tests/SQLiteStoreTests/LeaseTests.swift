@@ -44,8 +44,8 @@ struct LeaseTests {
     let before = try file.contents()
     #expect(
       await code {
-        _ = try await store.acquireLease(session, holder: "two", until: .far, evicting: false)
-      } == .leaseLost)
+        _ = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
+      } == .sessionElsewhere)
     #expect(try file.contents() == before)
     #expect(try await writes(token))
   }
@@ -53,7 +53,7 @@ struct LeaseTests {
   @Test("a lease that has run out is taken, and the stale server can write nothing any more")
   func expired() async throws {
     let old = try await store.commit(.create("s", holder: "one", until: .past)).token
-    let new = try await store.acquireLease(session, holder: "two", until: .far, evicting: false)
+    let new = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
     #expect(new.epoch == old.epoch + 1)
     #expect(try await writes(old) == false)
     #expect(try await writes(new))
@@ -62,7 +62,7 @@ struct LeaseTests {
   @Test("a holder that is known to be dead is evicted at once")
   func evicting() async throws {
     let old = try await store.commit(.create("s", holder: "one")).token
-    let new = try await store.acquireLease(session, holder: "two", until: .far, evicting: true)
+    let new = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in true }
     #expect(try await writes(old) == false)
     #expect(try await writes(new))
   }
@@ -70,7 +70,7 @@ struct LeaseTests {
   @Test("a server that takes its own lease again has shut its earlier self out")
   func again() async throws {
     let old = try await store.commit(.create("s", holder: "one")).token
-    let new = try await store.acquireLease(session, holder: "one", until: .far, evicting: false)
+    let new = try await store.acquireLease(session, holder: "one", now: .noon, until: .far) { _ in false }
     #expect(old < new)
     #expect(try await writes(old) == false)
     #expect(try await writes(new))
@@ -83,18 +83,18 @@ struct LeaseTests {
     try await store.renewLeases(holder: "one", until: .far)
     #expect(
       await code {
-        _ = try await store.acquireLease(session, holder: "two", until: .far, evicting: false)
-      } == .leaseLost)
+        _ = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
+      } == .sessionElsewhere)
     #expect(try await writes(token))
     let other = SessionID(rawValue: "t")
-    #expect(try await store.acquireLease(other, holder: "two", until: .far, evicting: false).epoch == 2)
+    #expect(try await store.acquireLease(other, holder: "two", now: .noon, until: .far) { _ in false }.epoch == 2)
   }
 
   @Test("a lease that was given back is free for the next server")
   func released() async throws {
     let old = try await store.commit(.create("s", holder: "one")).token
     try await store.releaseLease(session, token: old)
-    let new = try await store.acquireLease(session, holder: "two", until: .far, evicting: false)
+    let new = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
     #expect(try await writes(old) == false)
     #expect(try await writes(new))
   }
@@ -102,12 +102,12 @@ struct LeaseTests {
   @Test("a stale server that gives its lease back takes nothing from the newer one")
   func releasedTooLate() async throws {
     let old = try await store.commit(.create("s", holder: "one", until: .past)).token
-    let new = try await store.acquireLease(session, holder: "two", until: .far, evicting: false)
+    let new = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
     try await store.releaseLease(session, token: old)
     #expect(
       await code {
-        _ = try await store.acquireLease(session, holder: "three", until: .far, evicting: false)
-      } == .leaseLost)
+        _ = try await store.acquireLease(session, holder: "three", now: .noon, until: .far) { _ in false }
+      } == .sessionElsewhere)
     #expect(try await writes(new))
   }
 
@@ -117,7 +117,7 @@ struct LeaseTests {
     let tokens = try await withThrowingTaskGroup(of: FencingToken.self) { group in
       for number in 0..<20 {
         group.addTask {
-          try await store.acquireLease(session, holder: "server \(number)", until: .far, evicting: true)
+          try await store.acquireLease(session, holder: "server \(number)", now: .noon, until: .far) { _ in true }
         }
       }
       return try await group.reduce(into: []) { $0.append($1) }
@@ -131,7 +131,7 @@ struct LeaseTests {
   func unknownSession() async {
     #expect(
       await code {
-        _ = try await store.acquireLease(session, holder: "one", until: .far, evicting: true)
+        _ = try await store.acquireLease(session, holder: "one", now: .noon, until: .far) { _ in true }
       } == .sessionNotFound)
     #expect(
       await code { _ = try await store.commit(.step("s", FencingToken(epoch: 1), .note("x"))) } == .sessionNotFound)

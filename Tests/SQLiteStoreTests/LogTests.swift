@@ -137,7 +137,7 @@ struct LogTests {
     func commit(_ events: EventDraft...) async throws -> EventSource? {
       _ = try await store.commit(
         SessionCommit(session: sessionID("s"), token: token, time: .noon, events: events))
-      return try await store.newestSource(sessionID("s"))
+      return try await store.harnessJournal(sessionID("s")).newestSource
     }
     func line(_ offset: Int64, _ index: Int) -> EventDraft {
       EventDraft(.warning(code: "w", message: "m"), source: EventSource(offset: offset, index: index))

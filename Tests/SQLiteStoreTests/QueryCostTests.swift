@@ -69,8 +69,8 @@ struct QueryCostTests {
     _ = try await store.takers(session, clientIDs: ["c"])
     _ = try await store.reply(owner: .local, wireID: "resp")
     _ = try await store.replies(id)
-    _ = try await store.newestSource(session)
-    _ = try await store.acquireLease(session, holder: "server-1", until: .far, evicting: false)
+    _ = try await store.harnessJournal(session)
+    _ = try await store.acquireLease(session, holder: "server-1", now: .noon, until: .far) { _ in false }
     try await store.releaseLease(session, token: token)
 
     let statements = Set(statements.take())

@@ -14,5 +14,7 @@ public struct ClaudeCode: HarnessAdapter {
 
   public func machine(_ context: HarnessContext) -> any HarnessMachine { ClaudeMachine(context) }
 
+  public func machine(saved: [UInt8]) throws -> any HarnessMachine { try ClaudeMachine(saved: saved) }
+
   public func hasConversation(_ state: JSONValue?) -> Bool { ClaudeConversation.isBegun(state) }
 }

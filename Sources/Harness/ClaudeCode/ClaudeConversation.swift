@@ -6,8 +6,8 @@ import SessionModel
 /// (wire/harness.md §3.6). The id follows from the session's own. It is saved as begun before the first turn: from then
 /// on the conversation may be on disk, and a process that died before it was is refused by name and is followed by one
 /// with the next id. So each start either resumes or begins, and no two begin under one id.
-struct ClaudeConversation: Hashable {
-  enum Beginning: Hashable {
+struct ClaudeConversation: Hashable, Codable {
+  enum Beginning: Hashable, Codable {
     /// Nothing was said before, or it is told in words with the first turn.
     case new
     /// Claude Code finds what was said before as a transcript of its own, written by us.

@@ -8,7 +8,7 @@ import SessionModel
 /// harness's `result`, or, where the line was never taken up, with its cancellation. This file has the inputs;
 /// `ClaudeMachine+Answers` what the model says, `ClaudeMachine+Tools` what it does, `ClaudeMachine+End` how it ends.
 struct ClaudeMachine: HarnessMachine {
-  enum Request: Hashable {
+  enum Request: Hashable, Codable {
     case initialize
     /// Whether it is there.
     case probe
@@ -17,7 +17,7 @@ struct ClaudeMachine: HarnessMachine {
     case setEffort
   }
 
-  struct Turn {
+  struct Turn: Codable {
     let execution: ExecutionID
     /// The name of its user line.
     let uuid: String
@@ -42,7 +42,7 @@ struct ClaudeMachine: HarnessMachine {
     var isCutOff = false
   }
 
-  struct ModelMessage {
+  struct ModelMessage: Codable {
     let id: String
     /// The block that is being written.
     var block = 0
@@ -51,12 +51,12 @@ struct ClaudeMachine: HarnessMachine {
     var blockKey: String { "\(id)/\(block)" }
   }
 
-  struct WholeText {
+  struct WholeText: Codable {
     var key: String
     var text: String
   }
 
-  struct RunningTool {
+  struct RunningTool: Codable {
     var name: String
     var content: Item.Content
     /// As the harness tells the time, in milliseconds.
@@ -73,7 +73,7 @@ struct ClaudeMachine: HarnessMachine {
   var hasExited = false
   private var saidUnreadable = false
   /// What was said before is with the harness, or goes to it with the next turn.
-  private var historyIsTold: Bool
+  private var historyIsTold: Bool { didSet { if historyIsTold { context.history = [] } } }
   /// What the harness is set to; nil where it is not known.
   private var model: String?
   private var effort: String?
@@ -87,6 +87,7 @@ struct ClaudeMachine: HarnessMachine {
     conversationID = conversation.id
     historyIsTold = conversation.beginning != .new
     model = context.model
+    if historyIsTold { self.context.history = [] }
   }
 
   // MARK: Inputs

@@ -17,4 +17,6 @@ public struct CodexAppServer: HarnessAdapter {
   public func canBeClaimed(by context: HarnessContext) -> Bool { context.state == nil }
 
   public func machine(_ context: HarnessContext) -> any HarnessMachine { CodexMachine(context) }
+
+  public func machine(saved: [UInt8]) throws -> any HarnessMachine { try CodexMachine(saved: saved) }
 }

@@ -40,6 +40,7 @@ extension CodexMachine {
   /// What was said before goes into the conversation that has been begun.
   mutating func tellHistory() -> [HarnessAction] {
     let history = CodexInput.history(context.history)
+    context.history = []
     guard let thread, !history.isEmpty else { return becomeReady() }
     return [
       request(.injectHistory, "thread/inject_items", ["threadId": .string(thread), "items": .array(history)])

@@ -7,7 +7,7 @@ import SessionModel
 /// cleaned up before its terminal event. Items of a background command go on under their own turn after that
 /// (`lateTurns`). This file has the inputs; `CodexMachine+Notifications` what the harness reports.
 struct CodexMachine: HarnessMachine {
-  enum Request: Hashable {
+  enum Request: Hashable, Codable {
     case initialize
     case startThread
     case resumeThread
@@ -18,7 +18,7 @@ struct CodexMachine: HarnessMachine {
     case clean
   }
 
-  struct Turn {
+  struct Turn: Codable {
     let execution: ExecutionID
     /// The harness's own id of the turn, once it has told it.
     var id: String?
@@ -33,7 +33,7 @@ struct CodexMachine: HarnessMachine {
     var failure: CentaurError?
   }
 
-  enum Ending: Hashable {
+  enum Ending: Hashable, Codable {
     case completed
     case interrupted
     case failed

@@ -23,4 +23,6 @@ public struct CodexExec: HarnessAdapter {
   }
 
   public func machine(_ context: HarnessContext) -> any HarnessMachine { CodexExecMachine(context) }
+
+  public func machine(saved: [UInt8]) throws -> any HarnessMachine { try CodexExecMachine(saved: saved) }
 }

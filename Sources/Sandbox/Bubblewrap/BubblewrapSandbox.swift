@@ -47,19 +47,23 @@ public struct BubblewrapSandbox: SandboxBackend {
     let confinement =
       [shim, "confine", "--signals", "ignored"] + (held?.directories ?? []).flatMap { ["--group", $0] } + ["--"]
     do {
-      let meter = await SandboxMeter(spec, groups: held)
+      let meter = await SandboxMeter(spec.place, groups: held)
       let process = try start.spawn(
         confinement + command.arguments, cwd: "/",
         environment: start.environment(path: BubblewrapCommand.path, home: spec.home, temporary: "/tmp"))
       let handle = StartedShim(
-        id: spec.id, directory: spec.directory, process: process, meter: meter,
-        groups: held)
+        id: spec.id, directory: spec.directory, child: process, meter: meter, groups: held)
       try await handle.waitUntilReachable()
       return handle
     } catch {
       await held?.remove()
       throw error
     }
+  }
+
+  public func find(_ place: SandboxPlace) async -> (handle: any SandboxHandle, isAlive: Bool) {
+    let held = groups?.groups(of: place.id)
+    return await StartedShim.find(place, groups: held?.exist == true ? held : nil)
   }
 
   public func stopLeftover(directory: String) async {

@@ -25,14 +25,17 @@ public struct ProcessSandbox: SandboxBackend {
   public func start(_ spec: SandboxSpec) async throws -> any SandboxHandle {
     let start = ShimStart(shim: shim, spec: spec)
     try await start.prepare()
-    let meter = await SandboxMeter(spec, groups: nil)
+    let meter = await SandboxMeter(spec.place, groups: nil)
     let process = try start.spawn(
       ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace,
       environment: start.environment(path: path, home: spec.home, temporary: spec.temporary))
-    let handle = StartedShim(
-      id: spec.id, directory: spec.directory, process: process, meter: meter)
+    let handle = StartedShim(id: spec.id, directory: spec.directory, child: process, meter: meter)
     try await handle.waitUntilReachable()
     return handle
+  }
+
+  public func find(_ place: SandboxPlace) async -> (handle: any SandboxHandle, isAlive: Bool) {
+    await StartedShim.find(place, groups: nil)
   }
 
   public func stopLeftover(directory: String) async { await ShimLink.stop(directory: directory) }

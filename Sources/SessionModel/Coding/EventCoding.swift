@@ -141,7 +141,8 @@ extension JSONValue {
 }
 
 extension TurnOptions {
-  var json: JSONValue {
+  /// As the log holds it.
+  public var json: JSONValue {
     .members([
       ("requested_model", JSONValue(requestedModel)), ("effort", JSONValue(effort)),
       ("output_schema", outputSchema ?? .null),

@@ -118,7 +118,8 @@ extension FileChangeItem.Change {
 }
 
 extension ItemDelta {
-  var json: JSONValue {
+  /// As the log and the session API hold it.
+  public var json: JSONValue {
     var members: [(String, JSONValue)] = [("item_id", JSONValue(ordinal))]
     switch field {
     case .text: members.append(("field", "text"))

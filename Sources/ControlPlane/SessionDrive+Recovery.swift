@@ -1,0 +1,191 @@
+import Harness
+import Logging
+import Sandbox
+import SessionModel
+
+/// What a drive does with what an earlier server left: a harness that runs is taken over, with its turn, as if nothing
+/// had been; a turn whose harness is gone ends; turns that waited go back in line.
+extension SessionDrive {
+  func recover(_ session: Session) async throws {
+    let open = try await services.store.openExecutions(session.id)
+    let active = open.first { $0.status != .queued }
+    let journal = try await services.store.harnessJournal(session.id)
+    do {
+      try await takeOver(session, active, journal)
+    } catch let error as CentaurError where error.code == .storeUnavailable || error.code == .leaseLost {
+      throw error
+    } catch {
+      // Another version's journal, or a harness that says what this session cannot take: it would be so each time.
+      logger.error("a harness could not be taken over", metadata: ["error": "\(error)"])
+      abandonProcess()
+      running = nil
+    }
+    try checkAlive()
+    try await stopLeftoverSandboxes(session, butFor: process?.sandbox.id)
+    if let active, running == nil, try await services.store.execution(active.id)?.status.isTerminal == false {
+      try await endLost(active)
+    }
+    for execution in open where execution.status == .queued {
+      queue.append(QueuedTurn(execution: execution, input: try await input(of: execution)))
+    }
+    if !queue.isEmpty { await startNextTurn() }
+  }
+
+  /// Ends a turn of which nothing is left but its events.
+  private func endLost(_ execution: Execution) async throws {
+    var folded = OpenTurn()
+    try await read(execution) { folded.fold($0) }
+    let error = CentaurError(.serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
+    try await commit(
+      folded.openItems.map { EventDraft(.itemCompleted($0), execution: execution.id) }
+        + [EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)],
+      harnessJournal: [.clear])
+  }
+
+  // MARK: Taking over
+
+  /// Goes on with the harness that the journal tells of, and with the turn that it is in.
+  private func takeOver(_ session: Session, _ active: Execution?, _ journal: HarnessJournal) async throws {
+    guard let id = HarnessReplay.sandbox(of: journal), let setup = services.configuration.harnesses[session.harness]
+    else { return }
+    let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
+    guard directories.sandboxes.contains(id) else { return }
+    var replay = try HarnessReplay(journal, adapter: setup.adapter)
+    for begun in replay.begun { replay.turns[begun] = try await turn(begun, active, model: setup.model) }
+    let (sandbox, isAlive) = await services.sandboxes.find(directories.place(of: id, services.configuration.limits))
+    try await play(&replay, sandbox.output)
+    services.capacity.adopt()
+    process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
+    if let active, replay.execution == active.id {
+      running = RunningTurn(execution: active, failure: replay.failure)
+      restartTurnLimit(active)
+    } else {
+      process?.isSweeping = true
+    }
+    steers = replay.steers
+    generation = max(generation, (steers.values.map(\.number).max() ?? 0) + 1)
+    try await goOn(replay, isAlive: isAlive)
+  }
+
+  /// Reads what the earlier server had read of the harness's output.
+  private func play(_ replay: inout HarnessReplay, _ output: SpooledOutput) async throws {
+    let begin = replay.offset
+    var splitter = HarnessLineSplitter(limit: services.configuration.limits.harnessLine, at: begin)
+    var wants = replay.needsMore
+    while wants {
+      let bytes = await output.read(from: splitter.end)
+      guard !bytes.isEmpty else { break }
+      for line in try splitter.feed(bytes, at: splitter.end) where wants { wants = replay.read(line) }
+      wants = wants && replay.needsMore
+    }
+    replay.finish()
+  }
+
+  private func goOn(_ replay: HarnessReplay, isAlive: Bool) async throws {
+    guard let taken = process else { return }
+    let drafts = replay.drafts.map { corrected($0) }
+    if !drafts.isEmpty || replay.state != nil { try await commit(drafts, harnessState: replay.state) }
+    if let running, drafts.contains(where: { $0.executionID == running.execution.id && $0.payload.isTerminal }) {
+      self.running = nil
+      process?.isSweeping = true
+    }
+    for answer in replay.answers { await steerAnswered(answer.id, isTaken: answer.isTaken) }
+    logger.notice(
+      "a harness was taken over",
+      metadata: ["sandbox": "\(taken.sandbox.id)", "alive": "\(isAlive)", "execution": "\(running?.execution.id.rawValue ?? "none")"])
+    guard isAlive else { return await readLast() }
+    for (timer, duration) in replay.timers { schedule(harness: timer, after: duration) }
+    try await commit(
+      [EventDraft(.sandboxReattached(id: taken.sandbox.id))], harnessJournal: [.restart(try snapshot().bytes)])
+    if replay.isDoomed || taken.lifetime == .turn && running == nil { return await stopProcess(reason: "harness_ended") }
+    attend(taken)
+  }
+
+  /// The turn's time goes on from where it began.
+  private func restartTurnLimit(_ execution: Execution) {
+    let age = Duration.milliseconds(services.clock.now.milliseconds - execution.createdAt.milliseconds)
+    scheduleTurnLimit(execution.id, after: max(.zero, services.configuration.limits.turn - age))
+  }
+
+  /// A sandbox that is dead: what its harness had said is in the log before it is given up.
+  func readLast() async {
+    guard let number = process?.generation else { return }
+    while let ended = process, ended.generation == number, !ended.isEnding {
+      let bytes = await ended.sandbox.output.read(from: ended.splitter.end)
+      guard !bytes.isEmpty else { break }
+      await read(bytes, at: ended.splitter.end)
+    }
+    guard process?.generation == number else { return }
+    if running?.failure == nil {
+      running?.failure = CentaurError(
+        .sandboxLost, "The sandbox in which this turn ran is gone; its work was cut off. The next turn has a new one.")
+    }
+    await processEnded(HarnessExit(status: nil, reason: "its sandbox is gone"))
+  }
+
+  // MARK: What the log tells
+
+  /// What a turn that began was given, and what the log holds of it that no line of its harness gave.
+  private func turn(
+    _ id: ExecutionID, _ active: Execution?, model: String
+  ) async throws -> HarnessReplay.Turn? {
+    guard let execution = id == active?.id ? active : try await services.store.execution(id) else { return nil }
+    var chosen = model
+    var unsourced: Set<EventPayload> = []
+    try await read(execution) { event in
+      if case .executionStarted(let model) = event.payload { chosen = model }
+      if event.source == nil { unsourced.insert(event.payload) }
+    }
+    let given = HarnessTurn(
+      execution: id, input: try await input(of: execution), model: chosen, options: execution.options)
+    return HarnessReplay.Turn(given: given, unsourced: unsourced)
+  }
+
+  /// What a turn was asked, as its harness is given it: without what was added once it ran.
+  private func input(of execution: Execution) async throws -> [Message] {
+    var input = try await readMessages(before: execution)
+    var hasStarted = false
+    try await read(execution) { event in
+      switch event.payload {
+      case .messageAppended(let message) where !hasStarted: input.append(message)
+      case .executionStarted: hasStarted = true
+      default: break
+      }
+    }
+    return input
+  }
+
+  /// The events of a turn so far.
+  private func read(_ execution: Execution, _ body: (SessionEvent) -> Void) async throws {
+    var cursor = execution.firstSeq - 1
+    while true {
+      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      for event in page where event.executionID == execution.id { body(event) }
+      guard let last = page.last else { return }
+      cursor = last.seq
+    }
+  }
+
+  /// The messages that waited for a turn of the session API: they are in the log before it, with no turn of their own.
+  private func readMessages(before execution: Execution) async throws -> [Message] {
+    var pending = PendingMessages()
+    var cursor: Int64 = 0
+    while cursor < execution.firstSeq {
+      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      guard let last = page.last else { break }
+      for event in page where event.seq < execution.firstSeq { pending.fold(event) }
+      cursor = last.seq
+    }
+    return pending.messages
+  }
+
+  /// Ends processes of an earlier server that still live in the session's directory.
+  private func stopLeftoverSandboxes(_ session: Session, butFor kept: String?) async throws {
+    let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
+    for id in directories.sandboxes where id != kept {
+      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      await services.configuration.gateway.close(sandbox: id)
+      directories.removeSandbox(id)
+    }
+  }
+}
