@@ -52,6 +52,8 @@ class CentaurServer:
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
         self.url = ""
+        # A restart is where its clients look for it.
+        self.keeps_port = False
         directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -70,7 +72,9 @@ class CentaurServer:
         # JSON is YAML.
         file = self.directory / "centaur.yaml"
         file.write_text(json.dumps(self.config, indent=1))
-        command = [str(PROGRAM), "serve", "--config", str(file), "--listen", "127.0.0.1:0", "--data", str(self.data)]
+        port = self.port if self.keeps_port and self.url else 0
+        command = [
+            str(PROGRAM), "serve", "--config", str(file), "--listen", f"127.0.0.1:{port}", "--data", str(self.data)]
         if self.stand_in:
             command.append("--stand-in-model")
         with self.log.open("ab") as log:

@@ -240,7 +240,7 @@ def test_an_idle_session_goes_on(make_server, model, harness):
 
 @HARNESSES
 def test_shutdown_and_kill_leave_nothing(make_server, harness):
-    """What waits ends with the server; after a kill the next server ends it, and leaves sessions alone."""
+    """What waits ends with the server; after a kill the next server ends it, and goes on with sessions' sandboxes."""
     server = with_pool(make_server, warm_pool={harness: 1})
     [directory] = pool(server, 1).values()
     pid = harness_pid(server, directory)
@@ -264,7 +264,8 @@ def test_shutdown_and_kill_leave_nothing(make_server, harness):
     again = make_sdk(server, default_headers={"X-Centaur-Thread-Key": key}).responses.create(
         model="m", input=script(shell(COUNT), text("{{stdout}} of {{history}}")))
     assert again.output_text.split() == ["2", "of", "2"]
-    assert [ready["origin"] for ready in ready_events(server, key)] == ["warm", "resumed"]
+    assert [ready["origin"] for ready in ready_events(server, key)] == ["warm"]
+    assert kinds(server.api.events(key)).count("sandbox.reattached") == 1
 
 
 @HARNESSES

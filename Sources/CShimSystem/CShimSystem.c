@@ -70,10 +70,10 @@ int centaur_signal_descriptor(void) {
   return signal_pipe[0];
 }
 
-int centaur_lock_file(const char *path) {
+int centaur_lock_file(const char *path, int shared) {
   int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (descriptor < 0) return -1;
-  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  if (flock(descriptor, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
     int saved = errno;
     close(descriptor);
     errno = saved;

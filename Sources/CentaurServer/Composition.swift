@@ -66,7 +66,8 @@ struct Composition {
     }
     let limits = configuration.limits
     return ControlPlaneConfiguration(
-      dataDirectory: data, node: node, harnesses: harnesses,
+      dataDirectory: data, node: node, isDead: { [nodes = ServerNodes(data: data)] in nodes.isDead($0) },
+      harnesses: harnesses,
       defaultHarness: configuration.ingress.mapValues(HarnessName.init(rawValue:)),
       personas: configuration.personas.mapValues { persona in
         ControlPlaneConfiguration.Persona(
@@ -77,7 +78,7 @@ struct Composition {
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
         sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
-        harnessLine: limits.harnessLine,
+        harnessLine: limits.harnessLine, lease: limits.lease,
         sandbox: SandboxLimits(
           memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
       warmPool: Dictionary(

@@ -1,15 +1,19 @@
 import CShimSystem
 import FoundationEssentials
 
-/// The server's files: store, sessions, sockets. One server at a time uses a data directory.
+/// The server's files: store, sessions, sockets. Several servers may use one data directory: a session is driven by one of
+/// them, which its lease says.
 struct DataDirectory: ~Copyable {
   /// Absolute.
   let path: String
+  /// Earlier versions took it for themselves alone.
   private let lock: FileLock
+  private let node: FileLock
 
-  /// Makes the directory (mode 0700) and locks it until this value is gone.
+  /// Makes the directory (mode 0700) and joins those who use it, until this value is gone.
+  /// - Parameter node: this server's name on leases.
   /// - Throws: `ConfigurationError`
-  init(_ path: String) throws {
+  init(_ path: String, node: String) throws {
     let absolute = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     do {
       try FileManager.default.createDirectory(
@@ -19,16 +23,23 @@ struct DataDirectory: ~Copyable {
     } catch {
       throw ConfigurationError("the data directory \(absolute) cannot be made: \(error)")
     }
+    let lock = try Self.share(absolute)
+    let node = try ServerNodes(data: absolute).join(node)
+    self.lock = lock
+    self.node = node
+    self.path = absolute
+  }
+
+  private static func share(_ path: String) throws -> FileLock {
     do {
-      lock = try FileLock(path: "\(absolute)/lock")
+      return try FileLock(path: "\(path)/lock", isShared: true)
     } catch {
       switch error {
-      case .isHeld: throw ConfigurationError("another server uses the data directory \(absolute)")
-      case .cannotOpen(let reason):
-        throw ConfigurationError("the data directory \(absolute) cannot be used: \(reason)")
+      case .isHeld:
+        throw ConfigurationError("a server of an earlier version uses the data directory \(path); stop it first")
+      case .cannotOpen(let reason): throw ConfigurationError("the data directory \(path) cannot be used: \(reason)")
       }
     }
-    self.path = absolute
   }
 
   var storePath: String { "\(path)/centaur.sqlite" }

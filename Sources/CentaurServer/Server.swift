@@ -45,9 +45,10 @@ public struct Server: Sendable {
     for provider in configuration.providers.values {
       if let variable = provider.apiKeyEnvironment { centaur_forget_environment(variable) }
     }
-    let data = try DataDirectory(configuration.data)
     let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
     let ids = IdentifierSource { UInt64(clock.now.milliseconds) }
+    let node = ids.thread()
+    let data = try DataDirectory(configuration.data, node: node)
     let store = try SQLiteStore(path: data.storePath)
     let composition = Composition(configuration: configuration, environment: environment)
     let gateway = try GatewayLink(
@@ -63,7 +64,7 @@ public struct Server: Sendable {
     let controlPlane = ControlPlane(
       store: store, sandboxes: backend,
       configuration: composition.controlPlane(
-        data: data.path, node: ids.thread(), gateway: gateway),
+        data: data.path, node: node, gateway: gateway),
       clock: clock, ids: ids, logger: logger)
     let routes = ServerRoutes(
       configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,

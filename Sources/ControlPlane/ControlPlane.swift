@@ -40,8 +40,8 @@ public actor ControlPlane: Service {
   /// Serves until graceful shutdown, or until it is cancelled.
   public func run() async throws {
     await withDiscardingTaskGroup { group in
-      group.addTask { await self.keepLeases() }
-      group.addTask { await self.recoverAll() }
+      group.addTask { await self.renewLeases() }
+      group.addTask { await self.keepRecovering() }
       if let pool = services.pool {
         // Of its own, as the drives below: what it has started it ends in order.
         group.addTask { await Task { await pool.run() }.value }
@@ -72,16 +72,23 @@ public actor ControlPlane: Service {
     starter.finish()
   }
 
-  /// Keeps this server's sessions its own, and looks after those that another one, or a drive that was given up, has
-  /// left with a turn.
-  private func keepLeases() async {
+  private func renewLeases() async {
     let lease = services.configuration.limits.lease
     while (try? await Task.sleep(for: lease / 3)) != nil {
       do {
         try await services.store.renewLeases(
           holder: services.configuration.node, until: services.clock.now + lease)
       } catch { logger.error("leases could not be renewed", metadata: ["error": "\(error)"]) }
+    }
+  }
+
+  /// Looks after what earlier servers left, then again and again after sessions that another server, or a drive that was
+  /// given up, leaves with a turn.
+  private func keepRecovering() async {
+    await recoverAll()
+    while (try? await Task.sleep(for: services.configuration.limits.lease / 3)) != nil {
       await recover(await openSessions())
+      await services.pool?.sweep()
     }
   }
 
@@ -119,9 +126,7 @@ public actor ControlPlane: Service {
 
   private func recover(_ id: SessionID) async {
     do {
-      guard let session = try await services.store.session(id), !isShuttingDown,
-        drives[SessionName(owner: session.owner, key: session.key)] == nil
-      else { return }
+      guard let session = try await services.store.session(id), !isShuttingDown else { return }
       try await ask(session.owner, session.key) { drive in _ = try await drive.serially { try await $0.open() } }
     } catch let error as CentaurError where error.code == .sessionElsewhere {
       // Whoever has it looks after it.

@@ -22,14 +22,17 @@ final class SandboxCapacity: Sendable {
     var idle: [(id: SessionID, stop: @Sendable () -> Void)] = []
     /// The warm pool's, each with the way to end it.
     var pooled: [(id: SessionID, stop: @Sendable () -> Void)] = []
+    /// How many were asked to end and have not given their places back.
+    var leaving = 0
     /// Is told that a place is free and nobody waits for it.
     var whenFree: (@Sendable () -> Void)?
 
     mutating func evictIfNeeded() -> (@Sendable () -> Void)? {
-      guard !line.isEmpty else { return nil }
+      guard line.count > leaving else { return nil }
       // The newest has the least behind it: it may not even have come up.
-      if let spare = pooled.popLast() { return spare.stop }
-      return idle.isEmpty ? nil : idle.removeFirst().stop
+      let stop = pooled.popLast()?.stop ?? (idle.isEmpty ? nil : idle.removeFirst().stop)
+      if stop != nil { leaving += 1 }
+      return stop
     }
   }
 
@@ -103,6 +106,7 @@ final class SandboxCapacity: Sendable {
 
   func giveBack() {
     let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, (@Sendable () -> Void)?) in
+      state.leaving = max(0, state.leaving - 1)
       guard state.line.isEmpty else { return (state.line.removeFirst().continuation, nil) }
       state.taken -= 1
       return (nil, state.whenFree)
@@ -147,7 +151,13 @@ final class SandboxCapacity: Sendable {
   func isBusy(_ id: SessionID) { state.withLock { $0.idle.removeAll { $0.id == id } } }
 
   /// One that was asked to end is at work again: the wish goes on to the next.
-  func staysBusy() { state.withLock { $0.evictIfNeeded() }?() }
+  func staysBusy() {
+    let evict = state.withLock { state in
+      state.leaving = max(0, state.leaving - 1)
+      return state.evictIfNeeded()
+    }
+    evict?()
+  }
 
   // MARK: Looking
 

@@ -92,12 +92,17 @@ extension SessionDrive {
     for answer in replay.answers { await steerAnswered(answer.id, isTaken: answer.isTaken) }
     logger.notice(
       "a harness was taken over",
-      metadata: ["sandbox": "\(taken.sandbox.id)", "alive": "\(isAlive)", "execution": "\(running?.execution.id.rawValue ?? "none")"])
+      metadata: [
+        "sandbox": "\(taken.sandbox.id)", "alive": "\(isAlive)",
+        "execution": "\(running?.execution.id.rawValue ?? "none")",
+      ])
     guard isAlive else { return await readLast() }
     for (timer, duration) in replay.timers { schedule(harness: timer, after: duration) }
     try await commit(
       [EventDraft(.sandboxReattached(id: taken.sandbox.id))], harnessJournal: [.restart(try snapshot().bytes)])
-    if replay.isDoomed || taken.lifetime == .turn && running == nil { return await stopProcess(reason: "harness_ended") }
+    if replay.isDoomed || taken.lifetime == .turn && running == nil {
+      return await stopProcess(reason: "harness_ended")
+    }
     attend(taken)
   }
 

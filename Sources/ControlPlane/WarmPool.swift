@@ -73,7 +73,7 @@ actor WarmPool {
     guard !targets.isEmpty, configuration.workspace == .empty else { return nil }
     self.services = services
     self.firstPause = firstPause
-    marks = WarmPoolMarks(data: configuration.dataDirectory)
+    marks = WarmPoolMarks(data: configuration.dataDirectory, node: configuration.node)
     (wishes, bell) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
   }
 
@@ -82,7 +82,7 @@ actor WarmPool {
     services.capacity.whenFree { [bell] in bell.yield() }
     bell.yield()
     await withDiscardingTaskGroup { group in
-      group.addTask { [left = marks.all] in await self.sweep(left) }
+      group.addTask { await self.sweep() }
       for await _ in wishes {
         for (id, harness) in begin() { group.addTask { await self.keep(id, harness) } }
       }
@@ -308,9 +308,9 @@ actor WarmPool {
     marks.remove(id)
   }
 
-  /// Ends what an earlier server's pool has left. What a session took is the session's.
-  private func sweep(_ left: [SessionID]) async {
-    for id in left {
+  /// Ends what the pools of servers that have ended have left. What a session took is the session's.
+  func sweep() async {
+    for id in marks.left(by: services.configuration.isDead) {
       do {
         guard try await services.store.session(id) == nil else {
           marks.remove(id)

@@ -194,7 +194,8 @@ public final class SQLiteStore: SessionStore {
   }
 
   public func acquireLease(
-    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp, _ isDead: @escaping @Sendable (String) -> Bool
+    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp,
+    _ isDead: @escaping @Sendable (String) -> Bool
   ) async throws -> FencingToken {
     try await write { db in
       let row = try Row.fetchOne(

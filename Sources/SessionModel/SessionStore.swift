@@ -44,7 +44,8 @@ public protocol SessionStore: Sendable {
   ///   - isDead: whether a holder is known to have ended: its lease is taken though it runs.
   /// - Throws: `CentaurError` with `sessionElsewhere` when another holds it.
   func acquireLease(
-    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp, _ isDead: @escaping @Sendable (String) -> Bool
+    _ session: SessionID, holder: String, now: Timestamp, until: Timestamp,
+    _ isDead: @escaping @Sendable (String) -> Bool
   ) async throws -> FencingToken
   /// Prolongs all leases of a holder.
   func renewLeases(holder: String, until: Timestamp) async throws

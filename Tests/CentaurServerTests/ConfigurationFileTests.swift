@@ -23,6 +23,7 @@ struct ConfigurationFileTests {
     #expect(configuration.limits.sandboxes == 16)
     #expect(configuration.limits.turns == 64)
     #expect(configuration.limits.harnessStart == .seconds(60))
+    #expect(configuration.limits.lease == .seconds(30))
     #expect(configuration.limits.harnessLine == 64 << 20)
     #expect(configuration.limits.keepAlive == .seconds(15))
     #expect(configuration.providers["openai"]?.apiKeyEnvironment == "OPENAI_API_KEY")
@@ -69,6 +70,7 @@ struct ConfigurationFileTests {
         sandbox_wait: 20s
         turns: 5
         harness_start: 7s
+        lease: 9s
         harness_line: 4096
         keep_alive: 1s
         workspace: 1GiB
@@ -105,6 +107,7 @@ struct ConfigurationFileTests {
     expected.limits.sandboxWait = .seconds(20)
     expected.limits.turns = 5
     expected.limits.harnessStart = .seconds(7)
+    expected.limits.lease = .seconds(9)
     expected.limits.harnessLine = 4096
     expected.limits.keepAlive = .seconds(1)
     expected.limits.workspace = 1 << 30
@@ -183,6 +186,7 @@ struct ConfigurationFileTests {
     ("limits: {sandboxes: 0}", "f.yaml:1: 'sandboxes' must be at least 1"),
     ("limits: {sandboxes: many}", "f.yaml:1: 'sandboxes' must be a whole number"),
     ("limits: {turns: -1}", "f.yaml:1: 'turns' must be at least 1"),
+    ("limits: {lease: 0s}", "f.yaml:1: 'lease' must be a time"),
     ("limits: {harness_start: 0s}", "f.yaml:1: 'harness_start' must be a time"),
     ("workspace: {}", "f.yaml:1: 'workspace' is a directory, { template: DIR } or { git: DIR, ref: REF }"),
     ("workspace: {template: /a, git: /b}", "f.yaml:1: 'workspace' is a directory"),

@@ -56,7 +56,8 @@ struct RecoveryTests {
     }
   }
 
-  @Test("a turn whose sandbox died with the server ends once, after all that its harness had said; the next one goes on")
+  @Test(
+    "a turn whose sandbox died with the server ends once, after all that its harness had said; the next one goes on")
   func sandboxGone() async throws {
     try await World.run(hasServer: false) { world in
       let gone = world.startServer("node-2")
@@ -179,7 +180,8 @@ struct RecoveryTests {
       let shims = try await world.shims(of: "test:a")
       try await gone.shutDown()
       let token = try await world.store.acquireLease(
-        turn.session.id, holder: "newer", now: WallClock.system.now, until: WallClock.system.now) { _ in true }
+        turn.session.id, holder: "newer", now: WallClock.system.now, until: WallClock.system.now
+      ) { _ in true }
       _ = try await world.store.commit(
         SessionCommit(
           session: turn.session.id, token: token, time: WallClock.system.now,

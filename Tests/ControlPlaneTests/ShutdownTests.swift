@@ -124,7 +124,8 @@ struct ShutdownTests {
         let log = try await world.waitForEnds(answer == "taken" ? 1 : 2, of: "test:a")
         #expect(log.filter { $0.payload.isMessage("late") }.map(\.executionID) == [taken.execution.id])
         #expect((taken.execution.id == turn.execution.id) == (answer == "taken"))
-        #expect(log.count { if case .messageAppended(let said) = $0.payload { said.clientID == "m2" } else { false } } == 1)
+        #expect(
+          log.count { if case .messageAppended(let said) = $0.payload { said.clientID == "m2" } else { false } } == 1)
         try await next.shutDown()
       }
     }

@@ -4,7 +4,9 @@ import Testing
 
 /// The store fails: nothing is shown that is not stored, and the session is whole again afterwards.
 struct StoreFaultTests {
-  @Test("a fault in the middle of a turn gives the session up; the next request opens it from the log, and the turn goes on")
+  @Test(
+    "a fault in the middle of a turn gives the session up; the next request opens it from the log, and the turn goes on"
+  )
   func midTurn() async throws {
     try await World.run { world in
       let request = try TurnRequest.cli(

@@ -239,7 +239,7 @@ struct WarmPoolTests {
       let shims = world.shims(of: waiting)
       // As a kill between the session's commit and the mark's removal would leave it.
       let taken = try #require(try await world.store.session(owner: .local, key: ThreadKey("test:a"))).id
-      try WarmPoolMarks(data: world.data).add(taken)
+      try WarmPoolMarks(data: world.data, node: "node-2").add(taken)
       let next = world.startServer("node-3")
       try await within {
         while world.marks.contains(waiting.rawValue) || world.marks.contains(taken.rawValue) {
@@ -290,7 +290,7 @@ extension World {
   }
 
   /// The names of the sessions' directories that are a pool's.
-  var marks: [String] { WarmPoolMarks(data: data).all.map(\.rawValue) }
+  var marks: [String] { WarmPoolMarks(data: data, node: "").left { _ in true }.map(\.rawValue) }
 
   /// The shims in a session's directory.
   func shims(of session: SessionID) -> [Int32] {

@@ -104,7 +104,8 @@ struct World: Sendable {
     }
     return ControlPlaneConfiguration(
       // To each server all earlier ones are dead, whatever they do still.
-      dataDirectory: data, node: node, isDead: { $0 < node }, harnesses: setups, defaultHarness: ["test": harnesses[0].name],
+      dataDirectory: data, node: node, isDead: { $0 < node }, harnesses: setups,
+      defaultHarness: ["test": harnesses[0].name],
       personas: personas, limits: limits, warmPool: warmPool, gateway: NoWayOut())
   }
 

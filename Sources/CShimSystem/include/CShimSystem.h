@@ -23,7 +23,7 @@ int centaur_signal_descriptor(void);
 
 /// Opens a file and locks it for this process alone, until the descriptor is closed.
 /// @return a descriptor, or -1 with an errno: EWOULDBLOCK where another process holds the lock.
-int centaur_lock_file(const char *path);
+int centaur_lock_file(const char *path, int shared);
 
 /// Empties an environment variable where the system shows it (`/proc/<pid>/environ`) and where children inherit it.
 /// Whoever needs the value must have copied it before.

@@ -240,6 +240,7 @@ struct ConfigurationFile {
       case "sandbox_wait": limits.sandboxWait = try duration(value, key)
       case "turns": limits.turns = try positive(value, key)
       case "harness_start": limits.harnessStart = try duration(value, key)
+      case "lease": limits.lease = try duration(value, key)
       case "harness_line": limits.harnessLine = try bytes(value, key)
       case "memory": limits.memory = try bytes(value, key)
       case "processes": limits.processes = try positive(value, key)

@@ -85,6 +85,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var turns = 64
     /// How long a harness may take until it accepts a turn.
     public var harnessStart: Duration = .seconds(60)
+    /// How long a session stays this server's own without a sign of life.
+    public var lease: Duration = .seconds(30)
     /// The longest line that a harness may print, in bytes.
     public var harnessLine = 64 << 20
     /// What everything in a sandbox may take together: memory in bytes, processes.

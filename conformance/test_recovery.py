@@ -1,0 +1,331 @@
+"""Nothing is lost when the server dies: real clients and real harnesses over kills, stops and servers side by side.
+
+Each turn leaves a line in its workspace, so that a test counts how often it was run.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+from centaur_server import CentaurServer
+from claude_cli import STREAM, ClaudeHome, shown_by
+from codex_cli import CodexHome
+from conftest import make_sdk
+from scripts import COUNT, script, shell, text
+from session_api import answer, executions, items, kinds
+from test_codex_retries import thread_of
+
+HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
+LONG = "the count is {{stdout}} and this sentence is long enough to be cut in its middle"
+SAID = LONG.replace("{{stdout}}", "1")
+
+
+@pytest.fixture
+def server(make_server) -> CentaurServer:
+    """A server that is found at the same place after a restart."""
+    server = make_server()
+    server.keeps_port = True
+    return server
+
+
+def die(server: CentaurServer, how: str) -> None:
+    if how == "killed":
+        server.kill()
+    else:
+        assert server.stop() == 0
+
+
+def workspace(server: CentaurServer, key: str) -> Path:
+    return server.data / "sessions" / server.api.show(key).json()["id"] / "workspace"
+
+
+def open_gate(server: CentaurServer, key: str) -> None:
+    (workspace(server, key) / "go").touch()
+
+
+def until_exists(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come to be"
+        time.sleep(0.01)
+
+
+GATE = "while [ ! -e go ]; do sleep 0.05; done"
+
+
+def ran_once(server: CentaurServer, key: str, commands: int = 1) -> list[dict]:
+    """The log of a session whose one turn was done, once, whatever happened meanwhile."""
+    events = server.api.settled(key)
+    assert list(executions(events).values()) == ["completed"]
+    assert (workspace(server, key) / "count.txt").read_text() == "x\n"
+    assert len(items(events, "command")) == commands
+    started = [event["payload"]["item_id"] for event in events if event["kind"] == "item.started"]
+    closed = [event["payload"]["item_id"] for event in events if event["kind"] == "item.completed"]
+    assert sorted(started) == sorted(closed) == sorted(set(started))
+    assert kinds(events).count("sandbox.ready") == 1
+    return events
+
+
+def model_calls(server: CentaurServer) -> int:
+    return len([call for call in server.audit() if call.get("path", "").endswith(("/responses", "/messages"))])
+
+
+@HARNESSES
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_turn_goes_on_without_its_server(server, harness, how):
+    """A command runs while the server dies; its output, the rest of the turn and nothing twice are in the log."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness)
+    server.api.execute(key, {"text": script(
+        shell(f"{COUNT}; {GATE}; seq 2000"), shell("echo second"), text("done"))})
+    server.api.wait_for_kind(key, "item.started")
+    workspace_of = workspace(server, key)
+    die(server, how)
+    # It is done while nobody is there.
+    (workspace_of / "go").touch()
+    server.start()
+    server.api.wait_for_kind(key, "execution.completed")
+    events = ran_once(server, key, commands=2)
+    first, second = items(events, "command")
+    assert "2000" in first["output"] and second["output"].strip() == "second"
+    assert answer(events) == "done"
+    assert kinds(events).count("sandbox.reattached") == 1
+    assert model_calls(server) == 3
+    again = server.api.run(key, script(text("{{history}}")))
+    assert answer(again) == "2"
+    assert kinds(server.api.events(key)).count("sandbox.ready") == 1
+
+
+@HARNESSES
+def test_a_model_call_is_not_cut(server, harness):
+    """The model's answer streams on through the gateway while the server is not there; the model is called once."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness)
+    words = " ".join(f"word{number}" for number in range(30))
+    server.api.execute(key, {"text": script(text(words, chunks=30, delay=0.1))})
+    server.api.wait_for_kind(key, "item.delta")
+    server.kill()
+    server.start()
+    server.api.wait_for_kind(key, "execution.completed")
+    events = server.api.settled(key)
+    [message] = items(events, "message")
+    assert message["text"] == words
+    deltas = [event["payload"]["delta"] for event in events if event["kind"] == "item.delta"]
+    assert "".join(deltas) == words
+    assert model_calls(server) == 1
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("moment", ["command", "answer"])
+def test_codex_comes_back(directory, server, how, moment):
+    """The Codex CLI asks again by itself, and its user sees the whole answer once."""
+    user = CodexHome(directory / "user", server.v1)
+    process = user.start("--skip-git-repo-check", "--json", script(
+        shell(f"{COUNT}; {GATE}") if moment == "command" else shell(COUNT), text(LONG, chunks=12, delay=0.2)))
+    key = f"api:codex:{thread_of(process)}"
+    server.api.wait_for_kind(key, "item.started" if moment == "command" else "item.delta")
+    die(server, how)
+    server.start()
+    if moment == "command":
+        open_gate(server, key)
+    run = user.finish(process).ok()
+    messages = [item["text"] for item in run.items("agent_message")]
+    assert messages[-1] == SAID
+    assert len(messages) == len(set(messages)), f"something was shown twice: {messages}"
+    ran_once(server, key)
+    assert model_calls(server) == 2
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("moment", ["command", "answer"])
+def test_claude_comes_back(directory, server, how, moment):
+    """Claude Code asks again by itself, and its user sees the whole answer once."""
+    user = ClaudeHome(directory / "user", server.url)
+    session = str(uuid.uuid4())
+    key = f"api:claude:{session}"
+    process = user.start(script(
+        shell(f"{COUNT}; {GATE}") if moment == "command" else shell(COUNT), text(LONG, chunks=12, delay=0.2)),
+        "--session-id", session, *STREAM)
+    server.api.wait(key, lambda event: event["kind"] == "item.started" if moment == "command" else (
+        event["kind"] == "item.delta" and event["payload"]["field"] == "text"))
+    die(server, how)
+    server.start()
+    if moment == "command":
+        open_gate(server, key)
+    run = user.finish(process, session).ok()
+    assert run.result["result"].strip() == SAID
+    ran_once(server, key)
+    assert model_calls(server) == 2
+
+
+def test_a_reader_of_events_misses_nothing(server):
+    """Who follows the log and comes back with `Last-Event-ID` has each event once, whatever dies; and it stays so."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key)
+    server.api.execute(key, {"text": script(shell(COUNT), text(LONG, chunks=20, delay=0.15), )})
+    seen: list[dict] = []
+
+    def follow() -> bool:
+        try:
+            for event in server.api.stream(key, last_event_id=str(len(seen))):
+                seen.append(event)
+                if event["kind"] == "execution.completed":
+                    return True
+        except httpx.HTTPError:
+            pass
+        return False
+
+    def restart() -> None:
+        for _ in range(2):
+            known = len(seen)
+            while len(seen) < known + 4:
+                time.sleep(0.01)
+            server.kill()
+            server.start()
+
+    restarts = threading.Thread(target=restart)
+    restarts.start()
+    deadline = time.monotonic() + 60
+    while not follow() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    restarts.join()
+    assert seen == server.api.events(key)[:len(seen)]
+    assert seen[-1]["kind"] == "execution.completed"
+    ran_once(server, key)
+
+
+def test_what_waits_in_line_is_run_after_a_kill(server):
+    """Turns that were accepted and had not begun are run by the next server, in order, each once."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key)
+    server.api.execute(key, {"text": script(shell(GATE), text("first"))})
+    for number in range(3):
+        server.api.execute(key, {"text": script(shell(f"echo {number} >> order"), text(f"turn {number}"))})
+    server.api.wait_for_kind(key, "item.started")
+    server.kill()
+    server.start()
+    open_gate(server, key)
+    server.api.wait(key, lambda event: list(executions(server.api.events(key)).values()) == ["completed"] * 4)
+    assert (workspace(server, key) / "order").read_text().split() == ["0", "1", "2"]
+
+
+@HARNESSES
+def test_a_cancel_that_was_acknowledged(server, harness):
+    """An interrupt that was answered before the server was killed is carried out; nothing of the turn stays behind."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness)
+    server.api.execute(key, {"text": script(shell(f"echo x >> count.txt; {GATE}; echo late >> count.txt"), text("no"))})
+    server.api.wait_for_kind(key, "item.started")
+    until_exists(workspace(server, key) / "count.txt")
+    assert server.api.interrupt(key).status_code == 202
+    server.kill()
+    server.start()
+    server.api.wait(key, lambda event: event["kind"].startswith("execution.c"))
+    events = server.api.settled(key)
+    assert list(executions(events).values()) == ["cancelled"]
+    again = server.api.run(key, script(shell("touch go; sleep 0.3; cat count.txt"), text("{{stdout}}")))
+    assert answer(again).split() == ["x"]
+
+
+@HARNESSES
+def test_a_sandbox_that_died_with_the_server(server, harness):
+    """A turn whose sandbox is gone ends once, with that code; the next turn knows the conversation."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness)
+    server.api.run(key, "Reply BLUE")
+    known = len(server.api.events(key))
+    server.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("no"))})
+    server.api.wait_for_kind(key, "item.started", after=known)
+    [pid] = [int(file.read_text()) for file in server.data.glob("sessions/*/sandboxes/*/pid")]
+    server.kill()
+    os.kill(pid, signal.SIGKILL)
+    server.start()
+    server.api.wait_for_kind(key, "execution.failed")
+    events = server.api.settled(key)
+    [failure] = [event["payload"]["error"] for event in events if event["kind"] == "execution.failed"]
+    assert failure["code"] == "sandbox_lost"
+    assert [item["status"] for item in items(events, "command")] == ["incomplete"]
+    again = server.api.run(key, script(text("{{history}} {{first}}")))
+    assert "Reply BLUE" in answer(again)
+    assert not list(server.data.glob(f"sessions/*/sandboxes/{pid}"))
+
+
+# MARK: Two servers
+
+
+@pytest.fixture
+def pair(make_server, directory):
+    """Two servers on one data directory, each with a lease of two seconds."""
+    first = make_server({"limits": {"lease": "2s"}})
+    first.keeps_port = True
+    second = CentaurServer(directory / "second", first.config)
+    second.data = first.data
+    second.start()
+    yield first, second
+    if first.process.poll() is None:
+        first.process.send_signal(signal.SIGCONT)
+    second.stop()
+
+
+def test_a_session_has_one_server(pair):
+    """Where two servers use one data directory, each session is driven by one of them; the other says so, and takes over
+    when that one is gone."""
+    first, second = pair
+    key = f"api:{uuid.uuid4()}"
+    first.api.create(key)
+    first.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
+    first.api.wait_for_kind(key, "item.started")
+    before = first.api.events(key)
+    for refused in (
+        second.api.execute(key, {"text": "Reply NO"}), second.api.interrupt(key),
+        second.api.http.get(second.api.path(key, "/events"), headers={"accept": "text/event-stream"}),
+        httpx.post(f"{second.v1}/responses", json={"model": "m", "input": "no"}, headers={"x-centaur-thread-key": key})):
+        assert refused.status_code == 503 and "retry-after" in refused.headers, refused.text
+        assert refused.json()["error"]["code"] == "session_elsewhere"
+    assert second.api.events(key) == before
+    other = f"api:{uuid.uuid4()}"
+    second.api.create(other)
+    assert answer(second.api.run(other, "Reply YES")) == "YES"
+    first.kill()
+    # Nobody asks for it.
+    deadline = time.monotonic() + 20
+    while "sandbox.reattached" not in kinds(second.api.events(key)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    open_gate(second, key)
+    second.api.wait_for_kind(key, "execution.completed")
+    ran_once(second, key)
+
+
+def test_a_server_that_sleeps_longer_than_its_lease(pair):
+    """A paused server loses its sessions; when it wakes up it writes nothing and ends nothing."""
+    first, second = pair
+    key, idle = f"api:{uuid.uuid4()}", f"api:{uuid.uuid4()}"
+    for name in (key, idle):
+        first.api.create(name)
+    first.api.run(idle, "Reply IDLE")
+    first.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
+    first.api.wait_for_kind(key, "item.started")
+    first.process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 20
+    while "sandbox.reattached" not in kinds(second.api.events(key)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert answer(second.api.run(idle, script(text("{{history}}")))) == "2"
+    before = second.api.events(key), second.api.events(idle)
+    first.process.send_signal(signal.SIGCONT)
+    answered = first.api.execute(key, {"text": "Reply NO"})
+    assert answered.status_code in (409, 503), answered.text
+    assert (second.api.events(key), second.api.events(idle)) == before
+    open_gate(second, key)
+    second.api.wait_for_kind(key, "execution.completed")
+    ran_once(second, key)
+    # It is a server like any other again.
+    fresh = f"api:{uuid.uuid4()}"
+    first.api.create(fresh)
+    assert answer(first.api.run(fresh, "Reply AWAKE")) == "AWAKE"
+    assert kinds(second.api.events(idle)).count("sandbox.ready") == 1
