@@ -27,6 +27,7 @@ class CuttingProxy:
     """Connections go through untouched but for answers to POSTs to `path`: the n-th of these gets `cuts[n]`."""
 
     def __init__(self, port: int, cuts: list[Cut | None] | None = None, *, path: bytes = b"/responses"):
+        # Where connections made from now on lead to.
         self.upstream = port
         self.path = path
         self.cuts = list(cuts or [])
@@ -34,6 +35,7 @@ class CuttingProxy:
         self.requests = 0
         self.ends: list[str] = []
         self.types: list[str] = []
+        self.connections: set[tuple[socket.socket, socket.socket]] = set()
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -55,6 +57,8 @@ class CuttingProxy:
 
     def _carry(self, client: socket.socket) -> None:
         server = socket.create_connection(("127.0.0.1", self.upstream))
+        with self.lock:
+            self.connections.add((client, server))
         pending: list[Cut | None] = []
         wanted = threading.Event()
 
@@ -107,8 +111,17 @@ class CuttingProxy:
         except OSError:
             pass
         finally:
+            with self.lock:
+                self.connections.discard((client, server))
             for side in (client, server):
                 side.close()
+
+    def cut_all(self) -> None:
+        """Cuts whatever goes through now, as when a laptop is closed: nobody hears of it before it wakes."""
+        with self.lock:
+            connections = list(self.connections)
+        for client, server in connections:
+            self._cut(client, server)
 
     def _is_to_path(self, data: bytes) -> bool:
         return data.split(b" ", 2)[1].split(b"?")[0].endswith(self.path)

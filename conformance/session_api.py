@@ -33,8 +33,9 @@ class SessionAPI:
     def execute(self, key: str, body: dict | None = None, **headers: str) -> httpx.Response:
         return self.http.post(self.path(key, "/execute"), json=body or {}, headers=headers)
 
-    def interrupt(self, key: str) -> httpx.Response:
-        return self.http.post(self.path(key, "/interrupt"))
+    def interrupt(self, key: str, execution: str | None = None, **headers: str) -> httpx.Response:
+        body = {} if execution is None else {"json": {"execution_id": execution}}
+        return self.http.post(self.path(key, "/interrupt"), headers=headers, **body)
 
     def page(self, key: str, after: int = 0, limit: int = 200) -> httpx.Response:
         return self.http.get(

@@ -1,5 +1,6 @@
 """A connection that breaks: Claude Code asks again, attaches to the running turn, and the agent has run once."""
 
+import os
 import signal
 import uuid
 
@@ -23,6 +24,7 @@ def check_ran_once(server, key: str, prompt: str = PROMPT) -> None:
     assert list(executions(events).values()) == ["completed"]
     assert said(events) == [prompt]
     assert len(items(events, "command")) == 1
+    assert server.api.http.get(server.api.path(key, "/files/count.txt")).text == "x\n"
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def behind(directory, server):
 
 
 @pytest.mark.parametrize(
-    "cut", [BEFORE_HEADERS, Cut(START, 1), Cut(DELTA, 1), Cut(STOP, 1), Cut(DELTA, 4)],
+    "cut", [
+        BEFORE_HEADERS, Cut(START, 1), Cut(DELTA, 1), Cut(STOP, 1), Cut(DELTA, 4)],
     ids=["before the headers", "after the first event", "inside the first block", "after a block", "inside the answer"])
 def test_retry_attaches(behind, server, harness, cut):
     """Wherever the connection breaks, the user gets the whole answer once, and the work is done once."""
@@ -51,6 +54,70 @@ def test_retry_attaches(behind, server, harness, cut):
     assert run.result["result"] == ANSWER
     assert run.texts.count(ANSWER) == 1
     check_ran_once(server, run.key)
+
+
+@pytest.mark.parametrize(
+    "cut", [Cut(STOP, 2), Cut(b"event: message_delta\n", 1)], ids=["after the last block", "before the end"])
+def test_a_cut_before_the_end(behind, server, harness, cut):
+    """When all is said but that it is all: whether the client asks for more or not, it prints the whole answer, once."""
+    proxy, user = behind(cut, headers={"X-Centaur-Harness": harness})
+    run = user.ask(PROMPT).ok()
+    assert proxy.ends in (["cut"], ["cut", "whole"])
+    assert run.answer == ANSWER
+    server.api.settled(run.key)
+    check_ran_once(server, run.key)
+
+
+def test_a_cut_after_the_end(behind, server):
+    """When all is said, a connection that breaks is no matter: nothing is asked again."""
+    proxy, user = behind(Cut(b"event: message_stop\n", 1))
+    run = user.ask(PROMPT, *STREAM).ok()
+    assert proxy.requests == 1
+    assert run.result["result"] == ANSWER and run.texts.count(ANSWER) == 1
+    server.api.settled(run.key)
+    check_ran_once(server, run.key)
+
+
+def test_a_laptop_that_was_closed(directory, make_server):
+    """Closed in the middle of the work and opened much later, when the agent is done, its sandbox gone and its server
+    another: the client asks again by itself, and its user sees the whole answer once."""
+    server = make_server({"limits": {"idle_sandbox": "1s"}})
+    with CuttingProxy(server.port, path=MESSAGES) as proxy:
+        user = ClaudeHome(directory / "user", proxy.url)
+        prompt = script(shell(f"sleep 2; {COUNT}"), text(LONG, chunks=8, delay=0.05))
+        process, session = running(user, server, prompt)
+        key = f"api:claude:{session}"
+        os.killpg(process.pid, signal.SIGSTOP)
+        proxy.cut_all()
+        server.api.wait_for_kind(key, "sandbox.stopped")
+        server.kill()
+        proxy.upstream = server.start().port
+        os.killpg(process.pid, signal.SIGCONT)
+        run = user.finish(process, session).ok()
+        assert proxy.requests == 2
+    assert run.result["result"] == ANSWER and run.texts.count(ANSWER) == 1
+    check_ran_once(server, key, prompt)
+
+
+def test_resumed_long_after(directory, make_server):
+    """A client that ended before its answer came, and is resumed when sandbox and server are others: the work is done,
+    once, the agent remembers it, and the user sees the next answer whole."""
+    server = make_server({"limits": {"idle_sandbox": "1s"}})
+    user = ClaudeHome(directory / "user", server.url)
+    prompt = script(shell(f"sleep 1; {COUNT}"), text("{{stdout}}"))
+    process, session = running(user, server, prompt)
+    key = f"api:claude:{session}"
+    process.kill()
+    process.communicate()
+    server.api.wait_for_kind(key, "sandbox.stopped")
+    server.kill()
+    user.url = server.start().url
+    again = script(shell(COUNT), text("{{stdout}} of {{history}}: {{first}}"))
+    run = user.resume(session, again, *STREAM).ok()
+    assert run.result["result"] == f"2 of 2: {prompt}"
+    events = server.api.events(key)
+    assert said(events) == [prompt, again] and list(executions(events).values()) == ["completed", "completed"]
+    assert [command["output"].strip() for command in items(events, "command")] == ["1", "2"]
 
 
 def test_retry_after_retry(behind, server):

@@ -37,7 +37,7 @@ BAD_REQUESTS = {
     "an image by address": (
         {"model": "m", "input": [{"role": "user", "content": [
             {"type": "input_image", "image_url": "http://127.0.0.1:9/x.png"}]}]}, 400, "unsupported", None),
-    "background": ({"model": "m", "input": "x", "background": True}, 400, "unsupported", "background"),
+    "background": ({"model": "m", "input": "x", "background": "yes"}, 400, "invalid_type", "background"),
     "unknown previous response": (
         {"model": "m", "input": "x", "previous_response_id": "resp_none_1"}, 404, "previous_response_not_found",
         "previous_response_id"),

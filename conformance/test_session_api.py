@@ -140,6 +140,76 @@ def test_interrupt(api, key):
     api.wait_for_kind(key, "execution.completed")
 
 
+def begin(api: SessionAPI, key: str, prompt: str) -> str:
+    """A turn at work: its id."""
+    after = api.show(key).json()["last_event_id"]
+    execution = api.execute(key, {"text": prompt}).raise_for_status().json()["execution_id"]
+    api.wait(key, lambda event: event["kind"] == "item.started" and event["execution_id"] == execution, after)
+    return execution
+
+
+def ended(api: SessionAPI, key: str, execution: str) -> str:
+    events = api.wait(key, lambda event: event["execution_id"] == execution and event["kind"] in (
+        "execution.completed", "execution.cancelled", "execution.failed"))
+    return events[-1]["kind"].removeprefix("execution.")
+
+
+def test_interrupt_of_a_named_turn(api, key):
+    """A named interrupt may be sent again at any time: it is about that turn, never about the one behind it."""
+    api.create(key)
+    first = begin(api, key, script(shell("sleep 120"), text("never")))
+    second = api.execute(key, {"text": script(shell(f"sleep 1; {COUNT}"), text("{{stdout}}"))}).json()["execution_id"]
+    answer = api.interrupt(key, first)
+    assert answer.status_code == 202 and answer.json()["execution_id"] == first
+    assert answer.json()["status"] in ("running", "cancelled")
+    assert ended(api, key, first) == "cancelled"
+    again = api.interrupt(key, first)
+    assert (again.status_code, again.json()) == (202, {"execution_id": first, "status": "cancelled"})
+    assert ended(api, key, second) == "completed"
+    assert api.interrupt(key, second).json() == {"execution_id": second, "status": "completed"}
+    events = api.settled(key)
+    assert list(executions(events).values()) == ["cancelled", "completed"]
+    assert items(events, "command")[-1]["output"].strip() == "1"
+    assert error(api.interrupt(key, "nowhere")) == (404, "execution_not_found")
+    api.create(f"{key}-other")
+    assert error(api.interrupt(f"{key}-other", first)) == (404, "execution_not_found")
+    assert error(api.http.post(api.path(key, "/interrupt"), json={"execution_id": 5})) == (400, "invalid_type")
+
+
+def test_interrupt_of_a_turn_that_waits(make_server, key):
+    """Where nothing runs, the turn that would be next is ended before it began."""
+    api = make_server({"limits": {"sandboxes": 1}}).api
+    api.create("api:other")
+    other = begin(api, "api:other", script(shell("sleep 120"), text("never")))
+    api.create(key)
+    waiting = api.execute(key, {"text": script(shell(COUNT), text("x"))}).json()["execution_id"]
+    assert api.interrupt(key).json() == {"execution_id": waiting, "status": "cancelled"}
+    assert error(api.interrupt(key)) == (409, "nothing_running")
+    api.interrupt("api:other", other)
+    assert ended(api, "api:other", other) == "cancelled"
+    assert [event["kind"] for event in api.events(key)][-1] == "execution.cancelled"
+
+
+def test_interrupt_under_a_key(make_server, key):
+    """Sent again under its key, an interrupt is answered alike and ends nothing else, also by the next server."""
+    server = make_server()
+    api = server.api
+    api.create(key)
+    again = {"idempotency-key": str(uuid.uuid4())}
+    first = begin(api, key, script(shell("sleep 120"), text("never")))
+    assert api.interrupt(key, **again).json()["execution_id"] == first
+    assert ended(api, key, first) == "cancelled"
+    second = begin(api, key, script(shell("sleep 1"), text("two")))
+    assert api.interrupt(key, **again).json() == {"execution_id": first, "status": "cancelled"}
+    assert error(api.interrupt(key, second, **again)) == (409, "idempotency_conflict")
+    assert ended(api, key, second) == "completed"
+    server.kill()
+    api = server.start().api
+    third = begin(api, key, script(shell("sleep 1"), text("three")))
+    assert api.interrupt(key, **again).json() == {"execution_id": first, "status": "cancelled"}
+    assert ended(api, key, third) == "completed"
+
+
 def test_busy(api, key):
     """A second execution waits, replaces the first, or is refused, as asked."""
     api.create(key)

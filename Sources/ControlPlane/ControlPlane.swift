@@ -199,16 +199,6 @@ public actor ControlPlane: Service {
     }
   }
 
-  /// Ends a turn because its client asks for it or went away.
-  public func cancel(_ turn: AdmittedTurn, reason: String) async {
-    let execution = turn.execution.id
-    do {
-      try await ask(turn.session.owner, turn.session.key) { drive in
-        try await drive.serially { try await $0.cancel(execution, reason: reason) }
-      }
-    } catch { logger.error("a turn could not be cancelled", metadata: ["error": "\(error)"]) }
-  }
-
   // MARK: For the session API
 
   /// Opens a session, or finds it.
@@ -243,20 +233,6 @@ public actor ControlPlane: Service {
     return try await ask(request.owner, key) { drive in
       try await drive.serially { try await $0.execute(request) }
     }
-  }
-
-  /// Ends the running turn.
-  /// - Throws: `CentaurError` with `sessionNotFound`, `nothingRunning`
-  public func interrupt(owner: Owner, key: ThreadKey, reason: String) async throws -> ExecutionID {
-    _ = try await session(owner: owner, key: key)
-    let id = try await ask(owner, key) { drive in
-      try await drive.serially { drive in
-        guard try await drive.open() else { return ExecutionID?.none }
-        return try await drive.interrupt(reason: reason)
-      }
-    }
-    guard let id else { throw CentaurError(.nothingRunning, "No turn of this session is running.") }
-    return id
   }
 
   /// A session's events after `after`, the stored ones first, then as they come.

@@ -120,18 +120,6 @@ extension SessionDrive {
     await drive(.interrupt(reason: reason, failure: running?.failure)) { $0.interrupt(reason: reason) }
   }
 
-  /// Ends one turn, whether it runs or waits; a turn that is over stays as it is.
-  func cancel(_ id: ExecutionID, reason: String) async throws {
-    guard try await open() else { return }
-    if running?.execution.id == id {
-      try await interrupt(reason: reason)
-    } else if let turn = queue.first(where: { $0.execution.id == id }) {
-      try await endWaiting([turn], .executionCancelled(reason: reason, TurnUsage()))
-      // Nobody needs the place that it waits for.
-      if queue.isEmpty, process == nil { start?.cancel() }
-    }
-  }
-
   /// Ends turns that were never begun.
   /// - Parameter isAsIfUnasked: what they took is free: whoever asks again is not told of them
   func endWaiting(

@@ -82,7 +82,9 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
     EventStream.response(headers: headers + more) { writer in
       var translator = translator
-      try await writer.write(contentsOf: translator.start().map { $0.frame })
+      // None where the client has seen them.
+      let first = translator.start().map { $0.frame }
+      if !first.isEmpty { try await writer.write(contentsOf: first) }
       try await follow(quietAfter: keepAlive) { batch in
         // What came together leaves together: one way to the socket for all frames, each still a chunk of its own.
         var frames = batch.isEmpty ? [translator.keepAlive.frame] : []
@@ -101,14 +103,21 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   /// The fold of the whole turn, when that has ended.
   /// - Throws: `CentaurError` with `shuttingDown`, `ClientLeft`
   public func whole() async throws -> Translator {
+    let translator = try await folded()
+    guard translator.isFinished else {
+      throw CentaurError.shuttingDown
+    }
+    return translator
+  }
+
+  /// The fold of the turn's events to its end, or to theirs.
+  /// - Throws: `ClientLeft`
+  public func folded() async throws -> Translator {
     var translator = translator
     _ = translator.start()
     try await follow(quietAfter: keepAlive) { batch in
       for event in batch { _ = translator.fold(event) }
       return !translator.isFinished
-    }
-    guard translator.isFinished else {
-      throw CentaurError.shuttingDown
     }
     return translator
   }

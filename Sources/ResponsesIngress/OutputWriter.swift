@@ -17,6 +17,17 @@ struct OutputWriter: Sendable {
 
   init(held: [String]) { self.held = Set(held) }
 
+  /// The finished items, and the open one as far as it has come.
+  /// - Parameter phase: of an open message, where it is known already
+  func outputSoFar(phase: String?) -> [JSONValue] {
+    switch open {
+    case nil: output
+    case .message(let id, let text)?:
+      output + [Self.messageItem(id, "in_progress", [Self.textPart(text)], phase: phase)]
+    case .reasoning(let id, let parts, _)?: output + [Self.reasoningItem(id, "in_progress", parts)]
+    }
+  }
+
   /// Whether the client has the item already.
   func isHeld(_ id: String) -> Bool { held.contains(id) }
 

@@ -16,7 +16,7 @@ struct ReplyEcho: Sendable {
   private static let repeated = [
     "model", "instructions", "previous_response_id", "temperature", "top_p", "presence_penalty", "frequency_penalty",
     "top_logprobs", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls", "tool_choice", "tools",
-    "text", "reasoning", "store", "truncation", "service_tier", "safety_identifier", "prompt_cache_key",
+    "text", "reasoning", "store", "background", "truncation", "service_tier", "safety_identifier", "prompt_cache_key",
   ]
   /// What Codex sends in these is its own prompt and tools, tens of kilobytes: it does not need them back.
   private static let notForCodex: Set<String> = ["tools", "instructions", "tool_choice", "text", "service_tier"]

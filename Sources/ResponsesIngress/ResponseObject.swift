@@ -44,7 +44,7 @@ struct ResponseObject: Sendable {
     object.append("max_output_tokens", field("max_output_tokens", .null))
     object.append("max_tool_calls", field("max_tool_calls", .null))
     object.append("store", field("store", true))
-    object.append("background", false)
+    object.append("background", field("background", false))
     object.append("service_tier", field("service_tier", "default"))
     object.append("metadata", field("metadata", .object(JSONObject())))
     object.append("safety_identifier", field("safety_identifier", .null))

@@ -8,6 +8,9 @@ struct ResponsesEvent: WireEvent, Hashable {
   let type: String
   let data: JSONValue
 
+  /// Its place in the stream, from 0.
+  var sequence: Int { data["sequence_number"]?.int ?? 0 }
+
   /// One SSE frame, to be written at once. `event:` equals the data's `type`.
   var frame: ByteBuffer { EventStream.frame(event: type, data: data.serialized) }
 

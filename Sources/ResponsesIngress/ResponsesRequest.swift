@@ -8,6 +8,8 @@ public struct ResponsesRequest: Sendable {
   public let body: JSONValue
   public let input: [JSONValue]
   public let streams: Bool
+  /// Without `streams` the answer is the response as it begins; the client comes back for the rest.
+  public let isBackground: Bool
 
   /// - Throws: `CentaurError` whose parameter is the field's path
   public init(_ body: JSONValue) throws(CentaurError) {
@@ -32,13 +34,11 @@ public struct ResponsesRequest: Sendable {
     for name in ["reasoning", "text", "metadata", "client_metadata", "stream_options"] { try checks.object(name) }
     for name in ["tools", "include"] { try checks.array(name) }
     try checks.oneOf("truncation", ["auto", "disabled"])
-    if body["background"]?.bool == true {
-      throw CentaurError(.unsupported, "Responses in the background are not supported yet.", parameter: "background")
-    }
     if let conversation = body["conversation"], !conversation.isNull {
       throw CentaurError(.unsupported, "Conversations are not supported yet.", parameter: "conversation")
     }
     streams = body["stream"]?.bool ?? false
+    isBackground = body["background"]?.bool ?? false
     input = try Self.items(body["input"])
   }
 

@@ -30,7 +30,10 @@ public struct ResponsesRoutes: Sendable {
     router.post("/v1/responses") { request, context in await respond(request, context) }
     // Codex tries a WebSocket where it is told to, and takes 426 as the advice to use HTTP.
     router.get("/v1/responses") { _, _ in Response(status: .upgradeRequired) }
+    known.add(to: router)
   }
+
+  private var known: KnownResponses { KnownResponses(controlPlane: controlPlane, keepAlive: keepAlive) }
 
   private func respond(_ request: Request, _ context: EdgeRequestContext) async -> Response {
     let headers = RequestHeaders(request.headers)
@@ -44,10 +47,13 @@ public struct ResponsesRoutes: Sendable {
       guard kind == .turn else { return sideAnswer(kind, body, reading.metadata) }
       let (turn, echo) = try reading.turn()
       let admitted = try await controlPlane.submit(turn)
-      // The echo is this request's: one that comes back may hold more items than the first did.
+      if body.isBackground, !body.streams {
+        return try await known.show(admitted.reply.wireID, to: context.client)
+      }
+      // Codex's echo is this request's: one that comes back may hold more items than the first did.
+      let isKnown = admitted.isReplay && !reading.isCodex && admitted.reply.wireID.hasPrefix("resp_")
       let translator = ResponsesTranslator(
-        responseID: admitted.reply.wireID, execution: admitted.execution.id, createdAt: admitted.reply.createdAt,
-        echo: echo)
+        admitted, echo: isKnown ? ReplyEcho(json: admitted.reply.echo) : echo)
       let answer = TurnAnswer(
         admitted, controlPlane: controlPlane, translator: translator, client: await context.client,
         keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)

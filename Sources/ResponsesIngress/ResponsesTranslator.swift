@@ -22,6 +22,7 @@ struct ResponsesTranslator: TurnTranslator {
   private var runningWork: Set<Int> = []
   private var deferred: [EventPayload] = []
   private var usage = TurnUsage()
+  private var isRunning = false
   private(set) var outcome: Outcome?
 
   private struct OpenMessage: Sendable {
@@ -50,6 +51,27 @@ struct ResponsesTranslator: TurnTranslator {
   var hasOutput: Bool { !writer.output.isEmpty || writer.open != nil }
   /// The whole response, once it is finished.
   private(set) var response: JSONValue = .null
+  /// How many events the stream has so far.
+  var eventCount: Int { writer.sequence }
+
+  /// The response as of now, for whoever asks for it by its id.
+  ///
+  /// The stream has no event for a response that was cancelled, and ends as one that is incomplete; the response object
+  /// has a status for it, which the SDKs expect of `cancel`.
+  var current: JSONValue {
+    switch outcome {
+    case nil:
+      return object.json(
+        status: isRunning ? "in_progress" : "queued", output: writer.outputSoFar(phase: message?.phase?.wireName))
+    case .cancelled(let reason)?:
+      guard case .object(var cancelled) = response else { return response }
+      cancelled["status"] = "cancelled"
+      cancelled["error"] = .null
+      cancelled["incomplete_details"] = ["reason": .string(reason)]
+      return .object(cancelled)
+    case .completed?, .failed?: return response
+    }
+  }
 
   /// `response.created` and `response.in_progress`.
   mutating func start() -> [ResponsesEvent] {
@@ -61,12 +83,15 @@ struct ResponsesTranslator: TurnTranslator {
   }
 
   /// An event that keeps a quiet stream alive: `response.in_progress` again, under the number of the last event, so that
-  /// it changes nothing for a client that counts. It is not part of the fold.
-  var keepAlive: ResponsesEvent {
+  /// it changes nothing for a client that counts, and one that comes back after that number misses nothing. It is not
+  /// part of the fold.
+  var keepAlive: ResponsesEvent { keepAlive(under: writer.sequence - 1) }
+
+  func keepAlive(under number: Int) -> ResponsesEvent {
     ResponsesEvent(
       type: "response.in_progress",
       data: [
-        "type": "response.in_progress", "sequence_number": JSONValue(max(0, writer.sequence - 1)),
+        "type": "response.in_progress", "sequence_number": JSONValue(max(0, number)),
         "response": object.json(status: "in_progress"),
       ])
   }
@@ -74,6 +99,9 @@ struct ResponsesTranslator: TurnTranslator {
   mutating func fold(_ event: SessionEvent) -> [ResponsesEvent] {
     guard event.executionID == execution, !isFinished else { return [] }
     switch event.payload {
+    case .executionStarted:
+      isRunning = true
+      return []
     case .itemStarted(let item): return whenFree(event.payload) { $0.started(item) }
     case .itemDelta(let delta): return piece(delta)
     case .itemCompleted(let item): return completed(item, event.payload)

@@ -30,7 +30,7 @@ public struct SessionRoutes: Sendable {
     session.get { request, context in try await respond { try await show(request, context) } }
     session.post("/messages") { request, context in try await respond { try await append(request, context) } }
     session.post("/execute") { request, context in try await respond { try await execute(request, context) } }
-    session.post("/interrupt") { request, context in try await respond { try await interrupt(context) } }
+    session.post("/interrupt") { request, context in try await respond { try await interrupt(request, context) } }
     session.post("/archive") { request, context in try await respond { try await archive(request, context) } }
     session.delete { request, context in try await respond { try await remove(request, context) } }
     session.get("/events") { request, context in try await respond { try await events(request, context) } }
@@ -140,9 +140,13 @@ public struct SessionRoutes: Sendable {
     return policy
   }
 
-  private func interrupt(_ context: EdgeRequestContext) async throws -> Response {
-    let id = try await controlPlane.interrupt(owner: .local, key: key(context), reason: "interrupted")
-    return .json(["execution_id": .string(id.rawValue)], status: .accepted)
+  private func interrupt(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
+    let body = try await SessionAPIBody(request, limit: bodyLimit)
+    let turn = try await controlPlane.interrupt(
+      owner: .local, key: key(context), execution: try body.string("execution_id").map(ExecutionID.init(rawValue:)),
+      repeatKey: request.headers[.idempotencyKey], reason: "interrupted")
+    return .json(
+      ["execution_id": .string(turn.id.rawValue), "status": .string(turn.status.rawValue)], status: .accepted)
   }
 
   // MARK: Events
@@ -153,7 +157,10 @@ public struct SessionRoutes: Sendable {
     if let last, Int64(last) == nil || (Int64(last) ?? 0) < 0 {
       throw CentaurError(.invalidValue, "Last-Event-ID must be an event id, a whole number from 0.")
     }
-    let after = try Int64(integer(request, "after_event_id", default: Int(last ?? "0") ?? 0, in: 0...Int.max))
+    let asked = try Int64(integer(request, "after_event_id", default: 0, in: 0...Int.max))
+    // A browser's EventSource that comes back asks for the address that it began with, and says by the header where it
+    // is: the header is the newer of the two.
+    let after = last.flatMap(Int64.init) ?? asked
     guard request.headers[.accept]?.contains("application/json") == true else {
       let events = try await controlPlane.events(owner: .local, key: key, after: after)
       return EventStreamResponse.make(events, to: await context.client, keepAlive: keepAlive)

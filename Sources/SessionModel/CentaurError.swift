@@ -81,6 +81,8 @@ extension CentaurError.Code {
   public static let foreignOrigin = Self("foreign_origin", .forbidden)
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
+  public static let responseNotFound = Self("response_not_found", .notFound)
+  public static let executionNotFound = Self("execution_not_found", .notFound)
   public static let modelNotFound = Self("model_not_found", .notFound)
   public static let routeNotFound = Self("not_found", .notFound)
   public static let methodNotAllowed = Self("method_not_allowed", .invalidRequest)
@@ -135,7 +137,8 @@ extension CentaurError.Code {
     .invalidJSON, .invalidType, .missingField, .invalidValue,
     .emptyInput, .unsupported, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
-    .previousResponseNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed, .harnessConflict,
+    .previousResponseNotFound, .responseNotFound, .executionNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed,
+    .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .harnessStart, .harnessDied, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong,

@@ -9,7 +9,7 @@ struct BusyTests {
   }
 
   private static func interrupt(_ world: World, _ reason: String = "test") async throws -> ExecutionID {
-    try await world.controlPlane.interrupt(owner: .local, key: ThreadKey("test:a"), reason: reason)
+    try await world.controlPlane.interrupt(owner: .local, key: ThreadKey("test:a"), reason: reason).id
   }
 
   @Test("a CLI's new input takes the place of its running turn")
