@@ -20,6 +20,7 @@ CODEX = ROOT / ".venv/bin/codex"
 CLAUDE = ROOT / ".venv/bin/claude"
 START_SECONDS = 30
 STOP_SECONDS = 40
+WAIT_SECONDS = 60
 
 
 def base_environment() -> dict[str, str]:
@@ -28,6 +29,15 @@ def base_environment() -> dict[str, str]:
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment.setdefault("LANG", "C.UTF-8")
     return environment
+
+
+def until(what, seconds: float = WAIT_SECONDS):
+    """The first true value of `what`."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+    return found
 
 
 class ServerFailed(Exception):

@@ -104,6 +104,7 @@ extension SessionDrive {
   /// The server ends: so do the running turn and the process. Turns that wait stay in the store.
   func shutDown() async {
     guard !hasEnded else { return }
+    KillPoint.reach("shutdown")
     running?.failure = CentaurError(
       .serverRestarted, "The server was stopped while this turn ran; its work was cut off.")
     queue = []

@@ -54,6 +54,7 @@ actor CommitQueue {
   private func write() {
     let batch = Array(waiting.prefix(Self.maximumBatch))
     waiting.removeFirst(batch.count)
+    reach("commit.before", batch)
     do {
       var results: [Result<CommitResult, any Error>] = []
       try pool.writeWithoutTransaction { db in
@@ -62,9 +63,11 @@ actor CommitQueue {
           try faults.check(.begin)
           results = try batch.map { waiting in try CommitQueue.apply(waiting.commit, db) }
           try faults.check(.commit)
+          reach("commit.written", batch)
           return .commit
         }
       }
+      reach("commit.after", batch)
       for (waiting, result) in zip(batch, results) { waiting.continuation.resume(with: result) }
     } catch {
       let failure = CentaurError(.storeUnavailable, "The store cannot be written.")
@@ -72,6 +75,16 @@ actor CommitQueue {
     }
     isWriteDue = false
     writeSoon()
+  }
+
+  /// A kill point of a transaction as such (`commit.before`), and of each kind of event that it holds
+  /// (`commit.before:execution.queued`).
+  private func reach(_ point: String, _ batch: [Waiting]) {
+    guard KillPoint.isWatched else { return }
+    KillPoint.reach(point)
+    for kind in Set(batch.flatMap { $0.commit.events.map(\.payload.kind) }).sorted() {
+      KillPoint.reach("\(point):\(kind)")
+    }
   }
 
   private func set(_ wanted: SQLiteStore.Durability, _ db: Database) throws {

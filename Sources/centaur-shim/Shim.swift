@@ -169,12 +169,14 @@ struct Shim {
     guard let descriptor = child?.output, descriptor >= 0 else { return false }
     switch Descriptors.read(descriptor, upTo: 64 << 10) {
     case .bytes(let bytes):
+      reachKillPoint("spool.before")
       guard spool.append(bytes) else {
         // A harness whose words cannot be kept must not go on.
         errorLog.append(Array("centaur-shim: the spool cannot be written\n".utf8))
         stop()
         return false
       }
+      reachKillPoint("spool.after")
       return true
     case .wouldBlock: return false
     case .end:
@@ -209,9 +211,11 @@ struct Shim {
     guard taken.insert(id).inserted else { return }
     takenInOrder.append(id)
     _ = Descriptors.writeAll(inputFile, Array((id + "\n").utf8))
+    reachKillPoint("input.taken")
     input.append(contentsOf: bytes)
     closesInput = closesInput || closes
     writeInput()
+    reachKillPoint("input.given")
   }
 
   private mutating func writeInput() {
