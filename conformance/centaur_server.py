@@ -59,6 +59,8 @@ class CentaurServer:
             "warm_pool": 0}
         for key, value in (config or {}).items():
             self.config[key] = value
+        # What stands before the server's command and becomes it.
+        self.wrapper: list[str] = []
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
         self.url = ""
@@ -80,7 +82,7 @@ class CentaurServer:
         # JSON is YAML.
         file = self.directory / "centaur.yaml"
         file.write_text(json.dumps(self.config, indent=1))
-        command = [str(PROGRAM), "serve", "--config", str(file), "--listen", "127.0.0.1:0", "--data", str(self.data)]
+        command = [*self.wrapper, str(PROGRAM), "serve", "--config", str(file), "--listen", "127.0.0.1:0", "--data", str(self.data)]
         if self.stand_in:
             command.append("--stand-in-model")
         with self.log.open("ab") as log:

@@ -91,7 +91,8 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
         if !frames.isEmpty { try await writer.write(contentsOf: frames) }
         return !translator.isFinished
       }
-      // The log's tail ended before the turn did: the server is going down. The client sees a cut, and comes back.
+      // The log's tail ended before the turn did: the server is going down, or its store takes no more. The client sees
+      // a cut, and comes back.
       guard translator.isFinished else { throw CutShort() }
     }
   }
@@ -99,7 +100,7 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   private struct CutShort: Error {}
 
   /// The fold of the whole turn, when that has ended.
-  /// - Throws: `CentaurError` with `shuttingDown`, `ClientLeft`
+  /// - Throws: `CentaurError` with `shuttingDown`, `storeUnavailable`, `ClientLeft`
   public func whole() async throws -> Translator {
     var translator = translator
     _ = translator.start()
@@ -108,6 +109,10 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
       return !translator.isFinished
     }
     guard translator.isFinished else {
+      // The same request finds the turn again, by its session's log.
+      guard await controlPlane.isShuttingDown else {
+        throw CentaurError.storeRefused("The turn's log could not be written on. Try again shortly.")
+      }
       throw CentaurError(.shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
     }
     return translator

@@ -24,15 +24,15 @@ actor CommitQueue {
   private var waiting: [Waiting] = []
   private var isWriteDue = false
   private let durability: SQLiteStore.Durability
-  /// What the writer's connection is set to.
-  private var current: SQLiteStore.Durability
+  /// What the writer's connection is set to; nil: nobody has said it. GRDB leaves it at NORMAL when it makes a pool,
+  /// whatever the connection was told before.
+  private var current: SQLiteStore.Durability?
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { writer.asUnownedSerialExecutor() }
 
   init(pool: DatabasePool, durability: SQLiteStore.Durability, faults: StoreFaults) {
     self.pool = pool
     self.durability = durability
-    current = durability
     self.faults = faults
   }
 
@@ -70,7 +70,7 @@ actor CommitQueue {
       reach("commit.after", batch)
       for (waiting, result) in zip(batch, results) { waiting.continuation.resume(with: result) }
     } catch {
-      let failure = CentaurError(.storeUnavailable, "The store cannot be written.")
+      let failure = CentaurError.storeRefused("The store cannot be written.")
       for waiting in batch { waiting.continuation.resume(throwing: failure) }
     }
     isWriteDue = false

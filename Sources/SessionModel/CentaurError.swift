@@ -59,6 +59,11 @@ extension CentaurError {
       retryAfter: noFreeSandboxRetry)
   }
 
+  /// The store refused to be read or written: nothing was changed, and the disk may be well again in a moment.
+  public static func storeRefused(_ message: String) -> CentaurError {
+    CentaurError(.storeUnavailable, message, retryAfter: .seconds(2))
+  }
+
   /// When it is worth coming back after `noFreeSandbox`.
   public static let noFreeSandboxRetry = Duration.seconds(5)
 }

@@ -207,15 +207,22 @@ struct Shim {
     child?.errors = -1
   }
 
-  private mutating func take(_ id: String, _ bytes: [UInt8], closes: Bool) {
-    guard taken.insert(id).inserted else { return }
+  /// - Returns: false where the input is not for the harness any more.
+  private mutating func take(_ id: String, _ bytes: [UInt8], closes: Bool) -> Bool {
+    guard taken.insert(id).inserted else { return true }
     takenInOrder.append(id)
-    _ = Descriptors.writeAll(inputFile, Array((id + "\n").utf8))
+    guard Descriptors.writeAll(inputFile, Array((id + "\n").utf8)) else {
+      // Given to the harness without it, nobody could tell later that it was.
+      errorLog.append(Array("centaur-shim: the inputs cannot be written down\n".utf8))
+      stop()
+      return false
+    }
     reachKillPoint("input.taken")
     input.append(contentsOf: bytes)
     closesInput = closesInput || closes
     writeInput()
     reachKillPoint("input.given")
+    return true
   }
 
   private mutating func writeInput() {
@@ -279,8 +286,7 @@ struct Shim {
       for rival in rivals { drop(rival.descriptor) }
     case .input(let id, let bytes, let closes):
       guard connections[index].fence != nil else { return }
-      take(id, bytes, closes: closes)
-      connections[index].send(.accepted(id: id))
+      if take(id, bytes, closes: closes) { connections[index].send(.accepted(id: id)) }
     case .signal(let number):
       guard connections[index].fence != nil, let child, exit == nil else { return }
       kill(-child.pid, number)
