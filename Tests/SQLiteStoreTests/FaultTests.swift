@@ -80,7 +80,7 @@ struct FaultTests {
       }))
     let token = try await store.commit(.create("s")).token
     #expect(pragmas.withLock { $0.last } == "PRAGMA synchronous = FULL")
-    _ = try await store.commit(.step("s", token, .said("a", clientID: "c", execution: "e"), .queued("e"), .started("e")))
+    _ = try await store.commit(.step("s", token, .queued("e"), .started("e")))
     let piece = EventPayload.itemDelta(ItemDelta(ordinal: 1, field: .text, text: "x"))
     _ = try await store.commit(.step("s", token, EventDraft(piece, execution: ExecutionID(rawValue: "e"))))
     #expect(pragmas.withLock { $0.last } == "PRAGMA synchronous = NORMAL")
