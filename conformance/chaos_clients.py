@@ -40,8 +40,10 @@ class Turn:
 
     @property
     def prompt(self) -> str:
+        # No text beside a call: a harness keeps a text that was whole when its call's answer was cut, and the scripted
+        # model takes its step for done.
         return script(
-            {"pre_text": "I begin.", **shell(f"echo {self.word} >> {LEDGER}; sleep 0.3")},
+            shell(f"echo {self.word} >> {LEDGER}; sleep 0.3"),
             shell("echo more; sleep 0.2"), text(self.answer, chunks=6, delay=0.05))
 
     @property
@@ -229,7 +231,8 @@ class Console(Client):
                 "execution_id"]
 
         execution = self.insist(admit)
-        turn.end(self.insist(lambda: self.follow(execution)))
+        shown = self.insist(lambda: self.follow(execution))
+        turn.end(shown, turn.answer in shown and shown.startswith("(execution.completed)"))
 
     def follow(self, execution: str) -> str:
         api = SessionAPI(self.relay.url)
