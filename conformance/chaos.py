@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 import invariants
-from centaur_server import CentaurServer, ServerFailed, StandInModel, processes_with, until
+from centaur_server import CentaurServer, ServerFailed, StandInModel, base_environment, processes_with, until
 from chaos_clients import CALLS, KINDS, LEDGER, Client, Relay, Turn
 from chaos_plan import ALLOWED, Plan
 from conftest import make_directory, remove
@@ -54,7 +54,8 @@ class Round:
         self.clients = [
             KINDS[kind](number, [f"w{plan.seed}x{number}x{turn}" for turn in range(TURNS)], harness, self.relay, directory)
             for number, (kind, harness) in enumerate(plan.clients)]
-        self.happened = "nothing"
+        self.happened = ""
+        self.again = plan.again
 
     def run(self) -> str:
         """Returns what happened. Raises `RoundFailed`."""
@@ -76,43 +77,53 @@ class Round:
         finally:
             self.relay.end()
             self.server.end()
-        return f"{self.happened}; {self.summary()}"
+        return f"{self.happened.strip() or 'nothing happened'}; {self.summary()}"
 
     def start(self) -> None:
+        """A server that answers, also where one dies on its way there: each tries a sandbox before it listens."""
         try:
             self.server.start()
         except ServerFailed:
-            # It tries a sandbox before it listens.
             if not self.mark.exists():
                 raise
-            self.happened = self.mark.read_text().split()[0] + " at its start"
-            return self.restart()
+            return self.died()
         self.relay.upstream = self.server.port
 
-    def restart(self) -> None:
+    def restart(self, environment: dict[str, str] | None = None) -> None:
         self.relay.upstream = None
-        self.server.environment = {
-            name: value for name, value in self.server.environment.items() if not name.startswith("CENTAUR_")}
+        self.server.environment = {**base_environment(), **self.calm, **(environment or {})}
         self.start()
+
+    def died(self) -> None:
+        """A server has ended at a kill point: another one takes its place, which may have one of its own."""
+        self.server.process.wait(10)
+        assert self.mark.exists(), f"the server ended by itself: {self.server.process.returncode}"
+        self.happened += f" {self.mark.read_text().split()[0]}"
+        self.mark.unlink()
+        again, self.again = self.again, ""
+        if not again:
+            return self.restart()
+        self.restart({"CENTAUR_KILL_AT": again, "CENTAUR_KILL_MARK": str(self.mark)})
+        self.await_death()
 
     # The fault.
 
     def break_something(self) -> None:
         match self.plan.fault:
-            case "server at a point":
-                until(lambda: self.server.process.poll() is not None or self.is_over(), CLIENT_SECONDS)
-                if self.server.process.poll() is not None:
-                    assert self.mark.exists(), f"the server ended by itself: {self.server.process.returncode}"
-                    self.happened = self.mark.read_text().split()[0]
-                    self.restart()
+            case "server at a point" | "server twice":
+                self.await_death()
             case "server" | "term" | "shutdown" | "gateway" | "shim" | "harness" | "anything" | "sandbox" | "cut" | "stall":
                 until(lambda: self.events() >= int(self.plan.at) or self.is_over(), CLIENT_SECONDS)
                 self.happened = f"{self.plan.fault} after {self.events()} events"
                 getattr(self, f"break_{self.plan.fault}")()
             case _:
                 until(self.is_over, CLIENT_SECONDS)
-                if self.mark.exists():
-                    self.happened = self.mark.read_text().split()[0]
+                self.happened = self.mark.read_text().split()[0] if self.mark.exists() else ""
+
+    def await_death(self) -> None:
+        until(lambda: self.server.process.poll() is not None or self.is_over(), CLIENT_SECONDS)
+        if self.server.process.poll() is not None:
+            self.died()
 
     def break_server(self) -> None:
         self.server.kill()
@@ -180,6 +191,8 @@ class Round:
 
     def settle(self) -> None:
         def is_settled() -> bool:
+            if self.server.process.poll() is not None:
+                self.died()
             database = invariants.open_store(self.server.data)
             try:
                 return not database.execute("SELECT 1 FROM executions WHERE terminal_seq IS NULL").fetchone()
@@ -187,6 +200,8 @@ class Round:
                 database.close()
 
         until(is_settled, SETTLE_SECONDS)
+        # With a mark nobody dies any more.
+        self.mark.touch()
 
     def check(self) -> None:
         invariants.check(self.server.data, settled=True)

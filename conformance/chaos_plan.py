@@ -23,7 +23,7 @@ SHIM_POINTS = {"spool.before": 20, "spool.after": 20, "input.taken": 3, "input.g
 MOMENTS = (5, 120)
 
 FAULTS = {
-    "server at a point": 10, "server": 4, "term": 2, "shutdown": 1, "gateway at a point": 2, "gateway": 1,
+    "server at a point": 10, "server twice": 4, "server": 4, "term": 2, "shutdown": 1, "gateway at a point": 2, "gateway": 1,
     "shim at a point": 2, "shim": 1, "harness": 2, "anything": 1, "sandbox": 1, "cut": 2, "stall": 1, "nothing": 1}
 # What a turn may fail with when something is killed that it cannot do without.
 ALLOWED = {
@@ -42,6 +42,8 @@ class Plan:
     fault: str
     # `NAME#7`, or the number of events after which it happens.
     at: str
+    # Where the server dies that comes after it, while it looks after what the first one left.
+    again: str
     clients: list[tuple[str, str]]
 
     @classmethod
@@ -50,14 +52,15 @@ class Plan:
         drawn = random_.choices(list(FAULTS), list(FAULTS.values()))[0]
         fault = fault or drawn
         points = {
-            "server at a point": SERVER_POINTS, "gateway at a point": GATEWAY_POINTS,
+            "server at a point": SERVER_POINTS, "server twice": SERVER_POINTS, "gateway at a point": GATEWAY_POINTS,
             "shim at a point": SHIM_POINTS}.get(fault)
         if points:
             point = random_.choice(sorted(points))
             at = f"{point}#{random_.randint(1, points[point])}"
         else:
             at = str(random_.randint(*MOMENTS))
-        return cls(seed, fault, at, some(random_, CLIENTS))
+        again = f"{random_.choice(sorted(SERVER_POINTS))}#{random_.randint(1, 4)}" if fault == "server twice" else ""
+        return cls(seed, fault, at, again, some(random_, CLIENTS))
 
     @property
     def hits(self) -> str:
@@ -70,7 +73,7 @@ class Plan:
 
     @property
     def environment(self) -> dict[str, str]:
-        if self.fault in ("server at a point", "gateway at a point"):
+        if self.fault in ("server at a point", "server twice", "gateway at a point"):
             return {"CENTAUR_KILL_AT": self.at}
         if self.fault == "shim at a point":
             return {"CENTAUR_SHIM_KILL_AT": self.at}
@@ -78,4 +81,5 @@ class Plan:
 
     def __str__(self) -> str:
         clients = ", ".join(f"{kind} → {harness}" for kind, harness in self.clients)
-        return f"seed {self.seed}={self.fault} at {self.at}; {clients}"
+        again = f" and at {self.again}" if self.again else ""
+        return f"seed {self.seed}={self.fault} at {self.at}{again}; {clients}"

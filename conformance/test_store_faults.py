@@ -143,6 +143,35 @@ def after_asking(server: CentaurServer, key: str) -> list[str]:
     return list(executions(server.api.events(key)).values())
 
 
+@pytest.mark.parametrize("calls, number", [("write", errno.ENOSPC), ("sync", errno.EIO)], ids=["full", "sync fails"])
+def test_any_one_call_of_a_turn(server, disk, calls, number):
+    """Whichever call fails, once: a program that comes back under its key gets the turn's one end, run at most once."""
+    for skip in (*range(4), 6, 10):
+        key = f"api:{uuid.uuid4()}"
+        server.api.create(key)
+        before = disk.failed
+        disk.fail(calls, number, skip=skip, count=1)
+
+        def ask() -> str | None:
+            try:
+                return make_sdk(server, max_retries=3).responses.create(
+                    model="m", input=TURN, extra_headers=headers(key)).output_text
+            except openai.APIStatusError as error:
+                # A turn that failed stays failed; one that was not taken, or whose events were not, is asked for again.
+                code = (error.body or {}).get("code")
+                return None if code in ("store_unavailable", "shutting_down") else code
+
+        ended = until(ask)
+        disk.heal()
+        events = server.api.events(key)
+        assert len(executions(events)) == 1 and "running" not in executions(events).values(), (skip, events)
+        counted = workspace(server, key) / "count.txt"
+        effects = len(counted.read_text().split()) if counted.exists() else 0
+        assert effects <= 1 and (ended != "1" or effects == 1), (skip, ended, effects)
+        assert ended == "1" or disk.failed > before, (skip, ended)
+        goes_on(server, key, str(effects + 1))
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_at_the_end_of_a_turn(server, disk, number):
     """The turn's end cannot be stored: its client is not told of it, comes back, and gets one end."""
