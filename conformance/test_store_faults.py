@@ -143,6 +143,24 @@ def after_asking(server: CentaurServer, key: str) -> list[str]:
     return list(executions(server.api.events(key)).values())
 
 
+@FAULTS
+def test_killed_after_a_refusal(server, disk, calls, number):
+    """A request that was refused is there wholly or not at all after a kill: asked again it runs once."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key)
+    disk.fail(calls, number)
+    with pytest.raises(openai.InternalServerError):
+        make_sdk(server).responses.create(model="m", input=TURN, extra_headers=headers(key))
+    server.kill()
+    disk.heal()
+    invariants.check(server.data)
+    server.start()
+    answered = make_sdk(server).responses.create(model="m", input=TURN, extra_headers=headers(key))
+    assert answered.output_text == "1"
+    assert list(executions(server.api.events(key)).values()) == ["completed"]
+    goes_on(server, key, "2")
+
+
 @pytest.mark.parametrize("calls, number", [("write", errno.ENOSPC), ("sync", errno.EIO)], ids=["full", "sync fails"])
 def test_any_one_call_of_a_turn(server, disk, calls, number):
     """Whichever call fails, once: a program that comes back under its key gets the turn's one end, run at most once."""
