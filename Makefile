@@ -2,7 +2,7 @@
 # Each target installs what it needs by itself; a second run finds it done.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build release lint unit conformance test demo serve bench clean
+.PHONY: help tools build release lint unit conformance test chaos demo serve bench clean
 
 PYTEST := .venv/bin/python -m pytest
 # How many conformance tests run at once. They wait for processes more than they compute.
@@ -14,6 +14,7 @@ help:
 	@echo 'make test         lint, unit tests, conformance tests with the real clients'
 	@echo 'make build        a debug build (.build/debug/centaur)'
 	@echo 'make lint unit conformance   the parts of make test'
+	@echo 'make chaos        servers, gateways and sandboxes killed under real clients (CENTAUR_CHAOS_ROUNDS, CENTAUR_CHAOS_SEED)'
 	@echo 'make bench        what it costs, measured (release build)'
 	@echo 'make clean        removes what was built and installed into this folder'
 
@@ -43,6 +44,9 @@ test: tools
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory conformance
+
+chaos: build
+	@.venv/bin/python conformance/chaos.py
 
 demo: build
 	@.venv/bin/python tools/demo

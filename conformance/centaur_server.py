@@ -20,6 +20,7 @@ CODEX = ROOT / ".venv/bin/codex"
 CLAUDE = ROOT / ".venv/bin/claude"
 START_SECONDS = 30
 STOP_SECONDS = 40
+WAIT_SECONDS = 60
 
 
 def base_environment() -> dict[str, str]:
@@ -28,6 +29,15 @@ def base_environment() -> dict[str, str]:
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment.setdefault("LANG", "C.UTF-8")
     return environment
+
+
+def until(what, seconds: float = WAIT_SECONDS):
+    """The first true value of `what`."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+    return found
 
 
 class ServerFailed(Exception):
@@ -49,6 +59,8 @@ class CentaurServer:
             "warm_pool": 0}
         for key, value in (config or {}).items():
             self.config[key] = value
+        # What stands before the server's command and becomes it.
+        self.wrapper: list[str] = []
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
         self.url = ""
@@ -74,7 +86,8 @@ class CentaurServer:
         file.write_text(json.dumps(self.config, indent=1))
         port = self.port if self.keeps_port and self.url else 0
         command = [
-            str(PROGRAM), "serve", "--config", str(file), "--listen", f"127.0.0.1:{port}", "--data", str(self.data)]
+            *self.wrapper, str(PROGRAM), "serve", "--config", str(file), "--listen", f"127.0.0.1:{port}",
+            "--data", str(self.data)]
         if self.stand_in:
             command.append("--stand-in-model")
         with self.log.open("ab") as log:

@@ -9,24 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from centaur_server import CentaurServer, processes_with
+from centaur_server import CentaurServer, processes_with, until
 from claude_cli import ClaudeHome
 from codex_cli import CodexHome
 from conftest import make_anthropic, make_sdk
 from scripts import COUNT, script, shell, text
 from session_api import answer, executions, items, kinds, said
 
-WAIT_SECONDS = 60
 HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
-
-
-def until(what, seconds: float = WAIT_SECONDS):
-    """The first true value of `what`."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-    return found
 
 
 def waiting(server: CentaurServer) -> dict[str, Path]:

@@ -15,7 +15,7 @@ public actor ControlPlane: Service {
   private let starter: AsyncStream<SessionDrive>.Continuation
   /// Requests that came while their session's drive was ending.
   private var waitingForEnd: [SessionName: [CheckedContinuation<Void, Never>]] = [:]
-  private var isShuttingDown = false
+  public private(set) var isShuttingDown = false
   let logger: Logger
 
   private struct SessionName: Hashable {

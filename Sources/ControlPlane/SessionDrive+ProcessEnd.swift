@@ -126,6 +126,7 @@ extension SessionDrive {
   /// the store; a sandbox without a turn ends.
   func shutDown() async {
     guard !hasEnded else { return }
+    KillPoint.reach("shutdown")
     queue = []
     start?.cancel()
     if running != nil, process?.isReady == true {

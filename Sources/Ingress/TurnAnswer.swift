@@ -93,7 +93,8 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
         if !frames.isEmpty { try await writer.write(contentsOf: frames) }
         return !translator.isFinished
       }
-      // The log's tail ended before the turn did: the server is going down. The client sees a cut, and comes back.
+      // The log's tail ended before the turn did: the server is going down, or its store takes no more. The client sees
+      // a cut, and comes back.
       guard translator.isFinished else { throw CutShort() }
     }
   }
@@ -101,10 +102,14 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   private struct CutShort: Error {}
 
   /// The fold of the whole turn, when that has ended.
-  /// - Throws: `CentaurError` with `shuttingDown`, `ClientLeft`
+  /// - Throws: `CentaurError` with `shuttingDown`, `storeUnavailable`, `ClientLeft`
   public func whole() async throws -> Translator {
     let translator = try await folded()
     guard translator.isFinished else {
+      // The same request finds the turn again, by its session's log.
+      guard await controlPlane.isShuttingDown else {
+        throw CentaurError.storeRefused("The turn's log could not be written on. Try again shortly.")
+      }
       throw CentaurError.shuttingDown
     }
     return translator

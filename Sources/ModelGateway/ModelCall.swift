@@ -29,6 +29,7 @@ struct ModelCall {
 
   /// - Throws: where the answer cannot be brought to its end: the connection must be cut then
   func run(_ request: UnixHTTP.Request, _ answer: UnixHTTP.Answer) async throws {
+    KillPoint.reach("gateway.call.begun")
     let begun = ContinuousClock.now
     let time = clock.now
     var record = Record()
@@ -107,9 +108,11 @@ struct ModelCall {
         record.bytesOut += piece.readableBytes
         reader.feed(piece.readableBytesView)
         try await answer.write(piece)
+        KillPoint.reach("gateway.call.streaming")
       }
       reader.finish()
       try await answer.end()
+      KillPoint.reach("gateway.call.ended")
     } catch {
       record.isCut = !reader.isComplete
       throw Cut()

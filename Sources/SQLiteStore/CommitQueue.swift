@@ -24,15 +24,15 @@ actor CommitQueue {
   private var waiting: [Waiting] = []
   private var isWriteDue = false
   private let durability: SQLiteStore.Durability
-  /// What the writer's connection is set to.
-  private var current: SQLiteStore.Durability
+  /// What the writer's connection is set to; nil: nobody has said it. GRDB leaves it at NORMAL when it makes a pool,
+  /// whatever the connection was told before.
+  private var current: SQLiteStore.Durability?
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { writer.asUnownedSerialExecutor() }
 
   init(pool: DatabasePool, durability: SQLiteStore.Durability, faults: StoreFaults) {
     self.pool = pool
     self.durability = durability
-    current = durability
     self.faults = faults
   }
 
@@ -54,6 +54,7 @@ actor CommitQueue {
   private func write() {
     let batch = Array(waiting.prefix(Self.maximumBatch))
     waiting.removeFirst(batch.count)
+    reach("commit.before", batch)
     do {
       var results: [Result<CommitResult, any Error>] = []
       try pool.writeWithoutTransaction { db in
@@ -62,16 +63,28 @@ actor CommitQueue {
           try faults.check(.begin)
           results = try batch.map { waiting in try CommitQueue.apply(waiting.commit, db) }
           try faults.check(.commit)
+          reach("commit.written", batch)
           return .commit
         }
       }
+      reach("commit.after", batch)
       for (waiting, result) in zip(batch, results) { waiting.continuation.resume(with: result) }
     } catch {
-      let failure = CentaurError(.storeUnavailable, "The store cannot be written.")
+      let failure = CentaurError.storeRefused("The store cannot be written.")
       for waiting in batch { waiting.continuation.resume(throwing: failure) }
     }
     isWriteDue = false
     writeSoon()
+  }
+
+  /// A kill point of a transaction as such (`commit.before`), and of each kind of event that it holds
+  /// (`commit.before:execution.queued`).
+  private func reach(_ point: String, _ batch: [Waiting]) {
+    guard KillPoint.isWatched else { return }
+    KillPoint.reach(point)
+    for kind in Set(batch.flatMap { $0.commit.events.map(\.payload.kind) }).sorted() {
+      KillPoint.reach("\(point):\(kind)")
+    }
   }
 
   private func set(_ wanted: SQLiteStore.Durability, _ db: Database) throws {

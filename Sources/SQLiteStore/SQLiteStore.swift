@@ -77,7 +77,7 @@ public final class SQLiteStore: SessionStore {
     } catch let error as CentaurError {
       throw error
     } catch {
-      throw CentaurError(.storeUnavailable, "The store cannot be read.")
+      throw CentaurError.storeRefused("The store cannot be read.")
     }
   }
 
@@ -189,7 +189,7 @@ public final class SQLiteStore: SessionStore {
     } catch let error as CentaurError {
       throw error
     } catch {
-      throw CentaurError(.storeUnavailable, "The store cannot be written.")
+      throw CentaurError.storeRefused("The store cannot be written.")
     }
   }
 

@@ -15,7 +15,9 @@ public struct ShimLink: Sendable {
   /// Gives the harness input under an id; a repeated id is delivered once.
   /// - Throws: when the shim is gone
   public func send(inputID: String, bytes: [UInt8], closesInput: Bool = false) async throws {
+    KillPoint.reach("input.before")
     try await send(.input(id: inputID, bytes: bytes, closesInput: closesInput))
+    KillPoint.reach("input.after")
   }
 
   /// Sends a signal to the harness's process group.
@@ -32,7 +34,11 @@ public struct ShimLink: Sendable {
 
   /// Ends what was started since; `swept` follows. Where that cannot be done the sandbox ends instead.
   /// - Throws: when the shim is gone
-  public func sweep() async throws { try await send(.sweep) }
+  public func sweep() async throws {
+    KillPoint.reach("sweep.before")
+    try await send(.sweep)
+    KillPoint.reach("sweep.after")
+  }
 
   private func send(_ frame: ServerFrame) async throws {
     try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(frame)))

@@ -52,6 +52,7 @@ struct ShimStart {
     } catch {
       throw CentaurError(.harnessStart, "The harness's files could not be written.")
     }
+    KillPoint.reach("sandbox.directories")
   }
 
   /// Writes files of ours into a directory of the sandbox's own.
@@ -75,7 +76,7 @@ struct ShimStart {
   func spawn(_ command: [String], cwd: String, environment: [String: String]) throws -> pid_t {
     let arguments =
       [shim, "run", "--dir", spec.directory, "--cwd", cwd, "--orphan-after"]
-      + [String(max(1, spec.orphanAfter.components.seconds)), "--"] + command
+      + [String(max(1, spec.orphanAfter.components.seconds))] + KillPoint.shimArguments + ["--"] + command
     let null = open("/dev/null", O_RDWR | O_CLOEXEC)
     guard null >= 0 else { throw CentaurError(.harnessStart, "No descriptor is left for a sandbox.") }
     defer { close(null) }
@@ -88,6 +89,7 @@ struct ShimStart {
     guard error == 0 else {
       throw CentaurError(.harnessStart, "The shim could not be started: \(String(cString: strerror(error))).")
     }
+    KillPoint.reach("sandbox.spawned")
     return pid
   }
 }

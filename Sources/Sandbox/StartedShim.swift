@@ -82,7 +82,7 @@ struct StartedShim: SandboxHandle {
   func waitUntilReachable() async throws {
     let socket = "\(directory)/socket"
     for attempt in 0..<2000 {
-      if access(socket, F_OK) == 0 { return }
+      if access(socket, F_OK) == 0 { return KillPoint.reach("sandbox.reachable") }
       if isGone { break }
       try await Task.sleep(for: .microseconds(attempt < 20 ? 500 : 5000))
     }

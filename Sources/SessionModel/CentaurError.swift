@@ -62,6 +62,11 @@ extension CentaurError {
   public static let shuttingDown = CentaurError(
     .shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
 
+  /// The store refused to be read or written: nothing was changed, and the disk may be well again in a moment.
+  public static func storeRefused(_ message: String) -> CentaurError {
+    CentaurError(.storeUnavailable, message, retryAfter: .seconds(2))
+  }
+
   /// When it is worth coming back after `noFreeSandbox`.
   public static let noFreeSandboxRetry = Duration.seconds(5)
 }

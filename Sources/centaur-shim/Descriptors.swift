@@ -58,8 +58,12 @@ enum Descriptors {
     let temporary = path + ".new"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { return }
-    _ = writeAll(descriptor, Array(text.utf8))
+    let isWhole = writeAll(descriptor, Array(text.utf8))
     close(descriptor)
+    guard isWhole else {
+      unlink(temporary)
+      return
+    }
     rename(temporary, path)
   }
 

@@ -18,6 +18,10 @@ struct RunOptions {
       case "--orphan-after":
         guard let seconds = Int64(value), seconds > 0 else { return nil }
         orphanAfter = seconds
+      #if DEBUG
+        case "--kill-at": KillPoints.shared.kills = Set(value.split(separator: ",").map(String.init))
+        case "--kill-mark": KillPoints.shared.mark = value
+      #endif
       default: return nil
       }
     }

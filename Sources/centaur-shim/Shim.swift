@@ -169,12 +169,14 @@ struct Shim {
     guard let descriptor = child?.output, descriptor >= 0 else { return false }
     switch Descriptors.read(descriptor, upTo: 64 << 10) {
     case .bytes(let bytes):
+      reachKillPoint("spool.before")
       guard spool.append(bytes) else {
         // A harness whose words cannot be kept must not go on.
         errorLog.append(Array("centaur-shim: the spool cannot be written\n".utf8))
         stop()
         return false
       }
+      reachKillPoint("spool.after")
       return true
     case .wouldBlock: return false
     case .end:
@@ -205,13 +207,22 @@ struct Shim {
     child?.errors = -1
   }
 
-  private mutating func take(_ id: String, _ bytes: [UInt8], closes: Bool) {
-    guard taken.insert(id).inserted else { return }
+  /// - Returns: false where the input is not for the harness any more.
+  private mutating func take(_ id: String, _ bytes: [UInt8], closes: Bool) -> Bool {
+    guard taken.insert(id).inserted else { return true }
     takenInOrder.append(id)
-    _ = Descriptors.writeAll(inputFile, Array((id + "\n").utf8))
+    guard Descriptors.writeAll(inputFile, Array((id + "\n").utf8)) else {
+      // Given to the harness without it, nobody could tell later that it was.
+      errorLog.append(Array("centaur-shim: the inputs cannot be written down\n".utf8))
+      stop()
+      return false
+    }
+    reachKillPoint("input.taken")
     input.append(contentsOf: bytes)
     closesInput = closesInput || closes
     writeInput()
+    reachKillPoint("input.given")
+    return true
   }
 
   private mutating func writeInput() {
@@ -275,8 +286,7 @@ struct Shim {
       for rival in rivals { drop(rival.descriptor) }
     case .input(let id, let bytes, let closes):
       guard connections[index].fence != nil else { return }
-      take(id, bytes, closes: closes)
-      connections[index].send(.accepted(id: id))
+      if take(id, bytes, closes: closes) { connections[index].send(.accepted(id: id)) }
     case .signal(let number):
       guard connections[index].fence != nil, let child, exit == nil else { return }
       kill(-child.pid, number)

@@ -13,6 +13,8 @@ struct Spool {
 
   private let directory: String
   private var segments: [Segment] = []
+  /// The disk took no more once: what was said then is missing, and nothing may stand behind the gap.
+  private var hasGap = false
 
   /// The spool in `directory`, which is made.
   init(directory: String) {
@@ -23,11 +25,24 @@ struct Spool {
   var start: Int64 { segments.first?.start ?? 0 }
   var end: Int64 { segments.last?.end ?? 0 }
 
-  /// - Returns: false where the disk takes no more.
+  /// - Returns: false where the disk takes no more, from then on.
   mutating func append(_ bytes: [UInt8]) -> Bool {
+    guard !hasGap else { return false }
+    guard write(bytes) else {
+      hasGap = true
+      return false
+    }
+    return true
+  }
+
+  private mutating func write(_ bytes: [UInt8]) -> Bool {
     if segments.last.map({ $0.end - $0.start >= Self.segmentSize }) ?? true, !open() { return false }
     let last = segments.count - 1
-    guard Descriptors.writeAll(segments[last].descriptor, bytes) else { return false }
+    guard Descriptors.writeAll(segments[last].descriptor, bytes) else {
+      // What did fit is nothing whole; who reads the file later must not take it for words.
+      ftruncate(segments[last].descriptor, off_t(segments[last].end - segments[last].start))
+      return false
+    }
     segments[last].end += Int64(bytes.count)
     return true
   }

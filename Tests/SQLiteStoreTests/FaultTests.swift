@@ -70,6 +70,24 @@ struct FaultTests {
     #expect(try await store.events(SessionID(rawValue: "s"), after: 0, limit: 99).map(\.seq) == Array(1...51))
   }
 
+  @Test("what is acknowledged is on the disk, from the store's first step on; a running turn's pieces need not be")
+  func isSynced() async throws {
+    let pragmas = Mutex<[String]>([])
+    let file = try StoreFile()
+    let store = try file.open(
+      faults: StoreFaults(onStatement: { sql in
+        if sql.contains("synchronous") { pragmas.withLock { $0.append(sql) } }
+      }))
+    let token = try await store.commit(.create("s")).token
+    #expect(pragmas.withLock { $0.last } == "PRAGMA synchronous = FULL")
+    _ = try await store.commit(.step("s", token, .queued("e"), .started("e")))
+    let piece = EventPayload.itemDelta(ItemDelta(ordinal: 1, field: .text, text: "x"))
+    _ = try await store.commit(.step("s", token, EventDraft(piece, execution: ExecutionID(rawValue: "e"))))
+    #expect(pragmas.withLock { $0.last } == "PRAGMA synchronous = NORMAL")
+    _ = try await store.commit(.step("s", token, .completed("e")))
+    #expect(pragmas.withLock { $0.last } == "PRAGMA synchronous = FULL")
+  }
+
   @Test("a server that is killed between two commits finds the first whole and nothing of the second")
   func reopened() async throws {
     let token = try await store.commit(.create("s")).token

@@ -59,7 +59,9 @@ actor GatewayLink: SandboxGateway, Service {
     do {
       let start = try await stand()
       do {
-        return try await client.open(sandbox, grant)
+        let sockets = try await client.open(sandbox, grant)
+        KillPoint.reach("gateway.opened")
+        return sockets
       } catch is GatewayClient.Refused {
         throw CentaurError(.harnessStart, "The model gateway cannot open a way out for the sandbox.")
       } catch {

@@ -2,6 +2,7 @@ import CShimSystem
 import Glibc
 import ModelGateway
 import Sandbox
+import SessionModel
 
 /// The start of `centaur gateway` as a process that outlives the server.
 struct GatewayProcess {
@@ -33,7 +34,7 @@ struct GatewayProcess {
     var pid: pid_t = 0
     // Swift's own report of a crash shows registers and what they point to, which may be a key.
     let variables =
-      environment.filter { Self.inherited.contains($0.key) }.map { "\($0.key)=\($0.value)" }
+      environment.filter { Self.inherited.union(KillPoint.variables).contains($0.key) }.map { "\($0.key)=\($0.value)" }
       + ["SWIFT_BACKTRACE=enable=no"]
     let error = withCStrings([program, "gateway", "--data", data]) { arguments in
       withCStrings(variables) { variables in

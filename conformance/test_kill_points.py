@@ -1,0 +1,118 @@
+"""The places at which a debug build can be made to die: they are reached, they kill, and nobody else is told of them."""
+
+import os
+import signal
+import uuid
+from pathlib import Path
+
+import httpx
+import invariants
+import pytest
+from centaur_server import ROOT, CentaurServer, until
+from scripts import COUNT, script, shell, text
+from session_api import items
+
+TURN = script(shell(COUNT), text("{{stdout}}"))
+# What a server with one turn reaches; a turn's gateway and shim have theirs.
+SERVER = {
+    "commit.before", "commit.written", "commit.after", "commit.before:session.created",
+    "commit.after:execution.queued", "commit.written:execution.completed", "sandbox.directories", "sandbox.spawned",
+    "sandbox.reachable", "gateway.opened", "input.before", "input.after", "sweep.before", "sweep.after", "shutdown"}
+GATEWAY = {"gateway.call.begun", "gateway.call.streaming", "gateway.call.ended"}
+SHIM = ("spool.before", "spool.after", "input.taken", "input.given")
+
+
+def counts(file: Path) -> dict[str, int]:
+    """How often each point was reached, by all processes that have ended."""
+    found: dict[str, int] = {}
+    for line in file.read_text().splitlines():
+        name, count = line.rsplit(" ", 1)
+        found[name] = found.get(name, 0) + int(count)
+    return found
+
+
+def new_key(server: CentaurServer) -> str:
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key).raise_for_status()
+    return key
+
+
+def test_each_is_reached(make_server, directory):
+    """A point that nothing reaches tests nothing."""
+    file = directory / "counts"
+    server = make_server(environment={"CENTAUR_KILL_COUNT": str(file)})
+    server.api.run(new_key(server), TURN)
+    gateway = server.gateway_pid
+    server.stop()
+    found = counts(file)
+    assert SERVER <= found.keys(), SERVER - found.keys()
+    assert found["commit.before"] == found["commit.written"] == found["commit.after"] > 5
+    os.kill(gateway, signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{gateway}").exists())
+    assert GATEWAY <= counts(file).keys(), GATEWAY - counts(file).keys()
+
+
+@pytest.mark.parametrize("point", ["commit.written:execution.queued#1", "input.before#1", "commit.after#4"])
+def test_kills(make_server, directory, point):
+    """The server dies where it is told to, once, and what it leaves is a log that keeps its invariants."""
+    mark = directory / "mark"
+    server = make_server(environment={"CENTAUR_KILL_AT": f"{point},never#1", "CENTAUR_KILL_MARK": str(mark)})
+    try:
+        server.api.run(new_key(server), TURN)
+    except (httpx.HTTPError, AssertionError):
+        pass
+    assert server.process.wait(30) == -signal.SIGKILL
+    assert mark.read_text().split()[0] == point
+    invariants.check(server.data)
+    # With the mark there, the same variables kill nobody.
+    server.start()
+    events = server.api.run(new_key(server), TURN)
+    assert events[-1]["kind"] == "execution.completed"
+
+
+@pytest.mark.parametrize("point", SHIM)
+def test_a_shim_dies(make_server, directory, point):
+    """A sandbox's shim dies where it is told to; its turn ends, and the session takes the next one."""
+    mark = directory / "mark"
+    server = make_server(environment={"CENTAUR_SHIM_KILL_AT": f"{point}#2", "CENTAUR_KILL_MARK": str(mark)})
+    key = new_key(server)
+    server.api.run(key, TURN)
+    assert mark.read_text().split()[0] == f"{point}#2"
+    assert server.api.run(key, TURN)[-1]["kind"] == "execution.completed"
+    invariants.check(server.data, settled=True)
+
+
+def test_a_gateway_dies(make_server, directory):
+    """The model gateway dies in the middle of a call; another one comes, and the next turn is answered."""
+    mark = directory / "mark"
+    server = make_server(environment={
+        "CENTAUR_KILL_AT": "gateway.call.streaming#1", "CENTAUR_KILL_MARK": str(mark)})
+    key = new_key(server)
+    server.api.run(key, TURN)
+    assert mark.exists() and int(mark.read_text().split()[1]) != server.gateway_pid
+    assert server.process.poll() is None
+    assert server.api.run(key, TURN)[-1]["kind"] == "execution.completed"
+    invariants.check(server.data, settled=True)
+
+
+def test_the_harness_knows_nothing_of_them(make_server, directory):
+    """What an agent runs is not told that it is part of a test."""
+    server = make_server(environment={
+        "CENTAUR_KILL_AT": "never#1", "CENTAUR_KILL_COUNT": str(directory / "counts"),
+        "CENTAUR_KILL_MARK": str(directory / "mark"), "CENTAUR_SHIM_KILL_AT": "never#1"})
+    events = server.api.run(new_key(server), script(
+        shell("env; cat /proc/[0-9]*/environ | tr '\\0' '\\n'"), text("done")))
+    [command] = items(events, "command")
+    assert "PATH=" in command["output"] and "CENTAUR_KILL" not in command["output"]
+    assert "CENTAUR_SHIM" not in command["output"]
+
+
+@pytest.mark.parametrize("program", ["centaur", "centaur-shim"])
+def test_a_release_has_none(program):
+    """What users run cannot be told to die."""
+    built = ROOT / ".build/release" / program
+    if not built.exists():
+        pytest.skip("there is no release build here; `make release` makes one")
+    content = built.read_bytes()
+    for word in (b"CENTAUR_KILL_AT", b"--kill-at", b"commit.written", b"spool.before"):
+        assert word not in content, word
