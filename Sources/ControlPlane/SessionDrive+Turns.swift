@@ -198,7 +198,7 @@ extension SessionDrive {
     var pending = PendingMessages()
     var cursor: Int64 = 0
     while cursor < execution.firstSeq {
-      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      let page = try await services.store.eventsWithoutPieces(execution.sessionID, after: cursor, limit: 1000)
       guard let last = page.last else { break }
       for event in page where event.seq < execution.firstSeq { pending.fold(event) }
       cursor = last.seq

@@ -66,6 +66,8 @@ actor SessionDrive {
 
   struct RunningTurn {
     var execution: Execution
+    /// What its harness has added to the log, in bytes as `EventPayload.logSize` counts them.
+    var output = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
   }
@@ -230,7 +232,8 @@ actor SessionDrive {
       found.id, holder: services.configuration.node,
       until: services.clock.now + services.configuration.limits.lease, evicting: true)
     session = found
-    feed = EventFeed(sessionID: found.id, head: found.lastSeq, store: services.store)
+    feed = EventFeed(
+      sessionID: found.id, head: found.lastSeq, store: services.store, total: services.metrics.subscribers)
     do {
       try await recover(found)
     } catch {
