@@ -20,6 +20,7 @@ os.environ.setdefault("CENTAUR_PROGRAM", str(ROOT / ".build/release/centaur"))
 sys.path.insert(0, str(ROOT / "conformance"))
 sys.dont_write_bytecode = True
 
+import abuse  # noqa: E402
 import figures  # noqa: E402
 import gateway  # noqa: E402
 import litellm_proxy  # noqa: E402
@@ -28,7 +29,7 @@ import waiting  # noqa: E402
 from centaur_server import PROGRAM, ServerFailed, end_processes_of  # noqa: E402
 from programs import Backend, BenchFailed, load_http  # noqa: E402
 
-PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history", "harnesses")
+PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history", "harnesses", "abuse")
 
 
 class LiteLLM:
@@ -87,6 +88,9 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
     if "harnesses" in parts:
         say("starts of the real harnesses")
         waiting.starts(bench)
+    if "abuse" in parts:
+        say("clients and harnesses that take more than their share")
+        abuse.measure_all(bench)
     with bench.server() as server:
         if "first" in parts:
             say("time to first byte")

@@ -78,7 +78,7 @@ struct Composition {
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
         sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
-        harnessLine: limits.harnessLine, lease: limits.lease,
+        harnessLine: limits.harnessLine, spool: limits.spool, turnOutput: limits.turnOutput, lease: limits.lease,
         sandbox: SandboxLimits(
           memory: limits.memory, processes: limits.processes, openFiles: limits.openFiles, disk: limits.workspace)),
       warmPool: Dictionary(

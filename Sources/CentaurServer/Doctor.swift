@@ -33,6 +33,12 @@ public struct Doctor: Sendable {
       isThere && access(data, R_OK | W_OK | X_OK) != 0
         ? Finding(verdict: .bad, name: "data", text: "\(data) cannot be written by this user")
         : Finding(verdict: .good, name: "data", text: isThere ? data : "\(data), to be made"))
+    let files = OpenFiles.raised()
+    findings.append(
+      files.notice(configuration.limits).map { Finding(verdict: .warning, name: "files", text: $0) }
+        ?? Finding(
+          verdict: .good, name: "files",
+          text: "\(files.limit) may be open: \(configuration.limits.connections) connections"))
     findings += await sandbox(trials: isThere ? data : FileManager.default.temporaryDirectory.path)
     findings += harnesses
     findings += keys

@@ -45,6 +45,9 @@ public struct Server: Sendable {
     for provider in configuration.providers.values {
       if let variable = provider.apiKeyEnvironment { centaur_forget_environment(variable) }
     }
+    let files = OpenFiles.raised()
+    if let warning = files.notice(configuration.limits) { notice(warning) }
+    let connections = ConnectionCount(limit: files.connections(configuration.limits))
     let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
     let ids = IdentifierSource { UInt64(clock.now.milliseconds) }
     let node = ids.thread()
@@ -68,12 +71,18 @@ public struct Server: Sendable {
       clock: clock, ids: ids, logger: logger)
     let routes = ServerRoutes(
       configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
-      metrics: metrics)
+      metrics: metrics, connections: connections)
+    let limits = configuration.limits
     var logger = logger
     logger.logLevel = max(logger.logLevel, .notice)
     let application = Application(
       router: routes.router(),
-      server: .http1(configuration: .init(additionalChannelHandlers: [ClientPresenceHandler()])),
+      server: .http1(
+        configuration: .init(
+          additionalChannelHandlers: [
+            ConnectionBounds(connections, writeStall: limits.writeStall), ClientPresenceHandler(),
+          ],
+          idleTimeout: TimeAmount(limits.idleConnection))),
       configuration: .init(
         address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: nil),
       onServerRunning: { channel in

@@ -17,10 +17,12 @@ struct ServerRoutes {
   let clock: WallClock
   let ids: IdentifierSource
   let metrics: PrometheusMetrics
+  let connections: ConnectionCount
 
   func router() -> Router<EdgeRequestContext> {
     let router = Router(context: EdgeRequestContext.self)
     router.add(middleware: RequestErrors(ids: ids))
+    router.add(middleware: ConnectionLimit(connections: connections))
     router.add(middleware: ForeignRequests(hosts: configuration.hosts))
     router.get("/healthz") { _, _ in plain("ok\n") }
     router.get("/readyz") { _, _ in
@@ -62,7 +64,10 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
     do {
       return try await next(request, context)
     } catch let error as CentaurError {
-      return response(error, request)
+      var response = response(error, request)
+      // It has a place only for this answer.
+      if error.code == .tooManyConnections { response.headers[.connection] = "close" }
+      return response
     } catch let error as any HTTPResponseError where error.status.kind != .serverError {
       return response(described(error.status, request), request)
     } catch is CancellationError {

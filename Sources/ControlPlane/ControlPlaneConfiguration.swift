@@ -57,6 +57,10 @@ public struct ControlPlaneConfiguration: Sendable {
     public var harnessStart: Duration
     /// The longest line that a harness may print, in bytes.
     public var harnessLine: Int
+    /// How many bytes of a harness's output may wait in its shim's spool; then the harness waits.
+    public var spool: Int
+    /// How much one turn may add to the log, in bytes as `EventPayload.logSize` counts them.
+    public var turnOutput: Int
     /// How long a session stays this server's own without being renewed.
     public var lease: Duration
     /// What a sandbox may take.
@@ -67,7 +71,8 @@ public struct ControlPlaneConfiguration: Sendable {
     public init(
       turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
       sandboxWait: Duration = .seconds(60), turns: Int = 64,
-      harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, lease: Duration = .seconds(30),
+      harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, spool: Int = 256 << 20,
+      turnOutput: Int = 256 << 20, lease: Duration = .seconds(30),
       sandbox: SandboxLimits = SandboxLimits(), quiet: Duration = .seconds(60)
     ) {
       self.turn = turn
@@ -77,6 +82,8 @@ public struct ControlPlaneConfiguration: Sendable {
       self.turns = turns
       self.harnessStart = harnessStart
       self.harnessLine = harnessLine
+      self.spool = spool
+      self.turnOutput = turnOutput
       self.lease = lease
       self.sandbox = sandbox
       self.quiet = quiet

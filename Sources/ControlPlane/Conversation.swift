@@ -44,7 +44,7 @@ struct Conversation: Sendable {
     var conversation = Conversation()
     var cursor: Int64 = 0
     while true {
-      let page = try await store.events(session, after: cursor, limit: 1000)
+      let page = try await store.eventsWithoutPieces(session, after: cursor, limit: 1000)
       for event in page where event.seq <= upTo || seesLaterEnds && PendingMessages.wasNotRun(event) {
         conversation.fold(event)
       }

@@ -1,11 +1,26 @@
 import Metrics
 import SessionModel
+import Synchronization
+
+/// How many readers all sessions' feeds have.
+final class SubscriberCount: Sendable {
+  private let count = Mutex(0)
+  private let gauge = Gauge(label: "centaur_event_subscribers")
+
+  func add(_ change: Int) {
+    count.withLock {
+      $0 += change
+      gauge.record($0)
+    }
+  }
+}
 
 /// What the drives count, for `/metrics`.
 struct DriveMetrics: Sendable {
   let turnsStarted = Counter(label: "centaur_turns_started_total")
   let turnsReplayed = Counter(label: "centaur_turns_replayed_total")
   let turnsSteered = Counter(label: "centaur_turns_steered_total")
+  let subscribers = SubscriberCount()
   let events = Counter(label: "centaur_events_total")
   let sandboxStart = Metrics.Timer(label: "centaur_sandbox_start_seconds")
 

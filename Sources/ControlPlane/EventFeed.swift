@@ -48,8 +48,11 @@ public final class EventFeed: Sendable {
   private let state: Mutex<State>
   private let sessionID: SessionID
   private let store: any SessionStore
+  private let total: SubscriberCount?
 
-  init(sessionID: SessionID, head: Int64, store: any SessionStore) {
+  /// - Parameter total: counts the readers of all sessions
+  init(sessionID: SessionID, head: Int64, store: any SessionStore, total: SubscriberCount? = nil) {
+    self.total = total
     self.sessionID = sessionID
     self.store = store
     state = Mutex(State(head: head))
@@ -91,7 +94,10 @@ public final class EventFeed: Sendable {
     EventSubscription(feed: self, place: SubscriberPlace(self), after: after)
   }
 
-  fileprivate func count(_ change: Int) { state.withLock { $0.subscribers += change } }
+  fileprivate func count(_ change: Int) {
+    state.withLock { $0.subscribers += change }
+    total?.add(change)
+  }
 
   fileprivate enum Reading {
     case events(ArraySlice<SessionEvent>)

@@ -1,6 +1,9 @@
 import SessionModel
 
 extension EventPayload {
+  /// About how many bytes it adds to the log: its text, and what an event has beside that.
+  var logSize: Int { size + 128 }
+
   /// About how many bytes of text it holds; what every event has beside that does not count.
   var size: Int {
     switch self {

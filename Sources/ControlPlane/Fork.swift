@@ -40,7 +40,7 @@ extension SessionDrive {
   private func seq(ofItem ordinal: Int, in turn: Execution) async throws -> Int64? {
     var cursor = turn.firstSeq - 1
     while true {
-      let page = try await services.store.events(turn.sessionID, after: cursor, limit: 1000)
+      let page = try await services.store.eventsWithoutPieces(turn.sessionID, after: cursor, limit: 1000)
       for event in page where event.executionID == turn.id {
         if case .itemCompleted(let item) = event.payload, item.ordinal == ordinal { return event.seq }
       }

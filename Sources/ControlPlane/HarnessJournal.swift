@@ -42,6 +42,8 @@ struct HarnessSnapshot: Sendable, Codable {
   var execution: ExecutionID?
   /// Why that turn ends, where the harness will not know.
   var failure: CentaurError?
+  /// Bytes that it has added to the log.
+  var output: Int
   /// What was on its way to the harness.
   var frames: [InputFrame]
   /// Steering messages that it has not answered, by the ids under which they were sent.

@@ -14,6 +14,8 @@ struct HarnessReplay {
   /// The turn that runs, and why it ends where the harness will not know.
   private(set) var execution: ExecutionID?
   private(set) var failure: CentaurError?
+  /// About how many bytes it has added to the log: what it has added since the snapshot is not counted.
+  private(set) var output: Int
 
   // What is to be done.
   private(set) var drafts: [EventDraft] = []
@@ -42,6 +44,7 @@ struct HarnessReplay {
     offset = snapshot.offset
     execution = snapshot.execution
     failure = snapshot.failure
+    output = snapshot.output
     frames = snapshot.frames
     timers = snapshot.timers
     stored = journal.newestSource
@@ -106,7 +109,7 @@ struct HarnessReplay {
       case .begin(let id, _):
         guard let turn = turns[id] else { continue }
         execution = id
-        failure = nil
+        (failure, output) = (nil, 0)
         note(machine.begin(turn.given)) { !turn.unsourced.contains($0.payload) }
       case .interrupt(let reason, let failure):
         self.failure = failure ?? self.failure

@@ -28,7 +28,7 @@ struct HarnessStart: Sendable {
           id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
           temporary: directories.temporary, command: launch.command,
           environment: launch.environment.merging(sockets.environment) { $1 }, files: launch.files, sockets: sockets,
-          limits: services.configuration.limits.sandbox))
+          limits: services.configuration.limits.sandbox, spoolLimit: services.configuration.limits.spool))
     } catch {
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
       await gateway.close(sandbox: id)

@@ -251,6 +251,10 @@ extension SessionDrive {
       logger.notice(
         "the harness ended by itself",
         metadata: ["exit": "\(exit.status ?? -1)", "signal": "\(exit.signal ?? 0)", "stderr": "\(exit.stderrTail)"])
+      if exit.lostOutput, running?.failure == nil {
+        running?.failure = CentaurError(
+          .spoolFailed, "The agent was ended: what it prints can not be kept, the server's disk takes no more.")
+      }
       if let limit = await process?.sandbox.exceededLimit() { return await exceeded(limit, number) }
       await processEnded(HarnessExit(status: exit.status, signal: exit.signal))
     }
@@ -271,12 +275,23 @@ extension SessionDrive {
       var actions: [HarnessAction] = []
       for line in lines { actions += process?.machine.read(line) ?? [] }
       await perform(actions)
+      guard await endsWordyTurn() == false else { return }
       await giveBackSpool()
     } catch {
       logger.error("the harness's output could not be read", metadata: ["error": "\(error)"])
       if running?.failure == nil { running?.failure = error }
       await processEnded(HarnessExit(status: nil, reason: "it printed a line that is too long"))
     }
+  }
+
+  /// Ends a turn that has filled the log beyond its limit, with its process: one that is only asked to stop would print on.
+  private func endsWordyTurn() async -> Bool {
+    let limit = services.configuration.limits.turnOutput
+    guard let output = running?.output, output > limit, running?.failure == nil else { return false }
+    running?.failure = CentaurError(
+      .turnOutputLimit, "The turn's output went beyond its limit of \(limit) bytes, and the turn was ended.")
+    await processEnded(HarnessExit(status: nil, reason: CentaurError.Code.turnOutputLimit.rawValue))
+    return true
   }
 
   /// What is in the log, and the machine's own state with it, need not stay in the spool.
@@ -324,6 +339,9 @@ extension SessionDrive {
     if !drafts.isEmpty || state != nil || journal != nil {
       try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self))
       if case .restart = journal, let read = process?.splitter.unread { process?.savedUpTo = read }
+      for draft in drafts where draft.executionID == running?.execution.id {
+        running?.output += draft.payload.logSize
+      }
       services.metrics.events.increment(by: drafts.count)
       for draft in drafts { services.metrics.turnEnded(draft.payload) }
     }
@@ -376,7 +394,9 @@ extension SessionDrive {
     return .snapshot(
       HarnessSnapshot(
         sandbox: process.sandbox.id, offset: process.splitter.unread, machine: Data(try process.machine.saved),
-        execution: turn?.execution.id, failure: turn?.failure, frames: frames, steers: steers, timers: timers))
+        execution: turn?.execution.id, failure: turn?.failure, output: turn?.output ?? 0, frames: frames,
+        steers: steers,
+        timers: timers))
   }
 
   private func sandboxReady() -> EventPayload? {

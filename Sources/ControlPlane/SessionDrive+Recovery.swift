@@ -57,7 +57,7 @@ extension SessionDrive {
     services.capacity.adopt()
     process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
     if let active, replay.execution == active.id {
-      running = RunningTurn(execution: active, failure: replay.failure)
+      running = RunningTurn(execution: active, output: replay.output, failure: replay.failure)
       restartTurnLimit(active)
     } else {
       process?.isSweeping = true

@@ -139,7 +139,7 @@ extension SessionDrive {
     }
     self.session = session
     token = result.token
-    feed = EventFeed(sessionID: session.id, head: 0, store: services.store)
+    feed = EventFeed(sessionID: session.id, head: 0, store: services.store, total: services.metrics.subscribers)
     publish(result.events)
     if let claimed = new.claimed { adopt(claimed) }
     return result.events

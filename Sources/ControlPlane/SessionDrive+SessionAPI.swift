@@ -46,7 +46,7 @@ extension SessionDrive {
       cursor = 0
     }
     while true {
-      let page = try await services.store.events(session.id, after: cursor, limit: 1000)
+      let page = try await services.store.eventsWithoutPieces(session.id, after: cursor, limit: 1000)
       for event in page { pending.fold(event) }
       guard let last = page.last else { return pending.messages }
       cursor = last.seq

@@ -69,6 +69,8 @@ actor SessionDrive {
 
   struct RunningTurn {
     var execution: Execution
+    /// What its harness has added to the log, in bytes as `EventPayload.logSize` counts them.
+    var output = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
   }
@@ -228,7 +230,8 @@ actor SessionDrive {
     // Until now another may have written to it.
     guard let found = try await services.store.session(known.id) else { return false }
     session = found
-    feed = EventFeed(sessionID: found.id, head: found.lastSeq, store: services.store)
+    feed = EventFeed(
+      sessionID: found.id, head: found.lastSeq, store: services.store, total: services.metrics.subscribers)
     do {
       try await recover(found)
     } catch {

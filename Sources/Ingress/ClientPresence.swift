@@ -67,6 +67,9 @@ public struct EdgeRequestContext: RequestContext {
     channel = source.channel
   }
 
+  /// Of this request, for as long as it is there.
+  public var connection: ObjectIdentifier { ObjectIdentifier(channel) }
+
   /// The client of this request.
   public var client: ClientPresence {
     get async {

@@ -88,7 +88,17 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
       try await follow(quietAfter: keepAlive) { batch in
         // What came together leaves together: one way to the socket for all frames, each still a chunk of its own.
         var frames = batch.isEmpty ? [translator.keepAlive.frame] : []
-        for event in batch { frames += translator.fold(event).map { $0.frame } }
+        var size = 0
+        for event in batch {
+          for frame in translator.fold(event).map({ $0.frame }) {
+            frames.append(frame)
+            size += frame.readableBytes
+          }
+          // A slow client holds no more than this in memory.
+          guard size > EventStream.writeSize else { continue }
+          try await writer.write(contentsOf: frames)
+          (frames, size) = ([], 0)
+        }
         if translator.isFinished, let closing { frames.append(closing) }
         if !frames.isEmpty { try await writer.write(contentsOf: frames) }
         return !translator.isFinished

@@ -128,13 +128,15 @@ struct OutputWriter: Sendable {
 
   mutating func openPart() -> [ResponsesEvent] {
     let closed = closePart()
-    guard case .reasoning(let id, let parts, _)? = open else { return closed }
-    open = .reasoning(id: id, parts: parts + [""], hasOpenPart: true)
+    guard case .reasoning(let id, var parts, _)? = open else { return closed }
+    open = nil
+    parts.append("")
+    open = .reasoning(id: id, parts: parts, hasOpenPart: true)
     return closed + [
       event(
         "response.reasoning_summary_part.added",
         [
-          ("item_id", .string(id)), ("output_index", index), ("summary_index", JSONValue(parts.count)),
+          ("item_id", .string(id)), ("output_index", index), ("summary_index", JSONValue(parts.count - 1)),
           ("part", ["type": "summary_text", "text": ""]),
         ])
     ]
@@ -142,6 +144,7 @@ struct OutputWriter: Sendable {
 
   mutating func addSummary(_ delta: String) -> [ResponsesEvent] {
     guard case .reasoning(let id, var parts, true)? = open, !delta.isEmpty else { return [] }
+    open = nil
     parts[parts.count - 1] += delta
     open = .reasoning(id: id, parts: parts, hasOpenPart: true)
     return [

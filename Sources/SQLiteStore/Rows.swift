@@ -46,17 +46,29 @@ enum Rows {
     WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?
     """
 
-  static func events(_ db: Database, _ session: SessionID, after: Int64, limit: Int) throws -> [SessionEvent] {
+  static let eventsWithoutPiecesQuery = eventsQuery.replacing(
+    "ORDER BY",
+    with: "AND kind NOT IN (\(SessionEvent.piecesOfTurns.map { "'\($0)'" }.joined(separator: ", "))) ORDER BY")
+
+  /// No event is added to a page that holds so many bytes of payloads.
+  static let pageSize = 4 << 20
+
+  static func events(
+    _ db: Database, _ session: SessionID, after: Int64, limit: Int, _ query: String = eventsQuery
+  ) throws -> [SessionEvent] {
     let id = try Int64.fetchOne(
       db.cachedStatement(sql: "SELECT rowid FROM sessions WHERE id = ?"), arguments: [session.rawValue])
     guard let id else { return [] }
-    let statement = try db.cachedStatement(sql: eventsQuery)
+    let statement = try db.cachedStatement(sql: query)
     let rows = try Row.fetchCursor(statement, arguments: [id, after, limit])
     var events: [SessionEvent] = []
-    while let row = try rows.next() {
+    var size = 0
+    // A reader holds one page: a few large events are one, too.
+    while size < pageSize, let row = try rows.next() {
       let execution: String? = row[1]
       let payload = try row.withUnsafeData(atIndex: 3) { data in
-        try EventPayload(kind: row[2], json: try json(data.map(Array.init) ?? []))
+        size += data?.count ?? 0
+        return try EventPayload(kind: row[2], json: try json(data.map(Array.init) ?? []))
       }
       let offset: Int64? = row[5]
       events.append(

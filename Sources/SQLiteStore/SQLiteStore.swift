@@ -38,6 +38,8 @@ public final class SQLiteStore: SessionStore {
       configuration.busyMode = .timeout(5)
       configuration.maximumReaderCount = 4
       configuration.prepareDatabase { db in
+        // What a long read let the WAL grow to is given back by the next checkpoint.
+        try db.execute(sql: "PRAGMA journal_size_limit = \(16 << 20)")
         try db.execute(sql: "PRAGMA synchronous = \(durability.pragma)")
         guard let onStatement = faults.onStatement else { return }
         db.trace { event in if case .statement(let statement) = event { onStatement(statement.sql) } }
@@ -104,6 +106,10 @@ public final class SQLiteStore: SessionStore {
 
   public func events(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
     try await read { db in try Rows.events(db, session, after: after, limit: limit) }
+  }
+
+  public func eventsWithoutPieces(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
+    try await read { db in try Rows.events(db, session, after: after, limit: limit, Rows.eventsWithoutPiecesQuery) }
   }
 
   public func execution(_ id: ExecutionID) async throws -> Execution? {

@@ -16,6 +16,8 @@ public struct SandboxSpec: Sendable, Hashable {
   /// The ways out.
   public var sockets: SandboxSockets?
   public var limits: SandboxLimits
+  /// How many bytes of the harness's output may wait in the spool until they are released; then the harness waits.
+  public var spoolLimit: Int
   /// How long the shim stays without a server.
   public var orphanAfter: Duration
 
@@ -27,7 +29,7 @@ public struct SandboxSpec: Sendable, Hashable {
   public init(
     id: String, directory: String, workspace: String, home: String, temporary: String, command: [String],
     environment: [String: String], files: [String: [UInt8]], sockets: SandboxSockets? = nil,
-    limits: SandboxLimits = SandboxLimits(), orphanAfter: Duration = .seconds(6 * 3600)
+    limits: SandboxLimits = SandboxLimits(), spoolLimit: Int = 256 << 20, orphanAfter: Duration = .seconds(6 * 3600)
   ) {
     self.id = id
     self.directory = directory
@@ -39,6 +41,7 @@ public struct SandboxSpec: Sendable, Hashable {
     self.files = files
     self.sockets = sockets
     self.limits = limits
+    self.spoolLimit = spoolLimit
     self.orphanAfter = orphanAfter
   }
 }

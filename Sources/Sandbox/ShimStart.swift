@@ -75,8 +75,10 @@ struct ShimStart {
   /// - Throws: `CentaurError` with `harnessStart`
   func spawn(_ command: [String], cwd: String, environment: [String: String]) throws -> pid_t {
     let arguments =
-      [shim, "run", "--dir", spec.directory, "--cwd", cwd, "--orphan-after"]
-      + [String(max(1, spec.orphanAfter.components.seconds))] + KillPoint.shimArguments + ["--"] + command
+      [
+        shim, "run", "--dir", spec.directory, "--cwd", cwd, "--orphan-after",
+        String(max(1, spec.orphanAfter.components.seconds)), "--spool-limit", String(spec.spoolLimit),
+      ] + KillPoint.shimArguments + ["--"] + command
     let null = open("/dev/null", O_RDWR | O_CLOEXEC)
     guard null >= 0 else { throw CentaurError(.harnessStart, "No descriptor is left for a sandbox.") }
     defer { close(null) }

@@ -13,8 +13,21 @@ enum EventStreamResponse {
       try await writer.write(ByteBuffer(string: ": subscribed\n\n"))
       try await events.read(quietAfter: keepAlive, wakes: client.onLeave) { batch in
         guard !client.hasLeft else { return false }
-        try await writer.write(
-          contentsOf: batch.isEmpty ? [ByteBuffer(string: ": quiet\n\n")] : batch.map(frame))
+        guard !batch.isEmpty else {
+          try await writer.write(ByteBuffer(string: ": quiet\n\n"))
+          return true
+        }
+        var frames: [ByteBuffer] = []
+        var size = 0
+        for event in batch {
+          frames.append(frame(event))
+          size += frames.last?.readableBytes ?? 0
+          // A slow client holds no more than this in memory.
+          guard size > EventStream.writeSize else { continue }
+          try await writer.write(contentsOf: frames)
+          (frames, size) = ([], 0)
+        }
+        if !frames.isEmpty { try await writer.write(contentsOf: frames) }
         return true
       }
     }

@@ -169,7 +169,9 @@ public struct SessionRoutes: Sendable {
     let session = try await controlPlane.session(owner: .local, key: key)
     let page = try await store.events(session.id, after: after, limit: limit + 1)
     return .json([
-      "data": .array(page.prefix(limit).map(\.json)), "has_more": .bool(page.count > limit),
+      "data": .array(page.prefix(limit).map(\.json)),
+      // A page of large events ends before it is full.
+      "has_more": .bool(page.count > limit || (page.last?.seq ?? .max) < session.lastSeq),
     ])
   }
 

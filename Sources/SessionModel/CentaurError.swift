@@ -99,11 +99,14 @@ extension CentaurError.Code {
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
   public static let sessionElsewhere = Self("session_elsewhere", .unavailable)
+  public static let tooManyConnections = Self("too_many_connections", .unavailable)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
   public static let noFreeSandbox = Self("no_free_sandbox", .unavailable)
   public static let shuttingDown = Self("shutting_down", .unavailable)
   public static let turnCancelled = Self("turn_cancelled", .conflict)
   public static let turnTimeLimit = Self("turn_time_limit", .upstream)
+  public static let turnOutputLimit = Self("turn_output_limit", .upstream)
+  public static let spoolFailed = Self("spool_failed", .upstream)
   public static let harnessStart = Self("harness_start_failed", .upstream)
   public static let harnessDied = Self("harness_died", .upstream)
   public static let sandboxLost = Self("sandbox_lost", .upstream)
@@ -146,6 +149,7 @@ extension CentaurError.Code {
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
+    .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong,
     .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,

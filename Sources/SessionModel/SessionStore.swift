@@ -17,8 +17,12 @@ public protocol SessionStore: Sendable {
   /// Sessions of an owner, newest first, that were created before the one with id `before`.
   func sessions(owner: Owner, before: SessionID?, limit: Int) async throws -> [Session]
 
-  /// Events with `seq` greater than `after`, in order.
+  /// Events with `seq` greater than `after`, in order: at most `limit`, and fewer where they are large. None: there are
+  /// no more.
   func events(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent]
+
+  /// The same without the pieces of turns (`SessionEvent.piecesOfTurns`): what was said, and how turns went.
+  func eventsWithoutPieces(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent]
 
   func execution(_ id: ExecutionID) async throws -> Execution?
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
@@ -51,6 +55,11 @@ public protocol SessionStore: Sendable {
   func renewLeases(holder: String, until: Timestamp) async throws
   /// Gives one lease back.
   func releaseLease(_ session: SessionID, token: FencingToken) async throws
+}
+
+extension SessionEvent {
+  /// Kinds of which a long turn has very many, and which add nothing to what its other events say.
+  public static let piecesOfTurns = ["item.started", "item.delta", "usage.updated"]
 }
 
 /// How a session took a client's message.

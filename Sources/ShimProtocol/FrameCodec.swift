@@ -67,6 +67,7 @@ public enum FrameCodec {
       writer.write(exit.status.map(Int64.init) ?? -1)
       writer.write(exit.signal.map(Int64.init) ?? -1)
       writer.write(exit.stderrTail)
+      if exit.lostOutput { writer.write(byte: 1) }
     case .swept: writer.begin(Kind.swept.rawValue)
     case .refused(let reason):
       writer.begin(Kind.refused.rawValue)
@@ -121,7 +122,9 @@ public enum FrameCodec {
       return .exited(
         ShimExit(
           status: status < 0 ? nil : Int32(truncatingIfNeeded: status),
-          signal: signal < 0 ? nil : Int32(truncatingIfNeeded: signal), stderrTail: try reader.string()))
+          signal: signal < 0 ? nil : Int32(truncatingIfNeeded: signal), stderrTail: try reader.string(),
+          // An older shim does not say.
+          lostOutput: try reader.isAtEnd ? false : reader.byte() != 0))
     case .swept: return .swept
     case .refused: return .refused(reason: try reader.string())
     default: throw ShimFrameError(reason: "an unknown kind of frame")
@@ -175,6 +178,8 @@ private struct FrameWriter {
     bytes.append(contentsOf: [0, 0, 0, 0, kind])
   }
 
+  mutating func write(byte: UInt8) { bytes.append(byte) }
+
   mutating func write(_ number: Int64) {
     let bits = UInt64(bitPattern: number)
     for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: bits >> UInt64(shift))) }
@@ -198,6 +203,8 @@ private struct FrameReader {
   private var rest: ArraySlice<UInt8>
 
   init(_ body: ArraySlice<UInt8>) { rest = body }
+
+  var isAtEnd: Bool { rest.isEmpty }
 
   mutating func byte() throws -> UInt8 {
     guard let byte = rest.popFirst() else { throw ShimFrameError(reason: "an empty frame") }

@@ -61,11 +61,14 @@ public struct ShimExit: Sendable, Hashable {
   public var signal: Int32?
   /// The end of its standard error.
   public var stderrTail: String
+  /// The spool's disk took no more, so the harness was ended; what it printed from there on is lost.
+  public var lostOutput: Bool
 
-  public init(status: Int32?, signal: Int32?, stderrTail: String) {
+  public init(status: Int32?, signal: Int32?, stderrTail: String, lostOutput: Bool = false) {
     self.status = status
     self.signal = signal
     self.stderrTail = stderrTail
+    self.lostOutput = lostOutput
   }
 }
 

@@ -6,6 +6,8 @@ struct RunOptions {
   var cwd: String?
   /// How long the shim stays without a server, in seconds.
   var orphanAfter: Int64 = 6 * 3600
+  /// How many bytes of output may wait to be released before the harness must wait.
+  var spoolLimit: Int64 = 256 << 20
   var command: [String] = []
 
   init?(_ arguments: ArraySlice<String>) {
@@ -18,6 +20,9 @@ struct RunOptions {
       case "--orphan-after":
         guard let seconds = Int64(value), seconds > 0 else { return nil }
         orphanAfter = seconds
+      case "--spool-limit":
+        guard let bytes = Int64(value), bytes >= 4 << 10 else { return nil }
+        spoolLimit = bytes
       #if DEBUG
         case "--kill-at": KillPoints.shared.kills = Set(value.split(separator: ",").map(String.init))
         case "--kill-mark": KillPoints.shared.mark = value

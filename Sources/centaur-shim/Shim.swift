@@ -27,12 +27,14 @@ struct Shim {
   private var lastSeenServer = Descriptors.now
   /// When the next, harsher step of stopping is due; nil while nobody wants an end.
   private var stopping: (step: Int, due: Int64)?
+  /// The shim ends when all has ended. Else it stays, for what the spool holds and to tell of the end.
+  private var isToEnd = false
 
   init(_ options: RunOptions) {
     self.options = options
     guard chdir(options.directory) == 0 else { fail("cannot enter \(options.directory)") }
     // Everything below is relative to the directory: a socket's path may have no more than 107 bytes.
-    spool = Spool(directory: "spool")
+    spool = Spool(directory: "spool", limit: options.spoolLimit)
     errorLog = ErrorLog(path: "stderr")
   }
 
@@ -89,7 +91,8 @@ struct Shim {
     add(signals, POLLIN, .signals)
     add(listener, POLLIN, .listener)
     if let child {
-      if child.output >= 0 { add(child.output, POLLIN, .output) }
+      // What is not read stays in the pipe, and the harness waits.
+      if child.output >= 0, spool.room > 0, !spool.isBroken { add(child.output, POLLIN, .output) }
       if child.errors >= 0 { add(child.errors, POLLIN, .errors) }
       if child.input >= 0, inputPosition < input.count { add(child.input, POLLOUT, .input) }
     }
@@ -121,7 +124,7 @@ struct Shim {
     switch source {
     case .signals: handleSignals()
     case .listener: accept()
-    case .output: readOutput()
+    case .output: readOutput(upTo: min(Self.readSize, spool.room))
     case .errors: readErrors()
     case .input: writeInput()
     case .connection(let descriptor): if readable { read(descriptor) }
@@ -150,30 +153,33 @@ struct Shim {
   private mutating func ended(status: Int32?, signal: Int32?) {
     for process in Descendants.all { kill(process.pid, SIGKILL) }
     var reads = 0
-    while reads < Self.readsOfAFullPipe, readOutput() { reads += 1 }
+    while reads < Self.readsOfAFullPipe, readOutput(upTo: Self.readSize) { reads += 1 }
     reads = 0
     while reads < Self.readsOfAFullPipe, readErrors() { reads += 1 }
     closeOutput()
     closeInput()
-    exit = ShimExit(status: status, signal: signal, stderrTail: errorLog.tail())
+    exit = ShimExit(
+      status: status, signal: signal, stderrTail: errorLog.tail(), lostOutput: spool.isBroken)
     Descriptors.writeFile("exit", status.map { "{\"status\":\($0)}\n" } ?? "{\"signal\":\(signal ?? 0)}\n")
   }
 
-  /// A pipe holds at most 1 MiB (`/proc/sys/fs/pipe-max-size`), of which a read takes 64 KiB.
+  /// A pipe holds at most 1 MiB (`/proc/sys/fs/pipe-max-size`). A harness that has ended is not made to wait: by so much
+  /// the spool may go over its limit.
   private static let readsOfAFullPipe = 16
+  private static let readSize = 64 << 10
 
   // MARK: The harness
 
   @discardableResult
-  private mutating func readOutput() -> Bool {
-    guard let descriptor = child?.output, descriptor >= 0 else { return false }
-    switch Descriptors.read(descriptor, upTo: 64 << 10) {
+  private mutating func readOutput(upTo size: Int) -> Bool {
+    guard let descriptor = child?.output, descriptor >= 0, size > 0, !spool.isBroken else { return false }
+    switch Descriptors.read(descriptor, upTo: size) {
     case .bytes(let bytes):
       reachKillPoint("spool.before")
       guard spool.append(bytes) else {
         // A harness whose words cannot be kept must not go on.
         errorLog.append(Array("centaur-shim: the spool cannot be written\n".utf8))
-        stop()
+        endHarness()
         return false
       }
       reachKillPoint("spool.after")
@@ -347,6 +353,11 @@ struct Shim {
   private static let patience: [Int64] = [300, 2000, 5000]
 
   private mutating func stop() {
+    isToEnd = true
+    endHarness()
+  }
+
+  private mutating func endHarness() {
     guard stopping == nil else { return }
     closeInput()
     stopping = (0, Descriptors.now + Self.patience[0])
@@ -354,13 +365,16 @@ struct Shim {
 
   private mutating func advanceTime() -> Bool {
     let now = Descriptors.now
-    if stopping == nil, now - lastSeenServer >= options.orphanAfter * 1000 { stop() }
+    if !isToEnd, now - lastSeenServer >= options.orphanAfter * 1000 { stop() }
     if exit == nil, child?.output == -1 { reap() }
     guard let stopping else { return true }
     if exit != nil {
       let left = Descendants.all
       for process in left { kill(process.pid, SIGKILL) }
-      if left.isEmpty { return false }
+      if left.isEmpty {
+        self.stopping = nil
+        return !isToEnd
+      }
       self.stopping = (stopping.step, now + 20)
       return true
     }

@@ -2,6 +2,8 @@ import Glibc
 
 /// All that the harness printed, in segment files named by the offset of their first byte. Written before anybody is
 /// shown it.
+///
+/// What is in the files is a beginning of the output without a gap: after a write that failed nothing more is taken.
 struct Spool {
   private struct Segment {
     var start: Int64
@@ -9,38 +11,43 @@ struct Spool {
     var descriptor: Int32
   }
 
-  static let segmentSize: Int64 = 16 << 20
-
   private let directory: String
+  private let limit: Int64
+  private let segmentSize: Int64
   private var segments: [Segment] = []
-  /// The disk took no more once: what was said then is missing, and nothing may stand behind the gap.
-  private var hasGap = false
+  /// Output before this is stored elsewhere, whether its segment is gone or not.
+  private var released: Int64 = 0
+  /// The disk has refused a write.
+  private(set) var isBroken = false
 
   /// The spool in `directory`, which is made.
-  init(directory: String) {
+  /// - Parameter limit: how many bytes may wait to be released
+  init(directory: String, limit: Int64) {
     self.directory = directory
+    self.limit = limit
+    // Only whole segments go: they must be small against what may wait.
+    segmentSize = min(16 << 20, limit / 4)
     mkdir(directory, 0o700)
   }
+
+  /// How many bytes more may come before the harness must wait.
+  var room: Int { Int(max(0, limit - (end - released))) }
 
   var start: Int64 { segments.first?.start ?? 0 }
   var end: Int64 { segments.last?.end ?? 0 }
 
   /// - Returns: false where the disk takes no more, from then on.
   mutating func append(_ bytes: [UInt8]) -> Bool {
-    guard !hasGap else { return false }
-    guard write(bytes) else {
-      hasGap = true
+    guard !isBroken else { return false }
+    if segments.last.map({ $0.end - $0.start >= segmentSize }) ?? true, !open() {
+      isBroken = true
       return false
     }
-    return true
-  }
-
-  private mutating func write(_ bytes: [UInt8]) -> Bool {
-    if segments.last.map({ $0.end - $0.start >= Self.segmentSize }) ?? true, !open() { return false }
     let last = segments.count - 1
     guard Descriptors.writeAll(segments[last].descriptor, bytes) else {
-      // What did fit is nothing whole; who reads the file later must not take it for words.
-      ftruncate(segments[last].descriptor, off_t(segments[last].end - segments[last].start))
+      isBroken = true
+      // Half a write is not told to anybody, now or by who reads the files later.
+      _ = ftruncate(segments[last].descriptor, off_t(segments[last].end - segments[last].start))
       return false
     }
     segments[last].end += Int64(bytes.count)
@@ -65,6 +72,7 @@ struct Spool {
 
   /// Forgets segments that end at or before `offset`; the newest stays.
   mutating func release(before offset: Int64) {
+    released = max(released, min(offset, end))
     while segments.count > 1, segments[0].end <= offset {
       close(segments[0].descriptor)
       unlink("\(directory)/\(segments[0].start)")

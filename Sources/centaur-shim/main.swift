@@ -4,7 +4,7 @@ import Glibc
 // line; `carry` is what `forward` leaves behind.
 
 let usage = """
-  usage: centaur-shim run --dir DIR [--cwd DIR] [--orphan-after SECONDS] -- COMMAND [ARGUMENT…]
+  usage: centaur-shim run --dir DIR [--cwd DIR] [--orphan-after SECONDS] [--spool-limit BYTES] -- COMMAND [ARGUMENT…]
          centaur-shim confine [--group DIR]… [--limit NAME=N]… [--signals ignored|standard] -- COMMAND [ARGUMENT…]
          centaur-shim forward --to PLACEHOLDER=SOCKET… -- COMMAND [ARGUMENT…]
          centaur-shim --version

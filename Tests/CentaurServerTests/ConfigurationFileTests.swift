@@ -72,6 +72,11 @@ struct ConfigurationFileTests {
         harness_start: 7s
         lease: 9s
         harness_line: 4096
+        spool: 32MiB
+        turn_output: 1MiB
+        connections: 100
+        idle_connection: 1m
+        write_stall: 30s
         keep_alive: 1s
         workspace: 1GiB
         file: 2MiB
@@ -109,6 +114,11 @@ struct ConfigurationFileTests {
     expected.limits.harnessStart = .seconds(7)
     expected.limits.lease = .seconds(9)
     expected.limits.harnessLine = 4096
+    expected.limits.spool = 32 << 20
+    expected.limits.turnOutput = 1 << 20
+    expected.limits.connections = 100
+    expected.limits.idleConnection = .seconds(60)
+    expected.limits.writeStall = .seconds(30)
     expected.limits.keepAlive = .seconds(1)
     expected.limits.workspace = 1 << 30
     expected.limits.file = 2 << 20

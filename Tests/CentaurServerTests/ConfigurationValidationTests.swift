@@ -62,6 +62,12 @@ struct ConfigurationValidationTests {
     #expect(try Self.refusal { $0.limits.turns = 16 } == nil)
   }
 
+  @Test("a spool must hold what the harness says between two of its states that are saved")
+  func spool() throws {
+    #expect(try Self.refusal { $0.limits.spool = (32 << 20) - 1 } == "'spool' must be at least 32MiB")
+    #expect(try Self.refusal { $0.limits.spool = 32 << 20 } == nil)
+  }
+
   @Test("a warm pool's harnesses must be there, wait for sessions, and have room")
   func warmPool() throws {
     #expect(try Self.refusal { $0.warmPool = .named(["codx": 1]) }?.contains("names the harness 'codx'") == true)

@@ -31,7 +31,7 @@ struct RequestErrorsTests {
       clock: clock, ids: ids, logger: quiet)
     let routes = ServerRoutes(
       configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
-      metrics: PrometheusMetrics())
+      metrics: PrometheusMetrics(), connections: ConnectionCount(limit: .max))
     try await Application(router: routes.router(), logger: quiet).test(.router) { try await body($0) }
   }
 

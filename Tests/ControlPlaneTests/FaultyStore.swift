@@ -48,6 +48,9 @@ final class FaultyStore: SessionStore {
   func events(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
     try await base.events(session, after: after, limit: limit)
   }
+  func eventsWithoutPieces(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
+    try await base.eventsWithoutPieces(session, after: after, limit: limit)
+  }
   func execution(_ id: ExecutionID) async throws -> Execution? { try await base.execution(id) }
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution? {
     try await base.execution(session, turnKey: turnKey)

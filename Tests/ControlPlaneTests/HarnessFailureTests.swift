@@ -1,9 +1,11 @@
-import ControlPlane
 import FoundationEssentials
 import Glibc
 import Harness
 import SessionModel
+import Synchronization
 import Testing
+
+@testable import ControlPlane
 
 /// A harness that fails: its turn comes to one end that says why, and the session takes the next one.
 struct HarnessFailureTests {
@@ -143,6 +145,54 @@ struct HarnessFailureTests {
       let tooLong = try await world.run("long 100001; say one", key: "test:a")
       #expect(tooLong.ends == ["failed (harness_line_too_long)"])
       #expect(try await world.run("say on", key: "test:a").texts == ["on"])
+    }
+  }
+
+  @Test("a turn whose output reaches its limit goes on, one that goes beyond ends with an error of its own")
+  func turnOutput() async throws {
+    let text = "many 100; hold"
+    let size = try await Self.output(of: text, limit: 1 << 20)
+    #expect(size.end == "cancelled (test)")
+    for limit in [size.bytes, size.bytes + 1] {
+      #expect(try await Self.output(of: text, limit: limit).end == "cancelled (test)")
+    }
+    let over = try await Self.output(of: text, limit: size.bytes - 1)
+    #expect(over.end == "failed (turn_output_limit)")
+  }
+
+  /// What a turn that holds adds to the log, and how it ends, where it is interrupted if it does not end before.
+  private static func output(of text: String, limit: Int) async throws -> (bytes: Int, end: String?) {
+    let found = Mutex<(Int, String?)>((0, nil))
+    try await World.run(.init(turnOutput: limit)) { world in
+      let turn = try await world.submit(.sdk(text, key: "test:a"))
+      let last = try await world.wait("test:a") { payload in
+        if payload.isTerminal { return true }
+        guard case .itemCompleted(let item) = payload, case .message(let message) = item.content else { return false }
+        return message.text == "100"
+      }
+      if !last.payload.isTerminal { _ = await world.controlPlane.cancel(turn, reason: "test") }
+      let events = try await turn.finished()
+      let bytes = events.reduce(0) { sum, event in
+        switch event.payload {
+        case .itemStarted, .itemCompleted: sum + event.payload.logSize
+        default: sum
+        }
+      }
+      found.withLock { $0 = (bytes, events.ends.first) }
+      // The session goes on.
+      #expect(try await world.run("say on", key: "test:a").texts == ["on"])
+    }
+    return found.withLock { $0 }
+  }
+
+  @Test("a harness that prints one endless line is ended, and what it printed is not kept")
+  func endlessLine() async throws {
+    try await World.run(.init(harnessLine: 8 << 20)) { world in
+      let events = try await world.run("long 1000000000; say one", key: "test:a")
+      #expect(events.ends == ["failed (harness_line_too_long)"])
+      #expect(try await world.run("say on", key: "test:a").texts == ["on"])
+      // Only the process that serves the session now has files.
+      #expect(try await world.leftovers(of: "test:a").count == 1)
     }
   }
 

@@ -106,7 +106,7 @@ struct RecoveryTests {
       try await world.wait("test:a", on: gone.controlPlane) { $0.isCommandStart }
       let key = try ThreadKey("test:a")
       let id = try await gone.controlPlane.interrupt(owner: .local, key: key, reason: "interrupted")
-      #expect(id == turn.execution.id)
+      #expect(id.id == turn.execution.id)
       let next = world.startServer("node-3")
       try await world.wait("test:a", on: next.controlPlane) { $0.isReattached }
       try await world.open(gate: "go", of: "test:a")

@@ -26,6 +26,47 @@ struct LogTests {
     #expect(try await store.session(sessionID("s"))?.lastSeq == 5)
   }
 
+  @Test("a page of large events is short, and the pages are the whole log")
+  func largeEvents() async throws {
+    let store = try file.open()
+    let token = try await store.commit(.create("s")).token
+    let text = String(repeating: "x", count: 3 << 20)
+    for _ in 0..<5 { _ = try await store.commit(.step("s", token, .note(text))) }
+    var cursor: Int64 = 0
+    var pages: [Int] = []
+    while let last = try await store.events(sessionID("s"), after: cursor, limit: 500).last {
+      pages.append(Int(last.seq - cursor))
+      cursor = last.seq
+    }
+    // The session's first event is small.
+    #expect(pages == [3, 2, 1])
+  }
+
+  @Test("what was said is read without the pieces of turns, however many there are")
+  func withoutPieces() async throws {
+    let store = try file.open()
+    let token = try await store.commit(.create("s")).token
+    func delta(_ text: String) -> EventDraft { EventDraft(.itemDelta(ItemDelta(ordinal: 1, field: .text, text: text))) }
+    let item = Item(ordinal: 1, status: .completed, content: .message(MessageItem(text: "ab")))
+    _ = try await store.commit(.step("s", token, .note("x"), EventDraft(.itemStarted(item)), delta("a"), delta("b")))
+    _ = try await store.commit(.step("s", token, EventDraft(.itemCompleted(item)), .note("y")))
+    let all = try await store.events(sessionID("s"), after: 0, limit: 100)
+    let kept = try await store.eventsWithoutPieces(sessionID("s"), after: 0, limit: 100)
+    #expect(kept == all.filter { !SessionEvent.piecesOfTurns.contains($0.payload.kind) })
+    #expect(kept.map(\.seq) == [1, 2, 6, 7])
+    #expect(try await store.eventsWithoutPieces(sessionID("s"), after: 2, limit: 1).map(\.seq) == [6])
+  }
+
+  @Test("what a long read lets the write-ahead log grow to is given back")
+  func walSize() async throws {
+    let store = try file.open()
+    let token = try await store.commit(.create("s")).token
+    let text = String(repeating: "x", count: 1 << 20)
+    for _ in 0..<64 { _ = try await store.commit(.step("s", token, .note(text))) }
+    let size = try FileManager.default.attributesOfItem(atPath: file.path + "-wal")[.size] as? Int ?? 0
+    #expect(size > 0 && size <= 16 << 20)
+  }
+
   @Test("commits of one session that come all at once leave no gap and no event twice")
   func concurrentOnOneSession() async throws {
     let store = try file.open()

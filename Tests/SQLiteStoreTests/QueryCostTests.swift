@@ -42,6 +42,7 @@ struct QueryCostTests {
 
   @Test("a page of events is one range of the primary key")
   func page() throws {
+    #expect(try plan(Rows.eventsWithoutPiecesQuery) == plan(Rows.eventsQuery))
     #expect(try plan(Rows.eventsQuery) == ["SEARCH events USING PRIMARY KEY (session=? AND seq>?)"])
   }
 

@@ -127,6 +127,19 @@ struct FrameCodecTests {
     #expect(Self.refusals(FrameCodec.encode(.accepted(id: "x"))) == ["an unknown kind of frame", nil])
   }
 
+  @Test("an end that lost output says so, and an older shim's end is understood")
+  func lostOutput() throws {
+    let end = ShimExit(status: nil, signal: 15, stderrTail: "", lostOutput: true)
+    var decoder = FrameDecoder()
+    var bytes = FrameCodec.encode(.exited(end))
+    decoder.append(bytes)
+    #expect(try decoder.nextShimFrame() == .exited(end))
+    bytes.removeLast()
+    bytes[3] -= 1
+    decoder.append(bytes)
+    #expect(try decoder.nextShimFrame() == .exited(ShimExit(status: nil, signal: 15, stderrTail: "")))
+  }
+
   @Test("a frame whose fields do not fit into it is refused")
   func truncated() {
     for frame in Self.serverFrames {

@@ -89,6 +89,16 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var lease: Duration = .seconds(30)
     /// The longest line that a harness may print, in bytes.
     public var harnessLine = 64 << 20
+    /// How much of a harness's output may wait in its spool, in bytes; then the harness waits.
+    public var spool = 256 << 20
+    /// How much one turn may add to the log, in bytes.
+    public var turnOutput = 256 << 20
+    /// Connections of clients at one time.
+    public var connections = 8192
+    /// How long a connection may be without a request, and how long a request's head or a pause in its body may take.
+    public var idleConnection: Duration = .seconds(300)
+    /// How long a client may leave unread what was written to it.
+    public var writeStall: Duration = .seconds(300)
     /// What everything in a sandbox may take together: memory in bytes, processes.
     public var memory = 4 << 30
     public var processes = 1024
@@ -217,6 +227,10 @@ extension ServerConfiguration {
     }
     try validateWarmPool()
     try validateKeyFiles()
+    // What the harness said stays in the spool until the harness's state is saved behind it, every 8 MiB.
+    guard limits.spool >= 32 << 20 else {
+      throw ConfigurationError("'spool' must be at least 32MiB")
+    }
     guard limits.turns >= limits.sandboxes else {
       throw ConfigurationError("'turns' (\(limits.turns)) must be at least 'sandboxes' (\(limits.sandboxes))")
     }

@@ -25,11 +25,7 @@ public struct GatewayProgram: Sendable {
     self.logger = logger
     centaur_be_private()
     // Each call and each connection takes two.
-    var files = rlimit()
-    if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files) == 0 {
-      files.rlim_cur = files.rlim_max
-      setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files)
-    }
+    _ = OpenFiles.raised()
     for variable in configuration?.providers.values.compactMap(\.apiKeyEnvironment) ?? [] {
       centaur_forget_environment(variable)
     }
