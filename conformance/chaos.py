@@ -25,7 +25,7 @@ from conftest import make_directory, remove
 from scripts import script, shell, text
 
 # Whether a turn outlives its server. Not yet: it ends with `server_restarted` (docs/architecture.md, "Restarts").
-SURVIVES = False
+SURVIVES = True
 TURNS = 2
 CLIENT_SECONDS = 200
 SETTLE_SECONDS = 60
