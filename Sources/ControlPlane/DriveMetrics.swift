@@ -22,11 +22,18 @@ struct DriveMetrics: Sendable {
   let turnsSteered = Counter(label: "centaur_turns_steered_total")
   let subscribers = SubscriberCount()
   let events = Counter(label: "centaur_events_total")
+  /// Drives that could not write, or lost their session to another server.
+  let sessionsGivenUp = Counter(label: "centaur_sessions_given_up_total")
   let sandboxStart = Metrics.Timer(label: "centaur_sandbox_start_seconds")
 
   /// A sandbox that takes turns, by how it came to be: `warm`, `cold` or `resumed`.
   func sandboxReady(_ origin: SandboxReady.Origin) {
     Counter(label: "centaur_sandboxes_ready_total", dimensions: [("origin", origin.rawValue)]).increment()
+  }
+
+  /// A sandbox of an earlier server, by whether it was found alive.
+  func sandboxTakenOver(isAlive: Bool) {
+    Counter(label: "centaur_sandboxes_taken_over_total", dimensions: [("found", isAlive ? "alive" : "dead")]).increment()
   }
 
   /// A turn's end, by how it ended: `completed`, `failed` or `cancelled`. Other events are no end.

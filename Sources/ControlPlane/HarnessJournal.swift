@@ -32,6 +32,10 @@ enum HarnessInput: Sendable, Codable {
 
 /// A harness between two inputs.
 struct HarnessSnapshot: Sendable, Codable {
+  /// Of this form and of the machines'. Raised when an older server could take what is saved for something else.
+  static let currentVersion = 1
+
+  var version = HarnessSnapshot.currentVersion
   /// The id of its sandbox.
   var sandbox: String
   /// Of the first byte of its output that the machine has not read.

@@ -38,6 +38,7 @@ struct HarnessReplay {
   /// - Parameter stored: the newest line whose events are in the log.
   /// - Throws: where another version wrote the journal, or it has no beginning
   init(_ journal: HarnessJournal, adapter: any HarnessAdapter) throws {
+    try Self.checkVersion(journal)
     let entries = try journal.entries.map(HarnessJournalEntry.init(bytes:))
     guard case .snapshot(let snapshot)? = entries.first else { throw NoSnapshot() }
     machine = try adapter.machine(saved: [UInt8](snapshot.machine))
@@ -63,9 +64,20 @@ struct HarnessReplay {
 
   /// The id of the harness's sandbox; nil where no harness was left.
   static func sandbox(of journal: HarnessJournal) -> String? {
-    guard let first = journal.entries.first, case .snapshot(let snapshot)? = try? HarnessJournalEntry(bytes: first)
-    else { return nil }
-    return snapshot.sandbox
+    guard let first = journal.entries.first else { return nil }
+    return (try? JSONValue(parsing: first))?["snapshot"]?["_0"]?["sandbox"]?.string
+  }
+
+  /// A newer server's harness is left to it.
+  private static func checkVersion(_ journal: HarnessJournal) throws {
+    guard let first = journal.entries.first,
+      let version = (try? JSONValue(parsing: first))?["snapshot"]?["_0"]?["version"]?.int,
+      version > HarnessSnapshot.currentVersion
+    else { return }
+    throw CentaurError(
+      .sandboxVersion,
+      "A newer server has left the session's harness (version \(version) of its state; this one knows "
+        + "\(HarnessSnapshot.currentVersion)): a server of its version must go on with it.", retryAfter: .seconds(30))
   }
 
   struct NoSnapshot: Error {}

@@ -107,6 +107,7 @@ extension SessionDrive {
   func lost(_ error: any Error) async {
     guard !hasEnded else { return }
     logger.error("the session is given up", metadata: ["error": "\(error)"])
+    services.metrics.sessionsGivenUp.increment()
     start?.cancel()
     givesLeaseBack = true
     end()
@@ -145,6 +146,6 @@ extension Error {
   /// Whether the store may take the same write later, or takes it from another server.
   fileprivate var isPassing: Bool {
     guard let error = self as? CentaurError else { return false }
-    return error.code == .storeUnavailable || error.code == .leaseLost
+    return error.code == .storeUnavailable || error.code == .leaseLost || error.code == .sandboxVersion
   }
 }

@@ -12,7 +12,7 @@ extension SessionDrive {
     let journal = try await services.store.harnessJournal(session.id)
     do {
       try await takeOver(session, active, journal)
-    } catch let error as CentaurError where error.code == .storeUnavailable || error.code == .leaseLost {
+    } catch let error as CentaurError where Self.leavesAllAsItIs.contains(error.code) {
       throw error
     } catch {
       // Another version's journal, or a harness that says what this session cannot take: it would be so each time.
@@ -30,6 +30,9 @@ extension SessionDrive {
     }
     if !queue.isEmpty { await startNextTurn() }
   }
+
+  /// What keeps a server from taking over now, and another one, or this one later, need not keep.
+  private static let leavesAllAsItIs: Set<CentaurError.Code> = [.storeUnavailable, .leaseLost, .sandboxVersion]
 
   /// Ends a turn of which nothing is left but its events.
   private func endLost(_ execution: Execution) async throws {
@@ -52,7 +55,7 @@ extension SessionDrive {
     guard directories.sandboxes.contains(id) else { return }
     var replay = try HarnessReplay(journal, adapter: setup.adapter)
     for begun in replay.begun { replay.turns[begun] = try await turn(begun, active, model: setup.model) }
-    let (sandbox, isAlive) = await services.sandboxes.find(directories.place(of: id, services.configuration.limits))
+    let (sandbox, isAlive) = try await services.sandboxes.find(directories.place(of: id, services.configuration.limits))
     try await play(&replay, sandbox.output)
     services.capacity.adopt()
     process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
@@ -90,6 +93,7 @@ extension SessionDrive {
       process?.isSweeping = true
     }
     for answer in replay.answers { await steerAnswered(answer.id, isTaken: answer.isTaken) }
+    services.metrics.sandboxTakenOver(isAlive: isAlive)
     logger.notice(
       "a harness was taken over",
       metadata: [
@@ -115,6 +119,8 @@ extension SessionDrive {
   /// A sandbox that is dead: what its harness had said is in the log before it is given up.
   func readLast() async {
     guard let number = process?.generation else { return }
+    // Its last words may end a turn: the next one is not for it.
+    process?.isDoomed = true
     while let ended = process, ended.generation == number, !ended.isEnding {
       let bytes = await ended.sandbox.output.read(from: ended.splitter.end)
       guard !bytes.isEmpty else { break }

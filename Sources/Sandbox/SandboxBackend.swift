@@ -9,7 +9,8 @@ public protocol SandboxBackend: Sendable {
   func start(_ spec: SandboxSpec) async throws -> any SandboxHandle
   /// Looks for a sandbox that an earlier server started.
   /// - Returns: how to reach it and what it left, and whether it lives.
-  func find(_ place: SandboxPlace) async -> (handle: any SandboxHandle, isAlive: Bool)
+  /// - Throws: `CentaurError` with `sandboxVersion` where it lives and its shim is another version's
+  func find(_ place: SandboxPlace) async throws -> (handle: any SandboxHandle, isAlive: Bool)
   /// Ends a sandbox of an earlier server, by its shim's directory; returns when nothing of it is left.
   func stopLeftover(directory: String) async
 }

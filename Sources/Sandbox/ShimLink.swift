@@ -59,12 +59,18 @@ public struct ShimLink: Sendable {
   }
 
   /// Asks the shim of `directory` who it is, and nothing else.
-  /// - Throws: `CentaurError` with `harnessStart` where it cannot be reached, or speaks another version
-  static func hello(directory: String) async throws -> ShimHello {
-    let channel = try await connect(directory)
-    return try await channel.executeThenClose { inbound, _ in
-      var events = ShimEvents(inbound: inbound)
-      return try await events.hello()
+  /// - Throws: `CentaurError` with `harnessStart` where it cannot be reached, `sandboxVersion` where it speaks another
+  ///   version of the protocol
+  static func hello(directory: String) async throws(CentaurError) -> ShimHello {
+    do {
+      return try await connect(directory).executeThenClose { inbound, _ in
+        var events = ShimEvents(inbound: inbound)
+        return try await events.hello()
+      }
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      throw CentaurError(.harnessStart, "The sandbox cannot be reached.")
     }
   }
 
@@ -135,10 +141,16 @@ public struct ShimEvents: Sendable {
   }
 
   /// The shim speaks first.
-  /// - Throws: `CentaurError` with `harnessStart`
+  /// - Throws: `CentaurError` with `harnessStart`, `sandboxVersion`
   mutating func hello() async throws -> ShimHello {
-    guard case .hello(let hello)? = try await nextFrame(), hello.version == ShimHello.currentVersion else {
-      throw CentaurError(.harnessStart, "The sandbox speaks another version of the shim's protocol.")
+    guard case .hello(let hello)? = try await nextFrame() else {
+      throw CentaurError(.harnessStart, "The sandbox's shim cannot be understood.")
+    }
+    guard hello.version == ShimHello.currentVersion else {
+      throw CentaurError(
+        .sandboxVersion,
+        "The session's sandbox speaks version \(hello.version) of the shim's protocol, this server version "
+          + "\(ShimHello.currentVersion): a server of its version must end it.", retryAfter: .seconds(30))
     }
     return hello
   }

@@ -1,5 +1,6 @@
 import Glibc
 import SessionModel
+import ShimProtocol
 
 /// A shim that runs, started by this server or by an earlier one.
 struct StartedShim: SandboxHandle {
@@ -31,8 +32,12 @@ struct StartedShim: SandboxHandle {
   /// The shim of an earlier server, which may be gone.
   static func find(
     _ place: SandboxPlace, groups: SandboxGroups?
-  ) async -> (handle: any SandboxHandle, isAlive: Bool) {
-    let hello = try? await ShimLink.hello(directory: place.directory)
+  ) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
+    let hello: ShimHello?
+    do { hello = try await ShimLink.hello(directory: place.directory) } catch {
+      guard error.code != .sandboxVersion else { throw error }
+      hello = nil
+    }
     let meter = await SandboxMeter(place, groups: groups)
     // No process has the number 0.
     let handle = StartedShim(place, process: hello?.shimPID ?? 0, meter: meter, groups: groups)

@@ -109,6 +109,7 @@ extension CentaurError.Code {
   public static let spoolFailed = Self("spool_failed", .upstream)
   public static let harnessStart = Self("harness_start_failed", .upstream)
   public static let harnessDied = Self("harness_died", .upstream)
+  public static let sandboxVersion = Self("sandbox_version", .unavailable)
   public static let sandboxLost = Self("sandbox_lost", .upstream)
   public static let sandboxMemory = Self("sandbox_memory", .upstream)
   public static let sandboxProcesses = Self("sandbox_processes", .upstream)
@@ -150,7 +151,7 @@ extension CentaurError.Code {
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
-    .harnessStart, .harnessDied, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong,
+    .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk, .harnessLineTooLong,
     .harnessProtocol,
     .providerAuthentication, .providerRateLimit, .providerQuota, .providerInvalidRequest,
     .providerUnavailable, .providerStreamCut, .contextWindowExceeded,

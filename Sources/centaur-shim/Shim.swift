@@ -25,6 +25,7 @@ struct Shim {
   private var kept: Set<Descendants.Process>?
   private var carriers: Set<Descendants.Process> = []
   private var lastSeenServer = Descriptors.now
+  private var hasHadServer = false
   /// When the next, harsher step of stopping is due; nil while nobody wants an end.
   private var stopping: (step: Int, due: Int64)?
   /// The shim ends when all has ended. Else it stays, for what the spool holds and to tell of the end.
@@ -114,7 +115,7 @@ struct Shim {
   }
 
   private var timeout: Int32 {
-    var due = lastSeenServer + options.orphanAfter * 1000
+    var due = lastSeenServer + orphanAfter
     if let stopping { due = min(due, stopping.due) }
     if exit == nil, child?.output == -1 { due = min(due, Descriptors.now + 50) }
     return Int32(clamping: max(0, due - Descriptors.now))
@@ -321,6 +322,7 @@ struct Shim {
     for index in connections.indices {
       if connections[index].fence != nil {
         lastSeenServer = Descriptors.now
+        hasHadServer = true
         // What was released is stored elsewhere.
         connections[index].offset = max(connections[index].offset, spool.start)
         while !connections[index].isFull, connections[index].offset < spool.end {
@@ -352,6 +354,10 @@ struct Shim {
   /// How long each step of stopping may take, in milliseconds: the end of its input, SIGTERM, SIGKILL to all.
   private static let patience: [Int64] = [300, 2000, 5000]
 
+  /// How long it goes on without a server, in milliseconds. One that its server did not live to reach is in no journal:
+  /// nobody will come.
+  private var orphanAfter: Int64 { (hasHadServer ? options.orphanAfter : min(60, options.orphanAfter)) * 1000 }
+
   private mutating func stop() {
     isToEnd = true
     endHarness()
@@ -365,7 +371,7 @@ struct Shim {
 
   private mutating func advanceTime() -> Bool {
     let now = Descriptors.now
-    if !isToEnd, now - lastSeenServer >= options.orphanAfter * 1000 { stop() }
+    if !isToEnd, now - lastSeenServer >= orphanAfter { stop() }
     if exit == nil, child?.output == -1 { reap() }
     guard let stopping else { return true }
     if exit != nil {

@@ -196,6 +196,57 @@ struct RecoveryTests {
     }
   }
 
+  @Test("a harness that a newer server has left is left to it: the reason is told, and nothing is touched")
+  func newerSnapshot() async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      let turn = try await gone.controlPlane.submit(.sdk("say one; gate go; say two", key: "test:a"))
+      try await world.wait("test:a", on: gone.controlPlane) { $0.isCommandStart }
+      let shims = try await world.shims(of: "test:a")
+      try await gone.shutDown()
+      let journal = try await world.store.harnessJournal(turn.session.id).entries
+      let newer = journal.map { entry in
+        Array(String(decoding: entry, as: UTF8.self).replacing("\"version\":1", with: "\"version\":2").utf8)
+      }
+      func write(_ entries: [[UInt8]]) async throws {
+        let token = try await world.store.acquireLease(
+          turn.session.id, holder: "another", now: WallClock.system.now, until: WallClock.system.now) { _ in true }
+        _ = try await world.store.commit(
+          SessionCommit(
+            session: turn.session.id, token: token, time: WallClock.system.now,
+            harnessJournal: [.clear] + entries.map { .append($0) }))
+      }
+      try await write(newer)
+      let log = try await world.log("test:a")
+      let older = world.startServer("node-3")
+      let error = await #expect(throws: CentaurError.self) {
+        try await older.controlPlane.submit(.sdk("say no", key: "test:a"))
+      }
+      #expect(error?.code == .sandboxVersion)
+      try await older.shutDown()
+      #expect(try await world.log("test:a") == log)
+      for shim in shims { #expect(!World.hasEnded(shim)) }
+      try await write(journal)
+      let next = world.startServer("node-4")
+      try await world.open(gate: "go", of: "test:a")
+      #expect(try await world.waitForEnds(1, of: "test:a").texts == ["one", "two"])
+      try await next.shutDown()
+    }
+  }
+
+  @Test("a turn that waits when its session's sandbox dies is run in the next one")
+  func waitingForDead() async throws {
+    try await World.run { world in
+      let first = try await world.submit(.sdk("say one; gate go; say two", key: "test:a"))
+      try await world.wait("test:a") { $0.isCommandStart }
+      let second = try await world.submit(.sdk("count done; say three", key: "test:a"))
+      for shim in try await world.shims(of: "test:a") { kill(shim, SIGKILL) }
+      #expect(try await first.finished().ends == ["failed (sandbox_lost)"])
+      #expect(try await second.finished().texts == ["three"])
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+    }
+  }
+
   @Test("messages that waited for a turn are part of it after a restart")
   func waitingMessages() async throws {
     try await World.run(.init(sandboxes: 1), hasServer: false) { world in

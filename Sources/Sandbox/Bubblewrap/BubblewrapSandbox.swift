@@ -61,9 +61,9 @@ public struct BubblewrapSandbox: SandboxBackend {
     }
   }
 
-  public func find(_ place: SandboxPlace) async -> (handle: any SandboxHandle, isAlive: Bool) {
+  public func find(_ place: SandboxPlace) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
     let held = groups?.groups(of: place.id)
-    return await StartedShim.find(place, groups: held?.exist == true ? held : nil)
+    return try await StartedShim.find(place, groups: held?.exist == true ? held : nil)
   }
 
   public func stopLeftover(directory: String) async {

@@ -34,8 +34,8 @@ public struct ProcessSandbox: SandboxBackend {
     return handle
   }
 
-  public func find(_ place: SandboxPlace) async -> (handle: any SandboxHandle, isAlive: Bool) {
-    await StartedShim.find(place, groups: nil)
+  public func find(_ place: SandboxPlace) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
+    try await StartedShim.find(place, groups: nil)
   }
 
   public func stopLeftover(directory: String) async { await ShimLink.stop(directory: directory) }
