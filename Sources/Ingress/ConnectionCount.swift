@@ -61,6 +61,9 @@ public final class ConnectionCount: Sendable {
 public final class ConnectionBounds: ChannelInboundHandler, RemovableChannelHandler {
   public typealias InboundIn = NIOAny
 
+  /// What the kernel may hold of what a client has not read, in bytes; it counts twice as much, for its own needs.
+  private static let sendBuffer: SocketOptionValue = 256 << 10
+
   private let connections: ConnectionCount
   private let writeStall: TimeAmount
   private var verdict = ConnectionCount.Verdict.welcome
@@ -74,6 +77,8 @@ public final class ConnectionBounds: ChannelInboundHandler, RemovableChannelHand
 
   public func handlerAdded(context: ChannelHandlerContext) {
     verdict = connections.enter(ObjectIdentifier(context.channel))
+    // Without it the kernel lets each client that does not read have 4 MiB.
+    try? context.channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: Self.sendBuffer)
     if context.channel.isActive { begin(context) }
   }
 

@@ -64,8 +64,17 @@ struct ConfigurationValidationTests {
 
   @Test("a spool must hold what the harness says between two of its states that are saved")
   func spool() throws {
-    #expect(try Self.refusal { $0.limits.spool = (32 << 20) - 1 } == "'spool' must be at least 32MiB")
-    #expect(try Self.refusal { $0.limits.spool = 32 << 20 } == nil)
+    let tooSmall = "'spool' must be at least 32MiB, and twice as much as 'harness_line'"
+    func refusal(_ spool: Int, line: Int) throws -> String? {
+      try Self.refusal {
+        $0.limits.spool = spool
+        $0.limits.harnessLine = line
+      }
+    }
+    #expect(try refusal((32 << 20) - 1, line: 1 << 20) == tooSmall)
+    #expect(try refusal(32 << 20, line: 1 << 20) == nil)
+    #expect(try refusal((128 << 20) - 1, line: 64 << 20) == tooSmall)
+    #expect(try refusal(128 << 20, line: 64 << 20) == nil)
   }
 
   @Test("a warm pool's harnesses must be there, wait for sessions, and have room")

@@ -185,6 +185,22 @@ struct HarnessFailureTests {
     return found.withLock { $0 }
   }
 
+  @Test("a turn whose harness cannot be kept any more, for the disk takes no more, says so; what was said is whole")
+  func spoolFails() async throws {
+    try await World.run(.init(spool: 8 << 20)) { world in
+      let turn = try await world.submit(.sdk("say one; gate go; long 5000000; say two", key: "test:a"))
+      try await world.wait("test:a") { $0.isCommandStart }
+      // No new segment can be made from here on.
+      let sandbox = try #require(try await world.leftovers(of: "test:a").first)
+      try FileManager.default.removeItem(atPath: "\(sandbox)/spool")
+      try await world.open(gate: "go", of: "test:a")
+      let events = try await turn.finished()
+      #expect(events.ends == ["failed (spool_failed)"])
+      #expect(events.texts == ["one"])
+      #expect(try await world.run("say on", key: "test:a").texts == ["on"])
+    }
+  }
+
   @Test("a harness that prints one endless line is ended, and what it printed is not kept")
   func endlessLine() async throws {
     try await World.run(.init(harnessLine: 8 << 20)) { world in

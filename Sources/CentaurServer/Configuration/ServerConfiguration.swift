@@ -227,9 +227,10 @@ extension ServerConfiguration {
     }
     try validateWarmPool()
     try validateKeyFiles()
-    // What the harness said stays in the spool until the harness's state is saved behind it, every 8 MiB.
-    guard limits.spool >= 32 << 20 else {
-      throw ConfigurationError("'spool' must be at least 32MiB")
+    // What the harness said stays in the spool until its state is saved behind it, every 8 MiB and not within a line: a
+    // harness that waited for room in the middle of that would wait for ever.
+    guard limits.spool >= 32 << 20, limits.spool / 2 >= limits.harnessLine else {
+      throw ConfigurationError("'spool' must be at least 32MiB, and twice as much as 'harness_line'")
     }
     guard limits.turns >= limits.sandboxes else {
       throw ConfigurationError("'turns' (\(limits.turns)) must be at least 'sandboxes' (\(limits.sandboxes))")

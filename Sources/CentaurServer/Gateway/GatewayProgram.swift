@@ -38,7 +38,12 @@ public struct GatewayProgram: Sendable {
     let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
     let gateway = ModelGateway(data: data, clock: clock, logger: logger, standInModel: { await model.url() })
     let settings = settings
-    try await gateway.run(settings: settings, onReady: onReady)
+    let log = GatewayLog(path: GatewayFiles(data: data).log)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await log.watch() }
+      try await gateway.run(settings: settings, onReady: onReady)
+      group.cancelAll()
+    }
     await model.end()
   }
 }
