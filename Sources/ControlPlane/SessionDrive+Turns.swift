@@ -171,7 +171,7 @@ extension SessionDrive {
   }
 
   /// The events of a turn so far.
-  private func read(_ execution: Execution, _ body: (SessionEvent) -> Void) async throws {
+  func read(_ execution: Execution, _ body: (SessionEvent) -> Void) async throws {
     var cursor = execution.firstSeq - 1
     while true {
       let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
