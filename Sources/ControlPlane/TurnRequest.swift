@@ -88,7 +88,8 @@ public struct TurnRequest: Sendable {
     owner: Owner = .local, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
     isOneMessage: Bool = false, continues: Bool = false, repeatsFailedTurns: Bool = false,
     heldAnswer: String? = nil, abortsRunningTurn: Bool = false, hasHistory: Bool = false,
-    history: @escaping @Sendable () -> [Message] = { [] }, fork: Fork? = nil, harness: HarnessName? = nil, persona: String? = nil, instructions: String? = nil,
+    history: @escaping @Sendable () -> [Message] = { [] }, fork: Fork? = nil, harness: HarnessName? = nil,
+    persona: String? = nil, instructions: String? = nil,
     origin: String, options: TurnOptions = TurnOptions(), busy: BusyPolicy? = nil, cancelsOnDisconnect: Bool = false,
     replyPrefix: String, echo: JSONValue
   ) {
