@@ -1,6 +1,7 @@
 """A connection that breaks: Claude Code asks again, attaches to the running turn, and the agent has run once."""
 
 import os
+import re
 import signal
 import uuid
 
@@ -9,6 +10,7 @@ from claude_cli import STREAM, ClaudeHome, shown_by
 from cutting_proxy import BEFORE_HEADERS, CuttingProxy, Cut
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
+from tui import ClaudeTUI
 
 MESSAGES = b"/v1/messages"
 START = b"event: message_start\n"
@@ -76,6 +78,28 @@ def test_a_cut_after_the_end(behind, server):
     assert run.result["result"] == ANSWER and run.texts.count(ANSWER) == 1
     server.api.settled(run.key)
     check_ran_once(server, run.key)
+
+
+def test_resent_at_the_screen(behind, server):
+    """Behind a finished block the TUI does not ask again when its connection breaks, but tells its user to. Who does so
+    gets the rest of the answer, and the work is done once; said once more when all of it is there, it is another turn."""
+    known = server.api.known()
+    prompt = script(shell(COUNT), text(LONG, chunks=4, delay=0.3))
+    proxy, user = behind()
+    with ClaudeTUI(user) as tui:
+        proxy.cuts = [Cut(DELTA, 3)]
+        tui.submit(prompt)
+        tui.wait_for("Connection lost mid-response")
+        key = server.api.new_session(known)
+        tui.submit(prompt)
+        screen = tui.wait_for("the count is 1 and this sentence")
+        assert len(re.findall("● Ran ", screen)) == 1, screen
+        server.api.settled(key)
+        check_ran_once(server, key, prompt)
+        tui.wait_until_gone("esc to interrupt")
+        tui.submit(prompt)
+        tui.wait_for("the count is 2 and this sentence")
+    assert list(executions(server.api.settled(key)).values()) == ["completed", "completed"]
 
 
 def test_a_laptop_that_was_closed(directory, make_server):

@@ -12,6 +12,8 @@ public struct AdmittedTurn: Sendable {
   public let events: EventSubscription
   /// It stands in line for a sandbox, and may get none.
   public internal(set) var waitsForPlace = false
+  /// Its client holds a part of the answer and asks for the rest (`TurnRequest.heldAnswer`).
+  public internal(set) var isToldOn = false
 
   public init(session: Session, execution: Execution, reply: Reply, isReplay: Bool, events: EventSubscription) {
     self.session = session

@@ -143,7 +143,7 @@ extension SessionDrive {
     guard let execution = id == active?.id ? active : try await services.store.execution(id) else { return nil }
     var chosen = model
     var unsourced: Set<EventPayload> = []
-    try await read(execution) { event in
+    try await read(execution, withPieces: false) { event in
       if case .executionStarted(let model) = event.payload { chosen = model }
       if event.source == nil { unsourced.insert(event.payload) }
     }
@@ -156,7 +156,7 @@ extension SessionDrive {
   private func input(of execution: Execution) async throws -> [Message] {
     var input = try await readMessages(before: execution)
     var hasStarted = false
-    try await read(execution) { event in
+    try await read(execution, withPieces: false) { event in
       switch event.payload {
       case .messageAppended(let message) where !hasStarted: input.append(message)
       case .executionStarted: hasStarted = true
@@ -167,10 +167,15 @@ extension SessionDrive {
   }
 
   /// The events of a turn so far.
-  private func read(_ execution: Execution, _ body: (SessionEvent) -> Void) async throws {
+  /// - Parameter withPieces: also those that an item's end holds (`eventsWithoutPieces`), of which a long turn has many.
+  func read(_ execution: Execution, withPieces: Bool = true, _ body: (SessionEvent) -> Void) async throws {
     var cursor = execution.firstSeq - 1
+    let (store, id) = (services.store, execution.sessionID)
     while true {
-      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      let page =
+        withPieces
+        ? try await store.events(id, after: cursor, limit: 1000)
+        : try await store.eventsWithoutPieces(id, after: cursor, limit: 1000)
       for event in page where event.executionID == execution.id { body(event) }
       guard let last = page.last else { return }
       cursor = last.seq
@@ -182,7 +187,7 @@ extension SessionDrive {
     var pending = PendingMessages()
     var cursor: Int64 = 0
     while cursor < execution.firstSeq {
-      let page = try await services.store.events(execution.sessionID, after: cursor, limit: 1000)
+      let page = try await services.store.eventsWithoutPieces(execution.sessionID, after: cursor, limit: 1000)
       guard let last = page.last else { break }
       for event in page where event.seq < execution.firstSeq { pending.fold(event) }
       cursor = last.seq

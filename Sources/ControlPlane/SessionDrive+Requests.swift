@@ -30,6 +30,11 @@ extension SessionDrive {
     try checkWishes(harness: request.harness, persona: request.persona)
     if joinsPendingSteer(request, answer) { return nil }
     let decision = Reconciliation.decide(request, try await facts(for: request))
+    if case .start(let input, _) = decision, let id = try await brokenOff(request, input) {
+      var admitted = try await attach(id, request)
+      admitted.isToldOn = true
+      return admitted
+    }
     if request.abortsRunningTurn, let running, case .start = decision {
       try await interrupt(reason: "aborted_by_client")
       logger.debug("aborted by the client", metadata: ["execution": "\(running.execution.id)"])

@@ -58,6 +58,9 @@ public struct TurnRequest: Sendable {
   public var continues: Bool
   /// The client repeats a failed turn only when its user asks again: then it is run anew. A completed one is shown.
   public var repeatsFailedTurns: Bool
+  /// The user says what they said last once more, and this is the last text that their client holds of the answer. Where
+  /// the answer went on behind it, the connection broke, and the user asks for the rest.
+  public var heldAnswer: String?
   /// The client's own mark that its user interrupted the turn before.
   public var abortsRunningTurn: Bool
   /// The conversation before `input` as the client tells it, read only when a session is to be seeded with it.
@@ -84,8 +87,9 @@ public struct TurnRequest: Sendable {
   public init(
     owner: Owner = .local, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
     isOneMessage: Bool = false, continues: Bool = false, repeatsFailedTurns: Bool = false,
-    abortsRunningTurn: Bool = false, hasHistory: Bool = false, history: @escaping @Sendable () -> [Message] = { [] },
-    fork: Fork? = nil, harness: HarnessName? = nil, persona: String? = nil, instructions: String? = nil,
+    heldAnswer: String? = nil, abortsRunningTurn: Bool = false, hasHistory: Bool = false,
+    history: @escaping @Sendable () -> [Message] = { [] }, fork: Fork? = nil, harness: HarnessName? = nil,
+    persona: String? = nil, instructions: String? = nil,
     origin: String, options: TurnOptions = TurnOptions(), busy: BusyPolicy? = nil, cancelsOnDisconnect: Bool = false,
     replyPrefix: String, echo: JSONValue
   ) {
@@ -97,6 +101,7 @@ public struct TurnRequest: Sendable {
     self.isOneMessage = isOneMessage
     self.continues = continues
     self.repeatsFailedTurns = repeatsFailedTurns
+    self.heldAnswer = heldAnswer
     self.abortsRunningTurn = abortsRunningTurn
     self.hasHistory = hasHistory
     self.history = history

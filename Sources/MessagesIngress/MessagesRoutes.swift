@@ -76,8 +76,9 @@ public struct MessagesRoutes: Sendable {
     }
     let input = try reading.input()
     guard !input.isShellOnly else { return sideAnswer(.turn, body) }
-    let (turn, echo) = try reading.turn(input)
+    let (turn, asked) = try reading.turn(input)
     let admitted = try await controlPlane.submit(turn)
+    let echo = admitted.isToldOn ? reading.echo(input, held: input.heldTexts) : asked
     // The echo is this request's: one that comes back may hold more of the answer than the first did.
     let translator = MessagesTranslator(
       messageID: admitted.reply.wireID, execution: admitted.execution.id, echo: echo)

@@ -19,6 +19,9 @@ struct TurnInput: Sendable {
   var start = 0
   /// Texts of the answer that is to be told on, as the client kept them.
   var heldTexts: [String] = []
+  /// The user says again what they said before the answer in `heldTexts`: the TUI asks them to where a connection broke
+  /// behind a finished block. Whether that answer was whole is the session's to know.
+  var isResent = false
 
   /// An SDK's rule: its last messages of the role user; what came before is history.
   static func ofSDK(_ messages: [JSONValue]) throws(CentaurError) -> TurnInput {
@@ -67,6 +70,12 @@ struct TurnInput: Sendable {
     for (block, path) in run.said {
       guard let part = try ContentBlock.part(block, path: path) else { continue }
       reading.messages.append(Message(parts: [part], clientID: place.id(after: block)))
+    }
+    if !run.isAbort, !run.hasToolResults, !run.said.isEmpty,
+      said(before: reading.start, in: messages) == run.said.map({ plain($0.block) })
+    {
+      reading.heldTexts = heldTexts(messages[..<reading.start])
+      reading.isResent = !reading.heldTexts.isEmpty
     }
     if !reading.messages.isEmpty {
       reading.messages[0].parts.insert(contentsOf: shellBefore(messages[..<reading.start]), at: 0)
@@ -123,14 +132,35 @@ struct TurnInput: Sendable {
     }
 
     mutating func id(after block: JSONValue) -> String {
-      var said = block.object ?? JSONObject()
-      // The client puts and takes these marks as it likes.
-      said["cache_control"] = nil
-      if ContentBlock.isText(block) { said["text"] = .string(ContentBlock.text(block)) }
-      digest.update(data: JSONValue.object(said).serialized)
+      digest.update(data: TurnInput.plain(block).serialized)
       return "claude:\(before):" + digest.finalize().prefix(16).map(hexadecimal).joined()
     }
   }
+
+  /// A block as it is the same whenever the client sends it.
+  fileprivate static func plain(_ block: JSONValue) -> JSONValue {
+    var said = block.object ?? JSONObject()
+    // The client puts and takes these marks as it likes.
+    said["cache_control"] = nil
+    if ContentBlock.isText(block) { said["text"] = .string(ContentBlock.text(block)) }
+    return .object(said)
+  }
+
+  /// What the user said before the last answer, where that is all text.
+  private static func said(before start: Int, in messages: [JSONValue]) -> [JSONValue] {
+    let answer = messages[..<start].lastIndex { $0["role"]?.string == "user" } ?? -1
+    guard answer >= 0, messages[(answer + 1)..<start].flatMap(ContentBlock.blocks).allSatisfy({ !isCall($0) }) else {
+      return []
+    }
+    let first = (messages[..<answer].lastIndex { $0["role"]?.string == "assistant" }).map { $0 + 1 } ?? 0
+    var run = Run()
+    for message in messages[first...answer] where message["role"]?.string == "user" {
+      for block in ContentBlock.blocks(message) { run.add(block, path: "messages") }
+    }
+    return run.isAbort || run.hasToolResults ? [] : run.said.map { plain($0.block) }
+  }
+
+  private static func isCall(_ block: JSONValue) -> Bool { block["type"]?.string == "tool_use" }
 
   /// Where the messages behind the last answer begin.
   private static func runStart(_ messages: [JSONValue]) -> Int {

@@ -37,13 +37,15 @@ struct TurnReading {
       throw CentaurError(.emptyInput, "The messages hold no input of the user.", parameter: "messages")
     }
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
-    let echo = echo(input)
+    // Of a turn that begins nothing is held yet.
+    let echo = echo(input, held: input.continues ? input.heldTexts : [])
     let earlier = Array(request.messages[..<input.start])
     let isClaudeCode = isClaudeCode
     let turn = TurnRequest(
       session: try session(wishes.threadKey), client: isClaudeCode ? .cli : .sdk,
       turnKey: headers["idempotency-key"].map { "key:\($0)" }, input: input.messages, isOneMessage: true,
-      continues: input.continues, repeatsFailedTurns: isClaudeCode, abortsRunningTurn: input.isAbort,
+      continues: input.continues, repeatsFailedTurns: isClaudeCode,
+      heldAnswer: input.isResent ? input.heldTexts.last : nil, abortsRunningTurn: input.isAbort,
       hasHistory: !earlier.isEmpty, history: { ContentBlock.history(earlier, isClaudeCode: isClaudeCode) },
       harness: wishes.harness, persona: wishes.persona, instructions: instructions, origin: "messages",
       options: TurnOptions(
@@ -53,13 +55,13 @@ struct TurnReading {
     return (turn, echo)
   }
 
-  private func echo(_ input: TurnInput) -> MessagesEcho {
+  func echo(_ input: TurnInput, held: [String]) -> MessagesEcho {
     let thinking = request.body["thinking"]?["type"]?.string
     let showsThinking = thinking != nil && thinking != "disabled"
     return MessagesEcho(
       model: request.model, isClaudeCode: isClaudeCode, showsThinking: showsThinking,
       showsWork: isClaudeCode || showsThinking, hasStructuredOutput: isClaudeCode && structuredOutput != nil,
-      heldTexts: input.heldTexts)
+      heldTexts: held)
   }
 
   private func session(_ key: ThreadKey?) throws(CentaurError) -> TurnRequest.SessionChoice {

@@ -49,6 +49,27 @@ struct TurnInputTests {
     #expect(Set(inputs.map(\.conversation)).count == 4 && inputs[0].conversation == inputs[2].conversation)
   }
 
+  @Test("the same words behind a part of their answer may be said again; behind an interrupt or others they are new")
+  func resent() throws {
+    let resent = try Self.read(Self.user(Self.reminder, "do it"), Self.assistant("begun"), Self.user("do it"))
+    #expect(resent.isResent)
+    #expect(resent.heldTexts == ["begun"])
+    let string = try Self.read(
+      Self.user("a"), Self.assistant("b"), ["role": "user", "content": "do it"], ["role": "system", "content": "now"],
+      Self.assistant("one"), Self.assistant("two"), Self.user("do it", Self.reminder))
+    #expect(string.isResent)
+    #expect(string.heldTexts == ["one", "two"])
+    let call: JSONValue = ["role": "assistant", "content": [["type": "tool_use", "id": "t", "name": "n"]]]
+    let new = [
+      try Self.read(Self.user("do it")), try Self.read(Self.user("do it"), Self.user("do it")),
+      try Self.read(Self.user("do it"), Self.assistant("begun"), Self.user("do that")),
+      try Self.read(Self.user("do it"), Self.assistant("begun"), Self.user("[Request interrupted by user]", "do it")),
+      try Self.read(Self.user("do it"), call, Self.user("do it")),
+      try Self.read(Self.user("do it"), Self.assistant("ok"), Self.user("b"), Self.assistant("c"), Self.user("do it")),
+    ]
+    #expect(new.allSatisfy { !$0.isResent })
+  }
+
   @Test("a summary of a part stands where it stands: later turns are in that conversation too")
   func partlySummarized() throws {
     let summary = "This session is being continued from a previous conversation (1)"
