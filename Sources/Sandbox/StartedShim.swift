@@ -12,6 +12,8 @@ struct StartedShim: SandboxHandle {
   private static let patience = Duration.seconds(15)
   /// Its control groups, where it has any.
   var groups: SandboxGroups?
+  /// Its processes carry its mark: those that a killed shim left behind are found and ended.
+  var isMarked = false
 
   func withLink(
     fence: Int64, offset: Int64, _ body: @Sendable (ShimLink, ShimEvents) async throws -> Void
@@ -25,6 +27,7 @@ struct StartedShim: SandboxHandle {
 
   func stop() async {
     await stopShim()
+    if isMarked { await ProcessLeftovers.end(of: id) }
     // Nothing can be in them any more but what the kernel is just taking down. A task of its own, as above.
     await Task { await groups?.remove() }.value
   }

@@ -26,14 +26,19 @@ public struct ProcessSandbox: SandboxBackend {
     let start = ShimStart(shim: shim, spec: spec)
     try await start.prepare()
     let meter = await SandboxMeter(spec, groups: nil)
+    var environment = start.environment(path: path, home: spec.home, temporary: spec.temporary)
+    environment[ProcessLeftovers.variable] = spec.id
     let process = try start.spawn(
-      ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace,
-      environment: start.environment(path: path, home: spec.home, temporary: spec.temporary))
+      ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace, environment: environment)
     let handle = StartedShim(
-      id: spec.id, directory: spec.directory, process: process, meter: meter)
+      id: spec.id, directory: spec.directory, process: process, meter: meter, isMarked: true)
     try await handle.waitUntilReachable()
     return handle
   }
 
-  public func stopLeftover(directory: String) async { await ShimLink.stop(directory: directory) }
+  public func stopLeftover(directory: String) async {
+    await ShimLink.stop(directory: directory)
+    guard let id = directory.split(separator: "/").last else { return }
+    await ProcessLeftovers.end(of: String(id))
+  }
 }
