@@ -49,7 +49,7 @@ class Round:
             "anthropic": {"base_url": model.url, "api_key_env": "TEST_MODEL_KEY"}}
         self.calm = {"TEST_MODEL_KEY": "sk-chaos"}
         self.server = CentaurServer(
-            directory, {"providers": providers, "limits": {"gateway_linger": "1s"}}, stand_in=False,
+            directory, {"providers": providers, "sandbox": plan.sandbox, "limits": {"gateway_linger": "1s"}}, stand_in=False,
             environment={**self.calm, **plan.environment, "CENTAUR_KILL_MARK": str(self.mark)})
         self.clients = [
             KINDS[kind](number, [f"w{plan.seed}x{number}x{turn}" for turn in range(TURNS)], harness, self.relay, directory)
@@ -174,8 +174,12 @@ class Round:
         self.relay.flowing.set()
 
     def shims(self) -> list[int]:
-        pids = [int(file.read_text()) for file in sorted(self.server.data.glob("sessions/*/sandboxes/*/pid"))]
-        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        """Those that live, at work first."""
+        busy = {
+            session.id for session in invariants.sessions(self.server.data)
+            if any(row["status"] == "running" for row in session.executions)}
+        files = sorted(self.server.data.glob("sessions/*/sandboxes/*/pid"), key=lambda file: file.parts[-4] not in busy)
+        return [pid for file in files if Path(f"/proc/{(pid := int(file.read_text()))}").exists()]
 
     def is_over(self) -> bool:
         return not any(client.thread.is_alive() for client in self.clients)

@@ -45,6 +45,8 @@ class Plan:
     # Where the server dies that comes after it, while it looks after what the first one left.
     again: str
     clients: list[tuple[str, str]]
+    # The backend: where one isolates nothing, what dies must take its children along by other means.
+    sandbox: str
 
     @classmethod
     def of(cls, seed: int, fault: str | None = None) -> Plan:
@@ -60,7 +62,8 @@ class Plan:
         else:
             at = str(random_.randint(*MOMENTS))
         again = f"{random_.choice(sorted(SERVER_POINTS))}#{random_.randint(1, 4)}" if fault == "server twice" else ""
-        return cls(seed, fault, at, again, some(random_, CLIENTS))
+        clients = some(random_, CLIENTS)
+        return cls(seed, fault, at, again, clients, random_.choice(["bubblewrap", "bubblewrap", "process"]))
 
     @property
     def hits(self) -> str:
@@ -82,4 +85,4 @@ class Plan:
     def __str__(self) -> str:
         clients = ", ".join(f"{kind} → {harness}" for kind, harness in self.clients)
         again = f" and at {self.again}" if self.again else ""
-        return f"seed {self.seed}={self.fault} at {self.at}{again}; {clients}"
+        return f"seed {self.seed}={self.fault} at {self.at}{again}; {self.sandbox}; {clients}"

@@ -15,23 +15,28 @@ struct StartedShim: SandboxHandle {
   private static let patience = Duration.seconds(15)
   /// Its control groups, where it has any.
   let groups: SandboxGroups?
+  /// Its processes carry its mark: those that a killed shim left behind are found and ended.
+  let isMarked: Bool
 
-  init(id: String, directory: String, child: pid_t, meter: SandboxMeter, groups: SandboxGroups? = nil) {
-    (self.id, self.directory, self.meter, self.groups) = (id, directory, meter, groups)
-    process = ProcessIdentity(child)
-    isChild = true
-  }
+  init(
+    _ place: SandboxPlace, child: pid_t, meter: SandboxMeter, groups: SandboxGroups? = nil, isMarked: Bool = false
+  ) { self.init(place, process: child, isChild: true, meter: meter, groups: groups, isMarked: isMarked) }
 
-  /// - Parameter process: that of another's child
-  private init(_ place: SandboxPlace, process: pid_t, meter: SandboxMeter, groups: SandboxGroups?) {
-    (id, directory, self.meter, self.groups) = (place.id, place.directory, meter, groups)
+  private init(
+    _ place: SandboxPlace, process: pid_t, isChild: Bool, meter: SandboxMeter, groups: SandboxGroups?, isMarked: Bool
+  ) {
+    (id, directory) = (place.id, place.directory)
     self.process = ProcessIdentity(process)
-    isChild = false
+    self.isChild = isChild
+    self.meter = meter
+    self.groups = groups
+    self.isMarked = isMarked
   }
 
   /// The shim of an earlier server, which may be gone.
+  /// - Throws: `CentaurError` with `sandboxVersion`
   static func find(
-    _ place: SandboxPlace, groups: SandboxGroups?
+    _ place: SandboxPlace, groups: SandboxGroups?, isMarked: Bool = false
   ) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
     let hello: ShimHello?
     do { hello = try await ShimLink.hello(directory: place.directory) } catch {
@@ -40,7 +45,8 @@ struct StartedShim: SandboxHandle {
     }
     let meter = await SandboxMeter(place, groups: groups)
     // No process has the number 0.
-    let handle = StartedShim(place, process: hello?.shimPID ?? 0, meter: meter, groups: groups)
+    let handle = StartedShim(
+      place, process: hello?.shimPID ?? 0, isChild: false, meter: meter, groups: groups, isMarked: isMarked)
     return (handle, hello != nil)
   }
 
@@ -58,6 +64,7 @@ struct StartedShim: SandboxHandle {
 
   func stop() async {
     await stopShim()
+    if isMarked { await ProcessLeftovers.end(of: id) }
     // Nothing can be in them any more but what the kernel is just taking down. A task of its own, as above.
     await Task { await groups?.remove() }.value
   }

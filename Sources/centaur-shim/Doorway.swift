@@ -10,6 +10,8 @@ struct Doorway {
 
   /// Becomes the command, whose arguments and environment name the ports. The forwarders live as long as it does.
   func enter() -> Never {
+    // A shim that is killed takes its harness along also where no namespace does.
+    centaur_die_with_parent()
     var ports: [(placeholder: String, port: String)] = []
     for target in options.targets {
       let (listener, port) = listen()

@@ -13,7 +13,7 @@ struct IsolationTests {
 
   init() throws { directory = try SandboxDirectory() }
 
-  @Test("of the server's environment the harness sees its PATH and nothing else")
+  @Test("of the server's environment the harness sees its PATH and nothing else; of the sandbox it knows the id")
   func environment() async throws {
     let backend = ProcessSandbox(
       shim: ShimBinary.path, environment: ["PATH": "/usr/bin:/bin", "OPENAI_API_KEY": "secret", "HOME": "/root"])
@@ -23,7 +23,7 @@ struct IsolationTests {
     #expect(
       Set(heard.text.split(separator: "\n").map(String.init)) == [
         "PATH=/usr/bin:/bin", "HOME=\(directory.root)/home", "TMPDIR=\(directory.root)/tmp", "LANG=C.UTF-8",
-        "GIT_CEILING_DIRECTORIES=\(directory.root)", "CODEX_HOME=/x y",
+        "GIT_CEILING_DIRECTORIES=\(directory.root)", "CODEX_HOME=/x y", "CENTAUR_SANDBOX=\(sandbox.id)",
       ])
   }
 

@@ -113,7 +113,14 @@ actor GatewayLink: SandboxGateway, Service {
 
   private func bringUp() async throws {
     if let status = try? await client.status(), status.version == GatewayVersion.current {
-      return try await client.apply(composition.gatewaySettings)
+      do {
+        return try await client.apply(composition.gatewaySettings)
+      } catch let refusal as GatewayClient.Refused {
+        throw refusal
+      } catch {
+        // Nobody had needed it since the last server's end, and it has gone just now: another one comes.
+        logger.notice("the model gateway has ended as it was found", metadata: ["error": "\(error)"])
+      }
     }
     let pid = try process.spawn()
     children.append(pid)

@@ -51,8 +51,7 @@ public struct BubblewrapSandbox: SandboxBackend {
       let process = try start.spawn(
         confinement + command.arguments, cwd: "/",
         environment: start.environment(path: BubblewrapCommand.path, home: spec.home, temporary: "/tmp"))
-      let handle = StartedShim(
-        id: spec.id, directory: spec.directory, child: process, meter: meter, groups: held)
+      let handle = StartedShim(spec.place, child: process, meter: meter, groups: held)
       try await handle.waitUntilReachable()
       return handle
     } catch {

@@ -26,17 +26,22 @@ public struct ProcessSandbox: SandboxBackend {
     let start = ShimStart(shim: shim, spec: spec)
     try await start.prepare()
     let meter = await SandboxMeter(spec.place, groups: nil)
+    var environment = start.environment(path: path, home: spec.home, temporary: spec.temporary)
+    environment[ProcessLeftovers.variable] = spec.id
     let process = try start.spawn(
-      ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace,
-      environment: start.environment(path: path, home: spec.home, temporary: spec.temporary))
-    let handle = StartedShim(id: spec.id, directory: spec.directory, child: process, meter: meter)
+      ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace, environment: environment)
+    let handle = StartedShim(spec.place, child: process, meter: meter, isMarked: true)
     try await handle.waitUntilReachable()
     return handle
   }
 
   public func find(_ place: SandboxPlace) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
-    try await StartedShim.find(place, groups: nil)
+    try await StartedShim.find(place, groups: nil, isMarked: true)
   }
 
-  public func stopLeftover(directory: String) async { await ShimLink.stop(directory: directory) }
+  public func stopLeftover(directory: String) async {
+    await ShimLink.stop(directory: directory)
+    guard let id = directory.split(separator: "/").last else { return }
+    await ProcessLeftovers.end(of: String(id))
+  }
 }

@@ -1,0 +1,31 @@
+import FoundationEssentials
+import Glibc
+
+/// What a shim that was killed leaves behind where nothing is isolated: no namespace ends with it, and its orphans have
+/// become init's. They are known by a variable that all of a sandbox's processes inherit.
+enum ProcessLeftovers {
+  /// Holds the sandbox's id.
+  static let variable = "CENTAUR_SANDBOX"
+
+  /// Ends them, until none is left: what is ended may have started others meanwhile.
+  static func end(of sandbox: String) async {
+    // Of its own: whoever asked may be cancelled.
+    await Task {
+      for _ in 0..<200 {
+        let left = processes(of: sandbox)
+        guard !left.isEmpty else { return }
+        for pid in left { kill(pid, SIGKILL) }
+        try? await Task.sleep(for: .milliseconds(2))
+      }
+    }.value
+  }
+
+  private static func processes(of sandbox: String) -> [pid_t] {
+    let mark = Data("\(variable)=\(sandbox)".utf8)
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return names.compactMap { pid_t($0) }.filter { pid in
+      guard let environment = try? Data(contentsOf: URL(filePath: "/proc/\(pid)/environ")) else { return false }
+      return environment.split(separator: 0).contains(mark)
+    }
+  }
+}
