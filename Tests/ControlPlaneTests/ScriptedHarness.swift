@@ -56,7 +56,7 @@ struct ScriptedHarness: HarnessAdapter {
         many) i=0; while [ $i -lt $rest ]; do i=$((i+1)); echo "say $i"; done ;;
         count) echo x >> "$rest" ;;
         pid) echo $$ > "$rest.new"; mv "$rest.new" "$rest"; echo "say $rest" ;;
-        gate) echo "gate $rest"; while [ ! -e "$rest" ]; do sleep 0.01; done; echo "passed $rest" ;;
+        gate) echo "gate $rest"; while [ ! -e "$rest" ]; do sleep 0.1; done; echo "passed $rest" ;;
         exit) exit "$rest" ;;
         garbage) echo '%%%' ;;
         long) head -c "$rest" /dev/zero | tr '\0' x; echo ;;

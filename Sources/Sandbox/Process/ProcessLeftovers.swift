@@ -7,12 +7,15 @@ enum ProcessLeftovers {
   /// Holds the sandbox's id.
   static let variable = "CENTAUR_SANDBOX"
 
-  /// Ends them, until none is left: what is ended may have started others meanwhile.
-  static func end(of sandbox: String) async {
+  /// Ends them, until none is left: what is ended may have started others meanwhile. It looks at every process of the
+  /// machine, on a thread that may wait; a shim that ended in order took its socket and all that it kept with it.
+  /// - Parameter shim: its directory.
+  static func end(of sandbox: String, shim: String) async {
+    guard access("\(shim)/socket", F_OK) == 0 else { return }
     // Of its own: whoever asked may be cancelled.
     await Task {
       for _ in 0..<200 {
-        let left = processes(of: sandbox)
+        let left = (try? await blocking { processes(of: sandbox) }) ?? []
         guard !left.isEmpty else { return }
         for pid in left { kill(pid, SIGKILL) }
         try? await Task.sleep(for: .milliseconds(2))

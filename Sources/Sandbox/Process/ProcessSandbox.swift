@@ -42,6 +42,6 @@ public struct ProcessSandbox: SandboxBackend {
   public func stopLeftover(directory: String) async {
     await ShimLink.stop(directory: directory)
     guard let id = directory.split(separator: "/").last else { return }
-    await ProcessLeftovers.end(of: String(id))
+    await ProcessLeftovers.end(of: String(id), shim: directory)
   }
 }
