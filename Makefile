@@ -2,7 +2,7 @@
 # Each target installs what it needs by itself; a second run finds it done.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build release lint unit conformance test chaos demo serve bench clean
+.PHONY: help tools build release lint unit conformance test chaos demo rolling-restart serve bench clean
 
 PYTEST := .venv/bin/python -m pytest
 # How many conformance tests run at once. They wait for processes more than they compute.
@@ -10,6 +10,7 @@ CONFORMANCE_JOBS ?= 3
 
 help:
 	@echo 'make demo         a real Codex CLI drives a session on a server with a scripted model'
+	@echo 'make rolling-restart  the server is replaced under a Codex and a Claude Code at work'
 	@echo 'make serve        the server, for use: a provider key set, the real models; else the scripted one'
 	@echo 'make test         lint, unit tests, conformance tests with the real clients'
 	@echo 'make build        a debug build (.build/debug/centaur)'
@@ -50,6 +51,9 @@ chaos: build
 
 demo: build
 	@.venv/bin/python tools/demo
+
+rolling-restart: build
+	@.venv/bin/python tools/rolling-restart
 
 serve: build
 	@tools/serve
