@@ -25,11 +25,12 @@ import figures  # noqa: E402
 import gateway  # noqa: E402
 import litellm_proxy  # noqa: E402
 import measure  # noqa: E402
+import recovery  # noqa: E402
 import waiting  # noqa: E402
 from centaur_server import PROGRAM, ServerFailed, end_processes_of  # noqa: E402
 from programs import Backend, BenchFailed, load_http  # noqa: E402
 
-PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history", "harnesses", "abuse")
+PARTS = ("start", "gateway", "first", "streams", "replay", "turns", "history", "harnesses", "recovery", "abuse")
 
 
 class LiteLLM:
@@ -88,6 +89,9 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
     if "harnesses" in parts:
         say("starts of the real harnesses")
         waiting.starts(bench)
+    if "recovery" in parts:
+        say("a server that comes after a killed one")
+        recovery.measure_all(bench)
     if "abuse" in parts:
         say("clients and harnesses that take more than their share")
         abuse.measure_all(bench)

@@ -111,7 +111,7 @@ public struct ControlPlaneConfiguration: Sendable {
   public var gateway: any SandboxGateway
 
   public init(
-    dataDirectory: String, node: String, isDead: @escaping @Sendable (String) -> Bool = { _ in true },
+    dataDirectory: String, node: String, isDead: @escaping @Sendable (String) -> Bool = { _ in false },
     harnesses: [HarnessName: HarnessSetup],
     defaultHarness: [String: HarnessName], personas: [String: Persona] = [:],
     workspace: WorkspaceSource = .empty, retention: Duration? = nil, limits: Limits = Limits(),

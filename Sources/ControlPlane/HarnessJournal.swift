@@ -52,8 +52,15 @@ struct HarnessSnapshot: Sendable, Codable {
   var frames: [InputFrame]
   /// Steering messages that it has not answered, by the ids under which they were sent.
   var steers: [String: PendingSteer]
+  /// Steering messages that it has answered, which is not carried out yet.
+  var answers: [SteerAnswer]
   /// The machine's timers that run, with their whole lengths.
   var timers: [HarnessTimer: Duration]
+
+  struct SteerAnswer: Sendable, Codable {
+    var id: String
+    var isTaken: Bool
+  }
 }
 
 /// Input for a harness; its shim takes each id once.

@@ -59,6 +59,7 @@ struct HarnessReplay {
     self.inputs = inputs[...]
     self.carriedOut = carriedOut
     steers = snapshot.steers.filter { !carriedOut.contains($0.key) }
+    answers = snapshot.answers.filter { !carriedOut.contains($0.id) }.map { ($0.id, $0.isTaken) }
     goal = max(snapshot.offset, inputs.last?.offset ?? 0, stored.map { $0.offset + 1 } ?? 0)
   }
 
@@ -155,4 +156,8 @@ struct HarnessReplay {
       }
     }
   }
+}
+
+extension HarnessAction {
+  var endsTurn: Bool { if case .turnEnded = self { true } else { false } }
 }

@@ -19,6 +19,8 @@ struct HarnessStart: Sendable {
     let launch = try setup.adapter.launch(context)
     let id = services.ids.thread()
     let gateway = services.configuration.gateway
+    // Before the way out is: who finds the directory closes that too.
+    try directories.create(sandbox: id)
     let sandbox: any SandboxHandle
     do {
       let sockets = try await gateway.open(

@@ -107,7 +107,8 @@ final class SandboxCapacity: Sendable {
   func giveBack() {
     let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, (@Sendable () -> Void)?) in
       state.leaving = max(0, state.leaving - 1)
-      guard state.line.isEmpty else { return (state.line.removeFirst().continuation, nil) }
+      // More may have been found running than there are places.
+      guard state.line.isEmpty || state.taken > limit else { return (state.line.removeFirst().continuation, nil) }
       state.taken -= 1
       return (nil, state.whenFree)
     }

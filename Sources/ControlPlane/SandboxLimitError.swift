@@ -20,6 +20,11 @@ extension SandboxLimit {
   }
 }
 
+extension CentaurError.Code {
+  /// Whether a sandbox took more than it may.
+  var isOfSandboxLimit: Bool { self == .sandboxMemory || self == .sandboxProcesses || self == .sandboxDisk }
+}
+
 extension Int {
   /// `512 MiB`, `4 GiB`, for people.
   fileprivate var asBytes: String {

@@ -35,6 +35,14 @@ struct SessionDirectories: Sendable {
     }
   }
 
+  /// - Throws: `CentaurError` with `harnessStart`
+  func create(sandbox id: String) throws(CentaurError) {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: sandbox(id), withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    } catch { throw CentaurError(.harnessStart, "The sandbox's directory could not be made.") }
+  }
+
   /// Where directories go that are to be removed.
   static func trash(data: String) -> String { "\(data)/trash" }
 

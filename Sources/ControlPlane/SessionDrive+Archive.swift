@@ -61,6 +61,8 @@ extension SessionDrive {
                 + "workspace."))
         ], harnessState: .null)
     }
+    // By now another server may have the session, and these files: the store knows.
+    try await commit([])
     do {
       try await Tree.discard(directories.root, trash: SessionDirectories.trash(data: data))
     } catch let failure as WorkspaceFailure {

@@ -32,6 +32,8 @@ struct HarnessProcess {
   var signals: [Int32] = []
   /// An earlier server started it.
   var isTakenOver = false
+  /// Another server can take it over: a snapshot of its machine is in the journal.
+  var isInJournal = false
   /// The harness takes turns.
   var isReady = false
   /// The machine wants it to be ended: no turn is given to it any more.
@@ -72,6 +74,7 @@ struct HarnessProcess {
       context: nil, machine: replay.machine,
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine, at: replay.offset))
     isTakenOver = true
+    isInJournal = true
     isReady = true
     savedUpTo = replay.offset
     released = replay.offset
@@ -274,7 +277,12 @@ extension SessionDrive {
       guard let lines = try process?.splitter.feed(bytes, at: offset) else { return }
       var actions: [HarnessAction] = []
       for line in lines { actions += process?.machine.read(line) ?? [] }
+      // A turn may end before it is seen that something in the sandbox has run into a limit.
+      let number = process?.generation
+      let limit = actions.contains(where: \.endsTurn) ? await process?.sandbox.exceededLimit() : nil
+      if let limit, running?.failure == nil { running?.failure = limit.error(services.configuration.limits.sandbox) }
       await perform(actions)
+      if let limit, let number { return await exceeded(limit, number) }
       guard await endsWordyTurn() == false else { return }
       await giveBackSpool()
     } catch {
@@ -311,7 +319,6 @@ extension SessionDrive {
       process?.hasAnotherWay = actions.contains { if case .saveState = $0 { true } else { false } }
     }
     do {
-      let change = try journalChange(actions, entry)
       var rest = actions[...]
       while let steered = rest.firstIndex(where: { if case .steered = $0 { true } else { false } }),
         steered + 1 < rest.endIndex
@@ -319,7 +326,8 @@ extension SessionDrive {
         try await performAtOnce(rest[...steered])
         rest = rest[(steered + 1)...]
       }
-      try await performAtOnce(rest, journal: change)
+      // Made last: what the parts before have carried out is in it.
+      try await performAtOnce(rest, journal: try journalChange(rest, entry))
     } catch {
       await lost(error)
     }
@@ -338,7 +346,10 @@ extension SessionDrive {
     if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
     if !drafts.isEmpty || state != nil || journal != nil {
       try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self))
-      if case .restart = journal, let read = process?.splitter.unread { process?.savedUpTo = read }
+      if case .restart = journal, let read = process?.splitter.unread {
+        process?.savedUpTo = read
+        process?.isInJournal = true
+      }
       for draft in drafts where draft.executionID == running?.execution.id {
         running?.output += draft.payload.logSize
       }
@@ -354,7 +365,7 @@ extension SessionDrive {
 
   /// What the journal is to say of what a machine has done.
   private func journalChange(
-    _ actions: [HarnessAction], _ entry: HarnessJournalEntry?
+    _ actions: ArraySlice<HarnessAction>, _ entry: HarnessJournalEntry?
   ) throws -> HarnessJournalChange? {
     guard let process else { return nil }
     var isAtRest = false
@@ -374,10 +385,11 @@ extension SessionDrive {
   }
 
   /// - Parameter actions: what it wanted last, which is not done yet
-  func snapshot(with actions: [HarnessAction] = []) throws -> HarnessJournalEntry {
+  func snapshot(with actions: ArraySlice<HarnessAction> = []) throws -> HarnessJournalEntry {
     guard let process else { throw CentaurError(.internalFailure, "There is no harness to save.") }
     var frames = process.onTheWay
     var ended: ExecutionID?
+    var answers: [HarnessSnapshot.SteerAnswer] = []
     var timers: [HarnessTimer: Duration] = [:]
     for case (.harness(let timer), let running) in self.timers { timers[timer] = running.length }
     for action in actions {
@@ -387,6 +399,8 @@ extension SessionDrive {
       case .turnEnded(let id): ended = id
       case .startTimer(let timer, let duration): timers[timer] = duration
       case .cancelTimer(let timer): timers[timer] = nil
+      case .steered(let id): answers.append(HarnessSnapshot.SteerAnswer(id: id, isTaken: true))
+      case .steerRejected(let id): answers.append(HarnessSnapshot.SteerAnswer(id: id, isTaken: false))
       default: continue
       }
     }
@@ -395,7 +409,7 @@ extension SessionDrive {
       HarnessSnapshot(
         sandbox: process.sandbox.id, offset: process.splitter.unread, machine: Data(try process.machine.saved),
         execution: turn?.execution.id, failure: turn?.failure, output: turn?.output ?? 0, frames: frames,
-        steers: steers,
+        steers: steers, answers: answers,
         timers: timers))
   }
 

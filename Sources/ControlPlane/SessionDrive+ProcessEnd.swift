@@ -114,8 +114,9 @@ extension SessionDrive {
     refuseSteers(error)
     queue = []
     running = nil
-    // Another server may have the sandbox by now. But what the store will never take would come again from it.
-    if error.isPassing { abandonProcess() } else { discardProcess() }
+    // Another server may have the sandbox by now, but for one that is in no journal: nobody else knows of that. And what
+    // the store will never take would come again from it.
+    if process?.isInJournal == true, error.isPassing { abandonProcess() } else { discardProcess() }
   }
 
   private func refuseSteers(_ error: any Error) {

@@ -10,8 +10,13 @@ extension SessionDrive {
     let open = try await services.store.openExecutions(session.id)
     let active = open.first { $0.status != .queued }
     let journal = try await services.store.harnessJournal(session.id)
+    var end = CentaurError(
+      .serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
     do {
       try await takeOver(session, active, journal)
+    } catch let error as CentaurError where error.code == .sandboxLost {
+      logger.error("a harness could not be taken over", metadata: ["error": "\(error)"])
+      end = error
     } catch let error as CentaurError where Self.leavesAllAsItIs.contains(error.code) {
       throw error
     } catch {
@@ -23,26 +28,31 @@ extension SessionDrive {
     try checkAlive()
     try await stopLeftoverSandboxes(session, butFor: process?.sandbox.id)
     if let active, running == nil, try await services.store.execution(active.id)?.status.isTerminal == false {
-      try await endLost(active)
+      try await endLost(active, end, sandbox: HarnessReplay.sandbox(of: journal))
     }
     for execution in open where execution.status == .queued {
       queue.append(QueuedTurn(execution: execution, input: try await input(of: execution)))
     }
+    // A steering message that was refused is a turn of its own, newer than what waited before it.
+    queue.sort { $0.execution.firstSeq < $1.execution.firstSeq }
     if !queue.isEmpty { await startNextTurn() }
   }
 
   /// What keeps a server from taking over now, and another one, or this one later, need not keep.
   private static let leavesAllAsItIs: Set<CentaurError.Code> = [.storeUnavailable, .leaseLost, .sandboxVersion]
 
+  private static let sandboxLost = CentaurError(
+    .sandboxLost, "The sandbox in which this turn ran is gone; its work was cut off. The next turn has a new one.")
+
   /// Ends a turn of which nothing is left but its events.
-  private func endLost(_ execution: Execution) async throws {
+  private func endLost(_ execution: Execution, _ error: CentaurError, sandbox: String?) async throws {
     var folded = OpenTurn()
     try await read(execution) { folded.fold($0) }
-    let error = CentaurError(.serverRestarted, "The server was restarted while this turn ran; its work was cut off.")
+    let terminal = EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)
+    let lost = sandbox.map { EventDraft(.sandboxLost(id: $0, reason: "its harness could not be taken over")) }
     try await commit(
       folded.openItems.map { EventDraft(.itemCompleted($0), execution: execution.id) }
-        + [EventDraft(.executionFailed(ExecutionFailure(error), folded.usage), execution: execution.id)],
-      harnessJournal: [.clear])
+        + [terminal, lost].compactMap(\.self), harnessJournal: [.clear])
   }
 
   // MARK: Taking over
@@ -57,11 +67,12 @@ extension SessionDrive {
     for begun in replay.begun { replay.turns[begun] = try await turn(begun, active, model: setup.model) }
     let (sandbox, isAlive) = try await services.sandboxes.find(directories.place(of: id, services.configuration.limits))
     try await play(&replay, sandbox.output)
+    guard !replay.needsMore else { throw Self.sandboxLost }
     services.capacity.adopt()
     process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
     if let active, replay.execution == active.id {
       running = RunningTurn(execution: active, output: replay.output, failure: replay.failure)
-      restartTurnLimit(active)
+      try await restartTurnLimit(active)
     } else {
       process?.isSweeping = true
     }
@@ -111,8 +122,12 @@ extension SessionDrive {
   }
 
   /// The turn's time goes on from where it began.
-  private func restartTurnLimit(_ execution: Execution) {
-    let age = Duration.milliseconds(services.clock.now.milliseconds - execution.createdAt.milliseconds)
+  private func restartTurnLimit(_ execution: Execution) async throws {
+    var begun = execution.createdAt
+    try await read(execution, withPieces: false) { event in
+      if case .executionStarted = event.payload { begun = event.createdAt }
+    }
+    let age = Duration.milliseconds(services.clock.now.milliseconds - begun.milliseconds)
     scheduleTurnLimit(execution.id, after: max(.zero, services.configuration.limits.turn - age))
   }
 
@@ -128,8 +143,7 @@ extension SessionDrive {
     }
     guard process?.generation == number else { return }
     if running?.failure == nil {
-      running?.failure = CentaurError(
-        .sandboxLost, "The sandbox in which this turn ran is gone; its work was cut off. The next turn has a new one.")
+      running?.failure = Self.sandboxLost
     }
     await processEnded(HarnessExit(status: nil, reason: "its sandbox is gone"))
   }
@@ -199,6 +213,8 @@ extension SessionDrive {
   private func stopLeftoverSandboxes(_ session: Session, butFor kept: String?) async throws {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     for id in directories.sandboxes where id != kept {
+      // By now another server may have the session, and this sandbox: the store knows.
+      try await commit([])
       await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
       await services.configuration.gateway.close(sandbox: id)
       directories.removeSandbox(id)

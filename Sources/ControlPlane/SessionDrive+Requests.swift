@@ -144,6 +144,7 @@ extension SessionDrive {
     }
     self.session = session
     token = result.token
+    openedAt = .now
     feed = EventFeed(sessionID: session.id, head: 0, store: services.store, total: services.metrics.subscribers)
     publish(result.events)
     if let claimed = new.claimed { adopt(claimed) }

@@ -9,11 +9,13 @@ extension SessionDrive {
   func brokenOff(_ request: TurnRequest, _ input: [Message]) async throws -> ExecutionID? {
     guard let held = request.heldAnswer, request.turnKey == nil, !request.abortsRunningTurn, let session,
       let newest = try await services.store.newestExecution(session.id),
-      !newest.status.isTerminal || newest.status == .completed
+      !newest.status.isTerminal || newest.status == .completed,
+      // Another client may have asked the same of the session meanwhile.
+      newest.options.conversation == request.options.conversation
     else { return nil }
     var asked: [Message.Part] = []
     var answer: String?
-    try await read(newest) { event in
+    try await read(newest, withPieces: false) { event in
       switch event.payload {
       case .messageAppended(let message): asked += message.parts
       case .itemCompleted(let item):

@@ -67,7 +67,9 @@ extension SessionDrive {
   }
 
   private func idleIfDone() {
-    guard running == nil, queue.isEmpty, process?.takesTurns == true, let session else { return }
+    guard running == nil, queue.isEmpty, process?.isReady == true, process?.isDoomed == false, let session else {
+      return
+    }
     let id = session.id
     services.capacity.isIdle(id) { [weak self] in
       self?.post { drive in await drive.stopIfIdle(reason: "capacity") }
@@ -98,7 +100,8 @@ extension SessionDrive {
   func corrected(_ draft: EventDraft) -> EventDraft {
     guard let running, let failure = running.failure, draft.executionID == running.execution.id else { return draft }
     switch draft.payload {
-    case .executionCancelled(_, let usage), .executionFailed(_, let usage):
+    case .executionCompleted where !failure.code.isOfSandboxLimit: return draft
+    case .executionCancelled(_, let usage), .executionFailed(_, let usage), .executionCompleted(let usage):
       return EventDraft(
         .executionFailed(ExecutionFailure(failure), usage), execution: draft.executionID, source: draft.source)
     default: return draft

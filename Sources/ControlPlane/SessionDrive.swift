@@ -41,6 +41,8 @@ actor SessionDrive {
   // The session, once it exists.
   var session: Session?
   var token: FencingToken?
+  /// When the token was given.
+  var openedAt: ContinuousClock.Instant?
   var feed: EventFeed?
   /// User messages that came by the session API and wait for an `execute`; nil where the log was not asked yet.
   var pendingMessages: [Message]?
@@ -227,6 +229,7 @@ actor SessionDrive {
     token = try await services.store.acquireLease(
       known.id, holder: services.configuration.node, now: now, until: now + services.configuration.limits.lease,
       services.configuration.isDead)
+    openedAt = .now
     // Until now another may have written to it.
     guard let found = try await services.store.session(known.id) else { return false }
     session = found
@@ -241,6 +244,15 @@ actor SessionDrive {
     }
     try checkAlive()
     return true
+  }
+
+  /// Ends the drive where another server has the session.
+  /// - Parameters:
+  ///   - held: the sessions of this server.
+  ///   - moment: of a time before they were asked for.
+  func checkLease(_ held: [SessionID: FencingToken], asOf moment: ContinuousClock.Instant) async {
+    guard let session, let token, !hasEnded, let openedAt, openedAt < moment, held[session.id] != token else { return }
+    await lost(CentaurError(.leaseLost, "Another server drives this session."))
   }
 
   // MARK: Timers

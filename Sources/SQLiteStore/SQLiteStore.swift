@@ -222,10 +222,15 @@ public final class SQLiteStore: SessionStore {
     }
   }
 
-  public func renewLeases(holder: String, until: Timestamp) async throws {
+  @discardableResult
+  public func renewLeases(holder: String, until: Timestamp) async throws -> [SessionID: FencingToken] {
     try await write { db in
       try db.execute(
         sql: "UPDATE sessions SET lease_until = ? WHERE lease_holder = ?", arguments: [until.milliseconds, holder])
+      let rows = try Row.fetchAll(
+        db, sql: "SELECT id, lease_epoch FROM sessions WHERE lease_holder = ?", arguments: [holder])
+      return Dictionary(
+        uniqueKeysWithValues: rows.map { (SessionID(rawValue: $0[0]), FencingToken(epoch: $0[1])) })
     }
   }
 

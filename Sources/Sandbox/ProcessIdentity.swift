@@ -11,6 +11,14 @@ struct ProcessIdentity: Sendable, Hashable {
     startedAt = Self.start(of: pid)
   }
 
+  /// The shim of a directory by the file that it left there, if that process is one still.
+  init?(shim directory: String) {
+    guard let file = ControlFile.read("\(directory)/pid"), let pid = pid_t(file.prefix { $0 != "\n" }), pid > 1,
+      let command = ControlFile.read("/proc/\(pid)/cmdline"), command.split(separator: "\0").contains(directory[...])
+    else { return nil }
+    self.init(pid)
+  }
+
   var isAlive: Bool { startedAt != nil && Self.start(of: pid) == startedAt }
 
   func signal(_ number: Int32) { if isAlive { kill(pid, number) } }

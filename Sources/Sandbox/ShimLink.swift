@@ -59,13 +59,26 @@ public struct ShimLink: Sendable {
   }
 
   /// Asks the shim of `directory` who it is, and nothing else.
-  /// - Throws: `CentaurError` with `harnessStart` where it cannot be reached, `sandboxVersion` where it speaks another
-  ///   version of the protocol
-  static func hello(directory: String) async throws(CentaurError) -> ShimHello {
+  /// - Throws: `CentaurError` with `harnessStart` where it cannot be reached or does not say so in time,
+  ///   `sandboxVersion` where it speaks another version of the protocol
+  static func hello(directory: String, within limit: Duration) async throws(CentaurError) -> ShimHello {
     do {
-      return try await connect(directory).executeThenClose { inbound, _ in
-        var events = ShimEvents(inbound: inbound)
-        return try await events.hello()
+      return try await withThrowingTaskGroup(of: ShimHello?.self) { group in
+        group.addTask {
+          try await connect(directory).executeThenClose { inbound, _ in
+            var events = ShimEvents(inbound: inbound)
+            return try await events.hello()
+          }
+        }
+        group.addTask {
+          try await Task.sleep(for: limit)
+          return nil
+        }
+        defer { group.cancelAll() }
+        guard let hello = try await group.next() ?? nil else {
+          throw CentaurError(.harnessStart, "The sandbox does not answer.")
+        }
+        return hello
       }
     } catch let error as CentaurError {
       throw error

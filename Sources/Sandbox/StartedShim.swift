@@ -38,16 +38,47 @@ struct StartedShim: SandboxHandle {
   static func find(
     _ place: SandboxPlace, groups: SandboxGroups?, isMarked: Bool = false
   ) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
-    let hello: ShimHello?
-    do { hello = try await ShimLink.hello(directory: place.directory) } catch {
-      guard error.code != .sandboxVersion else { throw error }
-      hello = nil
-    }
+    let process = ProcessIdentity(shim: place.directory)
+    var hello: ShimHello?
+    let deadline = ContinuousClock.now + answerTime
+    repeat {
+      do { hello = try await ShimLink.hello(directory: place.directory, within: answerTime) } catch {
+        guard error.code != .sandboxVersion else { throw error }
+        // One that lives may only have no time just now.
+        guard process?.isAlive == true, .now < deadline else { break }
+        try await Task.sleep(for: .milliseconds(100))
+      }
+    } while hello == nil
+    if hello == nil { process?.signal(SIGKILL) }
     let meter = await SandboxMeter(place, groups: groups)
     // No process has the number 0.
     let handle = StartedShim(
-      place, process: hello?.shimPID ?? 0, isChild: false, meter: meter, groups: groups, isMarked: isMarked)
+      place, process: hello?.shimPID ?? process?.pid ?? 0, isChild: false, meter: meter, groups: groups,
+      isMarked: isMarked)
     return (handle, hello != nil)
+  }
+
+  /// How long a shim may take to say who it is; one that lives and does not is of no use.
+  private static let answerTime = Duration.seconds(5)
+
+  /// Ends the shim of an earlier server by its directory; returns when it is gone.
+  static func stopLeftover(directory: String) async {
+    let process = ProcessIdentity(shim: directory)
+    let watchdog = Task {
+      try await Task.sleep(for: patience)
+      process?.signal(SIGKILL)
+    }
+    defer { watchdog.cancel() }
+    await ShimLink.stop(directory: directory)
+    guard let process else { return }
+    // One that could not be told. A task of its own: whoever asked may be cancelled.
+    await Task {
+      while process.isAlive {
+        process.signal(SIGKILL)
+        try? await Task.sleep(for: .milliseconds(2))
+      }
+    }.value
+    _ = waitpid(process.pid, nil, WNOHANG)
   }
 
   var output: SpooledOutput { SpooledOutput(sandbox: directory) }
@@ -85,7 +116,11 @@ struct StartedShim: SandboxHandle {
   }
 
   private var isGone: Bool {
-    guard isChild else { return !process.isAlive }
+    guard isChild else {
+      // It may be a child none the less, of a drive that had let it go.
+      if process.pid > 0 { _ = waitpid(process.pid, nil, WNOHANG) }
+      return !process.isAlive
+    }
     var status: Int32 = 0
     return waitpid(process.pid, &status, WNOHANG) != 0
   }

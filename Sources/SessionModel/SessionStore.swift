@@ -52,7 +52,9 @@ public protocol SessionStore: Sendable {
     _ isDead: @escaping @Sendable (String) -> Bool
   ) async throws -> FencingToken
   /// Prolongs all leases of a holder.
-  func renewLeases(holder: String, until: Timestamp) async throws
+  /// - Returns: the sessions that it holds, with its rights to write to them
+  @discardableResult
+  func renewLeases(holder: String, until: Timestamp) async throws -> [SessionID: FencingToken]
   /// Gives one lease back.
   func releaseLease(_ session: SessionID, token: FencingToken) async throws
 }

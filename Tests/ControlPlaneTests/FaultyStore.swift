@@ -71,7 +71,7 @@ final class FaultyStore: SessionStore {
   ) async throws -> FencingToken {
     try await base.acquireLease(session, holder: holder, now: now, until: until, isDead)
   }
-  func renewLeases(holder: String, until: Timestamp) async throws {
+  func renewLeases(holder: String, until: Timestamp) async throws -> [SessionID: FencingToken] {
     try await base.renewLeases(holder: holder, until: until)
   }
   func releaseLease(_ session: SessionID, token: FencingToken) async throws {

@@ -234,6 +234,23 @@ struct RecoveryTests {
     }
   }
 
+  @Test("a shim that does not answer costs its turn, and neither its session nor the others' recovery")
+  func stuckShim() async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      let turn = try await gone.controlPlane.submit(.sdk("say one; gate never", key: "test:a"))
+      try await world.wait("test:a", on: gone.controlPlane) { $0.isCommandStart }
+      let shims = try await world.shims(of: "test:a")
+      try await gone.shutDown()
+      for shim in shims { kill(shim, SIGSTOP) }
+      let next = world.startServer("node-3")
+      #expect(try await next.controlPlane.submit(.sdk("say on", key: "test:other")).finished().texts == ["on"])
+      #expect(try await world.waitForEnds(1, of: "test:a").ends(of: turn) == ["failed (sandbox_lost)"])
+      try await next.shutDown()
+      for shim in shims { #expect(World.hasEnded(shim)) }
+    }
+  }
+
   @Test("a turn that waits when its session's sandbox dies is run in the next one")
   func waitingForDead() async throws {
     try await World.run { world in

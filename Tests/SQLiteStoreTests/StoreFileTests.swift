@@ -30,6 +30,30 @@ struct StoreFileTests {
     }
   }
 
+  @Test("a store of the version before is migrated at its opening, and sessions go on where they were")
+  func earlierVersion() async throws {
+    let queue = try DatabaseQueue(path: file.path)
+    try Schema.migrator.migrate(queue, upTo: "v1")
+    try await queue.write { db in
+      try db.execute(
+        sql: """
+          INSERT INTO sessions (id, owner, thread_key, harness, status, created_at, next_seq, next_ordinal, lease_epoch,
+            lease_until) VALUES ('s', 'local', 'api:s', 'codex', 'active', 1, 2, 1, 7, 0);
+          INSERT INTO events (session, seq, kind, payload, created_at)
+            VALUES (1, 1, 'session.created', CAST('{"harness":"codex","origin":"session_api"}' AS BLOB), 1);
+          """)
+    }
+    try queue.close()
+    let store = try file.open()
+    let session = SessionID(rawValue: "s")
+    #expect(try await store.events(session, after: 0, limit: 10).map(\.payload.kind) == ["session.created"])
+    #expect(try await store.harnessJournal(session) == HarnessJournal())
+    let token = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
+    #expect(token.epoch == 8)
+    _ = try await store.commit(.step("s", token, .note("x")))
+    #expect(try await store.session(session)?.lastSeq == 2)
+  }
+
   @Test("a store of a newer version is refused and left as it is")
   func newer() async throws {
     let database = try DatabaseQueue(path: file.path)

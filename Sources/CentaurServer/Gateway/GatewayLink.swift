@@ -131,6 +131,10 @@ actor GatewayLink: SandboxGateway, Service {
       }
       var status: Int32 = 0
       guard waitpid(pid, &status, WNOHANG) == 0 else {
+        // Another server on this data directory may have started one at the same moment; that one stays.
+        if let other = try? await client.status(), other.version == GatewayVersion.current {
+          return try await client.apply(composition.gatewaySettings)
+        }
         throw CentaurError(.harnessStart, "The model gateway ended at its start; its log says why.")
       }
       try await Task.sleep(for: .milliseconds(5))

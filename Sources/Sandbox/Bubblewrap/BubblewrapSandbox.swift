@@ -66,7 +66,7 @@ public struct BubblewrapSandbox: SandboxBackend {
   }
 
   public func stopLeftover(directory: String) async {
-    await ShimLink.stop(directory: directory)
+    await StartedShim.stopLeftover(directory: directory)
     await groups?.groups(of: String(directory.split(separator: "/").last ?? "")).remove()
   }
 

@@ -40,7 +40,7 @@ public struct ProcessSandbox: SandboxBackend {
   }
 
   public func stopLeftover(directory: String) async {
-    await ShimLink.stop(directory: directory)
+    await StartedShim.stopLeftover(directory: directory)
     guard let id = directory.split(separator: "/").last else { return }
     await ProcessLeftovers.end(of: String(id), shim: directory)
   }
