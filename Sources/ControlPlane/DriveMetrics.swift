@@ -33,7 +33,8 @@ struct DriveMetrics: Sendable {
 
   /// A sandbox of an earlier server, by whether it was found alive.
   func sandboxTakenOver(isAlive: Bool) {
-    Counter(label: "centaur_sandboxes_taken_over_total", dimensions: [("found", isAlive ? "alive" : "dead")]).increment()
+    Counter(label: "centaur_sandboxes_taken_over_total", dimensions: [("found", isAlive ? "alive" : "dead")])
+      .increment()
   }
 
   /// A turn's end, by how it ended: `completed`, `failed` or `cancelled`. Other events are no end.

@@ -24,8 +24,8 @@ final class SandboxCapacity: Sendable {
     var pooled: [(id: SessionID, stop: @Sendable () -> Void)] = []
     /// How many were asked to end and have not given their places back.
     var leaving = 0
-    /// Is told that a place is free and nobody waits for it.
-    var whenFree: (@Sendable () -> Void)?
+    /// Are told that a place is free and nobody waits for it.
+    var whenFree: [@Sendable () -> Void] = []
 
     mutating func evictIfNeeded() -> (@Sendable () -> Void)? {
       guard line.count > leaving else { return nil }
@@ -105,15 +105,15 @@ final class SandboxCapacity: Sendable {
   func adopt() { state.withLock { $0.taken += 1 } }
 
   func giveBack() {
-    let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, (@Sendable () -> Void)?) in
+    let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, [@Sendable () -> Void]) in
       state.leaving = max(0, state.leaving - 1)
       // More may have been found running than there are places.
-      guard state.line.isEmpty || state.taken > limit else { return (state.line.removeFirst().continuation, nil) }
+      guard state.line.isEmpty || state.taken > limit else { return (state.line.removeFirst().continuation, []) }
       state.taken -= 1
       return (nil, state.whenFree)
     }
     next?.resume(returning: true)
-    whenFree?()
+    for callback in whenFree { callback() }
   }
 
   /// Whether somebody who is at the door, in line or promised a place must wait for one.
@@ -122,7 +122,9 @@ final class SandboxCapacity: Sendable {
   // MARK: The warm pool's
 
   /// Calls back whenever a place is free that nobody waits for.
-  func whenFree(_ callback: @escaping @Sendable () -> Void) { state.withLock { $0.whenFree = callback } }
+  func whenFree(_ callback: @escaping @Sendable () -> Void) {
+    state.withLock { $0.whenFree.append(callback) }
+  }
 
   /// Takes a place for a sandbox that is to wait for a session, where one is free: it never waits, and asks nobody to end.
   /// - Parameter stop: is called when a turn needs the place

@@ -210,7 +210,8 @@ struct RecoveryTests {
       }
       func write(_ entries: [[UInt8]]) async throws {
         let token = try await world.store.acquireLease(
-          turn.session.id, holder: "another", now: WallClock.system.now, until: WallClock.system.now) { _ in true }
+          turn.session.id, holder: "another", now: WallClock.system.now, until: WallClock.system.now
+        ) { _ in true }
         _ = try await world.store.commit(
           SessionCommit(
             session: turn.session.id, token: token, time: WallClock.system.now,
