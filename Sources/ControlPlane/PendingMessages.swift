@@ -15,6 +15,7 @@ struct PendingMessages: Sendable {
     case .sessionCreated(let created): waits = created.origin == "session_api"
     case .messageAppended(let message) where waits && event.executionID == nil && message.role == .user:
       entries.append((event.seq, message))
+    case .executionQueued(let options) where options.leavesPending: waits = true
     case .executionQueued:
       if let id = event.executionID { taken[id] = entries }
       (entries, waits) = ([], true)

@@ -168,7 +168,7 @@ extension SessionDrive {
 
   /// What a turn was asked, as its harness is given it: without what was added once it ran.
   private func input(of execution: Execution) async throws -> [Message] {
-    var input = try await readMessages(before: execution)
+    var input = execution.options.leavesPending ? [] : try await readMessages(before: execution)
     var hasStarted = false
     try await read(execution, withPieces: false) { event in
       switch event.payload {

@@ -29,6 +29,7 @@ extension SessionDrive {
     guard try await open() else { return try await create(request) }
     try checkWishes(harness: request.harness, persona: request.persona)
     if joinsPendingSteer(request, answer) { return nil }
+    if let steered = try await steered(by: request) { return try await attach(steered, request) }
     let decision = Reconciliation.decide(request, try await facts(for: request))
     if case .start(let input, _) = decision, let id = try await brokenOff(request, input) {
       var admitted = try await attach(id, request)
@@ -242,6 +243,10 @@ extension SessionDrive {
       if let turnKey = request.turnKey {
         try await services.store.execution(session.id, turnKey: turnKey) != nil
       } else { false }
+    let pending = try await readPendingMessages()
+    pendingMessages = pending
+    var request = request
+    request.options.leavesPending = !pending.isEmpty
     var turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }

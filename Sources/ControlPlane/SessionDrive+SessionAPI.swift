@@ -32,12 +32,13 @@ extension SessionDrive {
   }
 
   /// The user messages since the newest turn began, for a drive that has just opened its session.
-  private func readPendingMessages() async throws -> [Message] {
+  func readPendingMessages() async throws -> [Message] {
     if let pendingMessages { return pendingMessages }
     guard let session else { return [] }
     let newest = try await services.store.newestExecution(session.id)
     var pending = PendingMessages()
-    var cursor = newest?.firstSeq ?? 0
+    // One that left them waiting says nothing of when they were said.
+    var cursor = newest?.options.leavesPending == true ? 0 : newest?.firstSeq ?? 0
     if let end = newest?.terminalSeq,
       let event = try await services.store.events(session.id, after: end - 1, limit: 1).first,
       PendingMessages.wasNotRun(event)

@@ -7,11 +7,20 @@ extension SessionDrive {
   func joinsPendingSteer(
     _ request: TurnRequest, _ answer: CheckedContinuation<AdmittedTurn, any Error>
   ) -> Bool {
-    guard let last = request.input.last?.clientID,
-      let id = steers.first(where: { $0.value.input.contains { $0.clientID == last } })?.key
-    else { return false }
+    let last = request.input.last?.clientID
+    let id = steers.first { _, steer in
+      if let last { return steer.input.contains { $0.clientID == last } }
+      return request.steerKey != nil && steer.request(of: owner, key).steerKey == request.steerKey
+    }?.key
+    guard let id else { return false }
     steerAnswers[id, default: []].append(answer)
     return true
+  }
+
+  /// The turn that this request has steered before.
+  func steered(by request: TurnRequest) async throws -> ExecutionID? {
+    guard let key = request.steerKey, let session else { return nil }
+    return try await services.store.takers(session.id, clientIDs: [key])[key]?.execution
   }
 
   /// Writes down that a turn has heard more than it began with; the request gets a reply of its own.
@@ -24,7 +33,7 @@ extension SessionDrive {
     let number = try await services.store.replies(id).count + 1
     let reply = reply(to: request, id, number: number, at: services.clock.now, in: session)
     var takes: [String: ExecutionID?] = [:]
-    for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
+    for clientID in input.compactMap(\.clientID) + [request.steerKey].compactMap(\.self) { takes[clientID] = id }
     try await commit(
       input.map { EventDraft(.messageAppended($0), execution: id) }, takes: takes, replies: [reply],
       harnessJournal: steerAnswered)

@@ -84,6 +84,13 @@ public struct TurnRequest: Sendable {
   public var replyPrefix: String
   public var echo: JSONValue
 
+  /// Where its client names neither turn nor messages but by an `Idempotency-Key`: how it is known again once it has
+  /// steered a turn.
+  var steerKey: String? {
+    guard let turnKey, !input.isEmpty, input.allSatisfy({ $0.clientID == nil }) else { return nil }
+    return "steer:\(turnKey)"
+  }
+
   public init(
     owner: Owner = .local, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
     isOneMessage: Bool = false, continues: Bool = false, repeatsFailedTurns: Bool = false,

@@ -137,6 +137,8 @@ public struct TurnOptions: Sendable, Hashable {
   /// How many messages of that conversation came before this turn's input by the client's own telling; nil where it does
   /// not tell. Fewer than at the turn before: the client's user went back in the conversation.
   public var messagesBefore: Int?
+  /// Messages of the session API wait for an `execute`, and this turn is none: it leaves them waiting.
+  public var leavesPending = false
 
   public init(
     requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil,

@@ -290,6 +290,32 @@ struct RecoveryTests {
     }
   }
 
+  @Test("a message that waits for an execute waits on when another turn begins, and when the server dies")
+  func leftWaiting() async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      let key = try ThreadKey("test:a")
+      _ = try await gone.controlPlane.openSession(
+        owner: .local, key: key, harness: nil, persona: nil, instructions: nil, origin: "session_api")
+      _ = try await gone.controlPlane.append(.said("say kept"), owner: .local, key: key)
+      _ = try await gone.controlPlane.submit(.sdk("gate go; say one", key: "test:a"))
+      try await world.wait("test:a", on: gone.controlPlane) { $0.isCommandStart }
+      _ = try await gone.controlPlane.submit(.sdk("say two", key: "test:a"))
+      let next = world.startServer("node-3")
+      try await world.wait("test:a", on: next.controlPlane) { $0.isReattached }
+      try await world.open(gate: "go", of: "test:a")
+      #expect(try await world.waitForEnds(2, of: "test:a").texts == ["one", "two"])
+      let execute = try TurnRequest.sdk("", key: "test:a").with { $0.input = [] }
+      #expect(try await next.controlPlane.execute(execute, key: key).finished().texts == ["kept"])
+      let none = await #expect(throws: CentaurError.self) {
+        try await next.controlPlane.execute(execute, key: key)
+      }
+      #expect(none?.code == .emptyInput)
+      try await gone.shutDown()
+      try await next.shutDown()
+    }
+  }
+
   @Test("one session that cannot be opened does not keep the others from being looked after")
   func oneBroken() async throws {
     try await World.run(hasServer: false) { world in

@@ -31,6 +31,29 @@ struct SteeringTests {
     }
   }
 
+  @Test("a program's steering message is known by its Idempotency-Key: sent again it is heard once, answered or not")
+  func repeated() async throws {
+    try await World.run { world in
+      let turn = try await world.submit(.sdk("say holding; gate go; hold", key: "test:a"))
+      try await world.wait("test:a") { $0.isCommandStart }
+      let steer = try TurnRequest.sdk("count done; say steered; hold", key: "test:a").with {
+        $0.busy = .steer
+        $0.turnKey = "key:K2"
+      }
+      // The harness does not read before its gate is open.
+      async let answers = [world.submit(steer), world.submit(steer)]
+      try await world.waitForInputs(3, of: "test:a")
+      try await world.open(gate: "go", of: "test:a")
+      for steered in try await answers { #expect(steered.execution.id == turn.execution.id) }
+      try await world.wait("test:a") { $0.isMessage("steered") }
+      let again = try await world.submit(steer)
+      #expect(again.isReplay && again.execution.id == turn.execution.id)
+      _ = try await world.controlPlane.interrupt(owner: .local, key: ThreadKey("test:a"), reason: "test")
+      #expect(try await again.finished().texts == ["holding", "steered"])
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+    }
+  }
+
   @Test("a steering message that the harness refuses is a turn of its own, and a retry finds that one")
   func refused() async throws {
     try await World.run { world in

@@ -148,6 +148,7 @@ extension TurnOptions {
       ("output_schema", outputSchema ?? .null),
       ("conversation", JSONValue(conversation)),
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
+      ("leaves_pending", leavesPending ? true : .null),
     ])
   }
 
@@ -156,6 +157,7 @@ extension TurnOptions {
       requestedModel: json["requested_model"]?.string, effort: json["effort"]?.string,
       outputSchema: json["output_schema"], conversation: json["conversation"]?.string,
       messagesBefore: json["messages_before"]?.int)
+    leavesPending = json["leaves_pending"]?.bool == true
   }
 }
 
