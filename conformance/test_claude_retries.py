@@ -59,9 +59,10 @@ def test_retry_attaches(behind, server, harness, cut):
 
 
 @pytest.mark.parametrize(
-    "cut", [Cut(STOP, 2), Cut(b"event: message_delta\n", 1)], ids=["after the last block", "before the end"])
+    "cut", [Cut(STOP, 2), Cut(b"event: message_delta\n", 1), Cut(b"event: message_stop\n", 1)],
+    ids=["after the last block", "before the end", "with the end"])
 def test_a_cut_before_the_end(behind, server, harness, cut):
-    """When all is said but that it is all: whether the client asks for more or not, it prints the whole answer, once."""
+    """When all is said but that it is all, or a reset takes the end with it unread: whether the client asks for more or not, it prints the whole answer, once."""
     proxy, user = behind(cut, headers={"X-Centaur-Harness": harness})
     run = user.ask(PROMPT).ok()
     assert proxy.ends in (["cut"], ["cut", "whole"])
@@ -72,7 +73,7 @@ def test_a_cut_before_the_end(behind, server, harness, cut):
 
 def test_a_cut_after_the_end(behind, server):
     """When all is said, a connection that breaks is no matter: nothing is asked again."""
-    proxy, user = behind(Cut(b"event: message_stop\n", 1))
+    proxy, user = behind(Cut(b"event: message_stop\n", 1, clean=True))
     run = user.ask(PROMPT, *STREAM).ok()
     assert proxy.requests == 1
     assert run.result["result"] == ANSWER and run.texts.count(ANSWER) == 1

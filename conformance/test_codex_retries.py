@@ -45,9 +45,20 @@ def check_counted_once(server, key: str, events: list[dict]) -> None:
 def test_a_cut_after_the_end(directory, server, marker):
     """When all is said, a connection that breaks is no matter: nothing is asked again."""
     prompt = script(shell(COUNT), text(LONG, chunks=8, delay=0.05))
-    with CuttingProxy(server.port, [Cut(marker, 1)]) as proxy:
+    with CuttingProxy(server.port, [Cut(marker, 1, clean=True)]) as proxy:
         run = CodexHome(directory / "user", f"{proxy.url}/v1").exec("--json", prompt).ok()
         assert proxy.requests == 1
+    messages = [item["text"] for item in run.items("agent_message")]
+    assert messages[-1] == LONG.replace("{{stdout}}", "1") and len(messages) == len(set(messages))
+    check_counted_once(server, run.key, server.api.settled(run.key))
+
+
+def test_a_cut_with_the_end(directory, server):
+    """A reset may take the end with it before it is read: whether Codex asks again or not, it shows the answer once."""
+    prompt = script(shell(COUNT), text(LONG, chunks=8, delay=0.05))
+    with CuttingProxy(server.port, [Cut(b"event: response.completed\n", 1)]) as proxy:
+        run = CodexHome(directory / "user", f"{proxy.url}/v1").exec("--json", prompt).ok()
+        assert proxy.ends in (["cut"], ["cut", "whole"])
     messages = [item["text"] for item in run.items("agent_message")]
     assert messages[-1] == LONG.replace("{{stdout}}", "1") and len(messages) == len(set(messages))
     check_counted_once(server, run.key, server.api.settled(run.key))
