@@ -3,7 +3,6 @@
 Each turn leaves a line in its workspace, so that a test counts how often it was run.
 """
 
-import json
 import os
 import signal
 import threading
@@ -14,9 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from centaur_server import CentaurServer
-from claude_cli import STREAM, ClaudeHome, shown_by
+from claude_cli import STREAM, ClaudeHome
 from codex_cli import CodexHome
-from conftest import make_sdk
 from scripts import COUNT, script, shell, text
 from session_api import answer, executions, items, kinds
 from test_codex_retries import thread_of

@@ -70,6 +70,17 @@ struct InputFrame: Sendable, Codable {
   var closesInput = false
 }
 
+extension HarnessAction {
+  /// The input that it is, if it is one.
+  var frame: InputFrame? {
+    switch self {
+    case .send(let id, let bytes): InputFrame(id: id, bytes: Data(bytes))
+    case .closeInput(let id): InputFrame(id: id, bytes: Data(), closesInput: true)
+    default: nil
+    }
+  }
+}
+
 /// A steering message that the harness has been sent and has not answered, with what its request asked for: it may
 /// become a turn of its own.
 struct PendingSteer: Sendable, Codable {

@@ -142,8 +142,7 @@ struct HarnessReplay {
     for action in actions {
       switch action {
       case .emit(let draft): if isNew(draft) { drafts.append(draft) }
-      case .send(let id, let bytes): frames.append(InputFrame(id: id, bytes: Data(bytes)))
-      case .closeInput(let id): frames.append(InputFrame(id: id, bytes: Data(), closesInput: true))
+      case .send, .closeInput: frames += [action.frame].compactMap(\.self)
       case .signal(let number): signals.append(number)
       case .saveState(let new): state = new
       case .turnEnded(let id): if execution == id { execution = nil }

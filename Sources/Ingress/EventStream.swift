@@ -4,9 +4,6 @@ public import NIOCore
 
 /// A stream of server-sent events.
 public enum EventStream {
-  /// What is more than this is not written at once: what was written waits in memory for the client.
-  public static let writeSize = 256 << 10
-
   /// What goes on while `body` writes frames, each with one `write`.
   public static func response(
     headers: HTTPFields = [:], _ body: @escaping @Sendable (inout any ResponseBodyWriter) async throws -> Void

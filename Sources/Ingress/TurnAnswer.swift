@@ -82,25 +82,15 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
     EventStream.response(headers: headers + more) { writer in
       var translator = translator
+      var frames = FrameBatch()
       // None where the client has seen them.
-      let first = translator.start().map { $0.frame }
-      if !first.isEmpty { try await writer.write(contentsOf: first) }
+      try await frames.add(translator.start().map { $0.frame }, to: &writer)
+      try await frames.flush(to: &writer)
       try await follow(quietAfter: keepAlive) { batch in
-        // What came together leaves together: one way to the socket for all frames, each still a chunk of its own.
-        var frames = batch.isEmpty ? [translator.keepAlive.frame] : []
-        var size = 0
-        for event in batch {
-          for frame in translator.fold(event).map({ $0.frame }) {
-            frames.append(frame)
-            size += frame.readableBytes
-          }
-          // A slow client holds no more than this in memory.
-          guard size > EventStream.writeSize else { continue }
-          try await writer.write(contentsOf: frames)
-          (frames, size) = ([], 0)
-        }
-        if translator.isFinished, let closing { frames.append(closing) }
-        if !frames.isEmpty { try await writer.write(contentsOf: frames) }
+        if batch.isEmpty { try await frames.add([translator.keepAlive.frame], to: &writer) }
+        for event in batch { try await frames.add(translator.fold(event).map { $0.frame }, to: &writer) }
+        if translator.isFinished, let closing { try await frames.add([closing], to: &writer) }
+        try await frames.flush(to: &writer)
         return !translator.isFinished
       }
       // The log's tail ended before the turn did: the server is going down, or its store takes no more. The client sees

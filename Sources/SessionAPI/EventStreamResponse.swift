@@ -17,17 +17,9 @@ enum EventStreamResponse {
           try await writer.write(ByteBuffer(string: ": quiet\n\n"))
           return true
         }
-        var frames: [ByteBuffer] = []
-        var size = 0
-        for event in batch {
-          frames.append(frame(event))
-          size += frames.last?.readableBytes ?? 0
-          // A slow client holds no more than this in memory.
-          guard size > EventStream.writeSize else { continue }
-          try await writer.write(contentsOf: frames)
-          (frames, size) = ([], 0)
-        }
-        if !frames.isEmpty { try await writer.write(contentsOf: frames) }
+        var frames = FrameBatch()
+        for event in batch { try await frames.add([frame(event)], to: &writer) }
+        try await frames.flush(to: &writer)
         return true
       }
     }
