@@ -14,7 +14,19 @@ struct DataDirectory: ~Copyable {
   /// - Parameter node: this server's name on leases.
   /// - Throws: `ConfigurationError`
   init(_ path: String, node: String) throws {
-    let absolute = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    let absolute = try Self.make(path)
+    let lock = try Self.share(absolute)
+    let node = try ServerNodes(data: absolute).join(node)
+    self.lock = lock
+    self.node = node
+    self.path = absolute
+  }
+
+  /// Makes the directory where it is not there, open to its user alone.
+  /// - Returns: its absolute path
+  /// - Throws: `ConfigurationError`
+  static func make(_ path: String) throws -> String {
+    let absolute = absolute(path)
     do {
       try FileManager.default.createDirectory(
         atPath: absolute, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -23,12 +35,15 @@ struct DataDirectory: ~Copyable {
     } catch {
       throw ConfigurationError("the data directory \(absolute) cannot be made: \(error)")
     }
-    let lock = try Self.share(absolute)
-    let node = try ServerNodes(data: absolute).join(node)
-    self.lock = lock
-    self.node = node
-    self.path = absolute
+    return absolute
   }
+
+  private static func absolute(_ path: String) -> String {
+    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+  }
+
+  /// Of a data directory's store, which may not be there yet.
+  static func storePath(in path: String) -> String { "\(absolute(path))/centaur.sqlite" }
 
   private static func share(_ path: String) throws -> FileLock {
     do {
@@ -42,5 +57,5 @@ struct DataDirectory: ~Copyable {
     }
   }
 
-  var storePath: String { "\(path)/centaur.sqlite" }
+  var storePath: String { Self.storePath(in: path) }
 }

@@ -53,6 +53,8 @@ public struct Server: Sendable {
     let node = ids.thread()
     let data = try DataDirectory(configuration.data, node: node)
     let store = try SQLiteStore(path: data.storePath)
+    let uses = KeyUses(limits: configuration.limits, clock: clock)
+    try await look(at: store, uses, notice: notice)
     let composition = Composition(configuration: configuration, environment: environment)
     let gateway = try GatewayLink(
       data: data.path, composition: composition, program: try Composition.programPath(), logger: logger)
@@ -70,8 +72,8 @@ public struct Server: Sendable {
         data: data.path, node: node, gateway: gateway),
       clock: clock, ids: ids, logger: logger)
     let routes = ServerRoutes(
-      configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
-      metrics: metrics, connections: connections)
+      configuration: configuration, controlPlane: controlPlane, store: store, keys: store, uses: uses, clock: clock,
+      ids: ids, metrics: metrics, connections: connections)
     let limits = configuration.limits
     var logger = logger
     logger.logLevel = max(logger.logLevel, .notice)
@@ -92,9 +94,23 @@ public struct Server: Sendable {
       },
       logger: logger)
     var group = ServiceGroupConfiguration(
-      services: [application, gateway, controlPlane], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      services: [application, gateway, controlPlane, KeyWatch(keys: store, uses: uses, logger: logger)],
+      gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     group.maximumGracefulShutdownDuration = .seconds(20)
     group.maximumCancellationDuration = .seconds(5)
     try await ServiceGroup(configuration: group).run()
+  }
+
+  /// Whether there are keys, and what that means for where the server may listen.
+  /// - Throws: `ConfigurationError`, `CentaurError` of the store
+  private func look(at keys: any KeyStore, _ uses: KeyUses, notice: (String) -> Void) async throws {
+    let hasKeys = try await keys.standing(of: nil) != .noKeys
+    try configuration.validateListen(hasKeys: hasKeys)
+    if hasKeys { uses.seeKeys() }
+    if !configuration.listen.isLoopback {
+      notice(
+        "listen: \(configuration.listen.host) is reached by others, and there is no TLS: put a proxy with TLS before it"
+      )
+    }
   }
 }

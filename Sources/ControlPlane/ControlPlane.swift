@@ -183,10 +183,13 @@ public actor ControlPlane: Service {
   // MARK: For the ingresses
 
   /// Takes a request: the turn that answers it runs, waits, or is shown again.
+  /// - Parameter allowance: how many turns whoever asks may have open; nil: any number
   /// - Throws: `CentaurError`; then nothing was changed.
-  public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
+  public func submit(_ request: TurnRequest, within allowance: TurnAllowance? = nil) async throws -> AdmittedTurn {
     let key = try await key(of: request)
-    return try await ask(request.owner, key) { try await $0.submit(request) }
+    var request = request
+    request.allowance = allowance
+    return try await ask(request.owner, key) { [request] in try await $0.submit(request) }
   }
 
   private func key(of request: TurnRequest) async throws -> ThreadKey {
@@ -234,9 +237,13 @@ public actor ControlPlane: Service {
 
   /// Begins a turn with the messages that wait and those of the request.
   /// - Throws: `CentaurError` with `sessionNotFound`, `emptyInput`
-  public func execute(_ request: TurnRequest, key: ThreadKey) async throws -> AdmittedTurn {
+  public func execute(
+    _ request: TurnRequest, key: ThreadKey, within allowance: TurnAllowance? = nil
+  ) async throws -> AdmittedTurn {
     _ = try await session(owner: request.owner, key: key)
-    return try await ask(request.owner, key) { drive in
+    var request = request
+    request.allowance = allowance
+    return try await ask(request.owner, key) { [request] drive in
       try await drive.serially { try await $0.execute(request) }
     }
   }

@@ -26,7 +26,7 @@ extension SessionDrive {
   private func admit(
     _ request: TurnRequest, answer: CheckedContinuation<AdmittedTurn, any Error>
   ) async throws -> AdmittedTurn? {
-    guard try await open() else { return try await create(request) }
+    guard try await open() else { return try await allowed(request, endsOthers: false) { try await create(request) } }
     try checkWishes(harness: request.harness, persona: request.persona)
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request) }
@@ -45,18 +45,23 @@ extension SessionDrive {
     case .attach(let id): return try await attach(id, request)
     case .steer(let id, let input): return try await steer(id, input, request, answer)
     case .start(let input, let history):
-      switch busyPolicy(request) {
+      let policy = busyPolicy(request)
+      switch policy {
       case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
         if let id = running?.execution.id { return try await steer(id, input, request, answer) }
-      case .supersede: try await supersede()
       default: break
       }
-      return try await start(input, history: history, request)
+      return try await allowed(request, endsOthers: policy == .supersede || request.abortsRunningTurn) {
+        if policy == .supersede { try await supersede() }
+        return try await start(input, history: history, request)
+      }
     case .repeated(let input):
-      try await supersede()
-      return try await start(input, history: [], request, isRepeated: true)
+      return try await allowed(request, endsOthers: true) {
+        try await supersede()
+        return try await start(input, history: [], request, isRepeated: true)
+      }
     }
   }
 

@@ -44,6 +44,8 @@ public struct TurnRequest: Sendable {
   }
 
   public var owner: Owner
+  /// Of the key that it came with; nil: any number of turns.
+  var allowance: TurnAllowance?
   public var session: SessionChoice
   public var client: ClientKind
   /// What the client calls this turn, the same in each retry (`codex:<turn_id>`, `key:<Idempotency-Key>`).

@@ -1,3 +1,4 @@
+public import ControlPlane
 public import Hummingbird
 import Logging
 public import NIOCore
@@ -63,7 +64,12 @@ public struct EdgeRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
   /// Whose sessions, answers and files the request may name; for it there are no others.
   public var owner = Owner.local
-  private let channel: any Channel
+  /// How many turns whoever asks may have open; nil: any number.
+  public var allowance: TurnAllowance?
+  /// The server has no keys: whoever reaches it is its owner.
+  public var trustsMachine = true
+  /// The connection.
+  public let channel: any Channel
 
   public init(source: ApplicationRequestContextSource) {
     coreContext = CoreRequestContextStorage(source: source)

@@ -1,5 +1,5 @@
+public import HTTPTypes
 import Ingress
-import HTTPTypes
 public import Hummingbird
 public import SessionModel
 
@@ -20,12 +20,22 @@ public enum ResponsesError {
     return .json(body(error), status: error.status, headers: headers)
   }
 
+  /// For a request to `/v1/responses` that was refused before it was read.
+  public static func response(
+    _ error: CentaurError, to headers: HTTPFields, responseID: String, now: Timestamp
+  ) -> Response {
+    response(error, isCodex: RequestHeaders(headers).areCodex, responseID: responseID, now: now)
+  }
+
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
     guard isCodex else { return response(error) }
     if isTemporary(error.code) {
-      return response(
+      var answer = response(
         CentaurError(
           error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)))
+      // After 429 it asks six times and then hides our sentence behind its own; after 503 it asks thirty times.
+      answer.status = .serviceUnavailable
+      return answer
     }
     let echo = ReplyEcho(body: .null, isCodex: true, showsWork: false, showsItems: false, heldItemIDs: [])
     let object = ResponseObject(id: responseID, createdAt: now, echo: echo)

@@ -73,7 +73,7 @@ public final class SQLiteStore: SessionStore {
 
   // MARK: Reading
 
-  private func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+  func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     do {
       return try await pool.read(body)
     } catch let error as CentaurError {
@@ -97,7 +97,9 @@ public final class SQLiteStore: SessionStore {
     try await read { db in
       if let before {
         return try Rows.sessions(
-          db, "WHERE owner = ? AND rowid < (SELECT rowid FROM sessions WHERE id = ?) ORDER BY rowid DESC LIMIT ?",
+          db,
+          "WHERE owner = ?1 AND rowid < (SELECT rowid FROM sessions WHERE id = ?2 AND owner = ?1) "
+            + "ORDER BY rowid DESC LIMIT ?3",
           [owner.rawValue, before.rawValue, limit])
       }
       return try Rows.sessions(db, "WHERE owner = ? ORDER BY rowid DESC LIMIT ?", [owner.rawValue, limit])
@@ -189,9 +191,31 @@ public final class SQLiteStore: SessionStore {
 
   // MARK: Leases
 
-  private func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+  func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     do {
       return try await pool.write(body)
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      throw CentaurError.storeRefused("The store cannot be written.")
+    }
+  }
+
+  /// For what must not come back after a power loss, whatever sessions' commits have the connection set to.
+  func writeDurably<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    do {
+      return try await pool.writeWithoutTransaction { db in
+        let before = try Int.fetchOne(db, sql: "PRAGMA synchronous") ?? 2
+        try db.execute(sql: "PRAGMA synchronous = FULL")
+        defer { try? db.execute(sql: "PRAGMA synchronous = \(before)") }
+        var result: T?
+        try db.inTransaction {
+          result = try body(db)
+          return .commit
+        }
+        guard let result else { throw CentaurError(.internalFailure, "Nothing was written.") }
+        return result
+      }
     } catch let error as CentaurError {
       throw error
     } catch {

@@ -3,7 +3,7 @@ import GRDB
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2"]
+  static let versions = ["v1", "v2", "v3"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -91,6 +91,23 @@ enum Schema {
           );
           CREATE INDEX harness_journal_by_session ON harness_journal (session, rowid);
           CREATE INDEX sessions_by_lease ON sessions (lease_holder) WHERE lease_holder IS NOT NULL;
+          """)
+    }
+    migrator.registerMigration("v3") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE keys (
+            rowid INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            digest BLOB NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            name TEXT,
+            requests INTEGER,
+            turns INTEGER,
+            created_at INTEGER NOT NULL,
+            revoked_at INTEGER,
+            used_at INTEGER
+          );
           """)
     }
     return migrator

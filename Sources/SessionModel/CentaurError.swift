@@ -83,6 +83,10 @@ extension CentaurError.Code {
   public static let unknownHarness = Self("unknown_harness", .invalidRequest)
   public static let unknownPersona = Self("unknown_persona", .invalidRequest)
   public static let bodyTooLarge = Self("body_too_large", .tooLarge)
+  public static let keyMissing = Self("key_missing", .authentication)
+  public static let keyRefused = Self("key_refused", .authentication)
+  public static let keyRequestLimit = Self("key_request_limit", .rateLimited)
+  public static let keyTurnLimit = Self("key_turn_limit", .rateLimited)
   public static let foreignOrigin = Self("foreign_origin", .forbidden)
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
@@ -160,6 +164,7 @@ extension CentaurError.Code {
     .storeUnavailable, .storeCorrupt, .internalFailure,
     .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
     .fileTooLarge, .fileFailed,
+    .keyMissing, .keyRefused, .keyRequestLimit, .keyTurnLimit,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.

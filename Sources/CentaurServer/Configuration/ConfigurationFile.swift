@@ -244,6 +244,8 @@ struct ConfigurationFile {
       case "harness_line": limits.harnessLine = try bytes(value, key)
       case "spool": limits.spool = try bytes(value, key)
       case "turn_output": limits.turnOutput = try bytes(value, key)
+      case "key_requests": limits.keyRequests = try positive(value, key)
+      case "key_turns": limits.keyTurns = try positive(value, key)
       case "connections": limits.connections = try positive(value, key)
       case "idle_connection": limits.idleConnection = try duration(value, key)
       case "write_stall": limits.writeStall = try duration(value, key)
