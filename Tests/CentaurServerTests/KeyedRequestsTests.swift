@@ -42,6 +42,8 @@ struct KeyedRequestsTests {
             #expect(!String(buffer: response.body).contains(Self.unknown))
           }
         }
+        // Others would open a session, and nobody runs any here.
+        guard [.get, .head].contains(route.method) else { continue }
         try await client.execute(uri: path, method: route.method, headers: Self.bearer(secret)) { response in
           #expect(response.status != .unauthorized, "\(route)")
         }
