@@ -181,6 +181,8 @@ def test_the_first_key_closes_the_door(make_server):
         assert server.api.show(key).status_code == 401, "nobody is let in without a key because all are revoked"
         assert "nobody is let in" in doctor(server)
         server.stop()
+        used = {owner["owner"]: owner["last_used_at"] for owner in json.loads(server.keys("list", "--json").stdout)}
+        assert all(used.values()), "a key's last use is not written down"
         assert server.start().api.show(key).status_code == 401
     finally:
         second.end()

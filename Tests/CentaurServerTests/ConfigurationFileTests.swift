@@ -26,6 +26,8 @@ struct ConfigurationFileTests {
     #expect(configuration.limits.lease == .seconds(30))
     #expect(configuration.limits.harnessLine == 64 << 20)
     #expect(configuration.limits.keepAlive == .seconds(15))
+    #expect(configuration.limits.keyRequests == 600)
+    #expect(configuration.limits.keyTurns == 16)
     #expect(configuration.providers["openai"]?.apiKeyEnvironment == "OPENAI_API_KEY")
     #expect(configuration.providers["openai"]?.dialect == .openAI)
     #expect(configuration.providers["anthropic"]?.baseURL == "https://api.anthropic.com")
@@ -74,6 +76,8 @@ struct ConfigurationFileTests {
         harness_line: 4096
         spool: 32MiB
         turn_output: 1MiB
+        key_requests: 30
+        key_turns: 2
         connections: 100
         idle_connection: 1m
         write_stall: 30s
@@ -116,6 +120,8 @@ struct ConfigurationFileTests {
     expected.limits.harnessLine = 4096
     expected.limits.spool = 32 << 20
     expected.limits.turnOutput = 1 << 20
+    expected.limits.keyRequests = 30
+    expected.limits.keyTurns = 2
     expected.limits.connections = 100
     expected.limits.idleConnection = .seconds(60)
     expected.limits.writeStall = .seconds(30)
