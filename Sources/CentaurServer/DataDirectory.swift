@@ -1,5 +1,8 @@
 import CShimSystem
 import FoundationEssentials
+import Glibc
+import SQLiteStore
+import SessionModel
 
 /// The server's files: store, sessions, sockets. Several servers may use one data directory: a session is driven by one of
 /// them, which its lease says.
@@ -33,17 +36,30 @@ struct DataDirectory: ~Copyable {
       // One that was there before may be open to others.
       try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: absolute)
     } catch {
-      throw ConfigurationError("the data directory \(absolute) cannot be made: \(error)")
+      let reason = ((error as? CocoaError)?.underlying as? POSIXError).map {
+        String(cString: strerror($0.code.rawValue))
+      }
+      throw ConfigurationError("the data directory \(absolute) cannot be made: \(reason ?? "\(error)")")
     }
     return absolute
   }
 
-  private static func absolute(_ path: String) -> String {
-    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+  /// One spelling for one directory: shims of earlier servers are known by theirs.
+  static func absolute(_ path: String) -> String {
+    let base = URL(filePath: FileManager.default.currentDirectoryPath + "/")
+    let standard = URL(filePath: path, relativeTo: base).standardizedFileURL.path(percentEncoded: false)
+    return standard.count > 1 && standard.hasSuffix("/") ? String(standard.dropLast()) : standard
   }
 
   /// Of a data directory's store, which may not be there yet.
   static func storePath(in path: String) -> String { "\(absolute(path))/centaur.sqlite" }
+
+  /// The keys that were made for a data directory, which is not changed.
+  /// - Throws: `CentaurError` with `storeUnavailable`
+  static func keys(in path: String) async throws -> [AccessKey] {
+    let store = storePath(in: path)
+    return FileManager.default.fileExists(atPath: store) ? try await SQLiteStore.keys(in: store) : []
+  }
 
   private static func share(_ path: String) throws -> FileLock {
     do {

@@ -29,7 +29,7 @@ public struct Doctor: Sendable {
 
   public func findings() async -> [Finding] {
     var findings: [Finding] = []
-    let data = configuration.data
+    let data = DataDirectory.absolute(configuration.data)
     let isThere = FileManager.default.fileExists(atPath: data)
     findings.append(
       isThere && access(data, R_OK | W_OK | X_OK) != 0
@@ -82,8 +82,7 @@ public struct Doctor: Sendable {
     get async {
       let address = configuration.listen
       do {
-        let path = DataDirectory.storePath(in: configuration.data)
-        let keys = FileManager.default.fileExists(atPath: path) ? try await SQLiteStore.keys(in: path) : []
+        let keys = try await DataDirectory.keys(in: configuration.data)
         try configuration.validateListen(hasKeys: !keys.isEmpty)
         guard !keys.isEmpty else {
           return Finding(

@@ -36,10 +36,12 @@ public struct Server: Sendable {
   /// - Parameters:
   ///   - notice: says what a person must know at start: what is scripted, what is not isolated.
   ///   - onListening: is called once with the address, when requests are answered.
-  /// - Throws: `ConfigurationError`, `CentaurError` of the store
+  /// - Throws: `ConfigurationError`, `CannotListen`, `CentaurError` of the store
   public func run(
     notice: @escaping @Sendable (String) -> Void, onListening: @escaping @Sendable (String) -> Void
   ) async throws {
+    try await checkAccess(notice: notice)
+    try await CannotListen.check(configuration.listen)
     // The keys are copied by now: agents that run as the same user must not find them here.
     centaur_be_private()
     for provider in configuration.providers.values {
@@ -54,7 +56,7 @@ public struct Server: Sendable {
     let data = try DataDirectory(configuration.data, node: node)
     let store = try SQLiteStore(path: data.storePath)
     let uses = KeyUses(limits: configuration.limits, clock: clock)
-    try await look(at: store, uses, notice: notice)
+    if try await store.standing(of: nil) != .noKeys { uses.seeKeys() }
     let composition = Composition(configuration: configuration, environment: environment)
     let gateway = try GatewayLink(
       data: data.path, composition: composition, program: try Composition.programPath(), logger: logger)
@@ -101,16 +103,12 @@ public struct Server: Sendable {
     try await ServiceGroup(configuration: group).run()
   }
 
-  /// Whether there are keys, and what that means for where the server may listen.
+  /// Listens where others are only if they are asked for keys.
   /// - Throws: `ConfigurationError`, `CentaurError` of the store
-  private func look(at keys: any KeyStore, _ uses: KeyUses, notice: (String) -> Void) async throws {
-    let hasKeys = try await keys.standing(of: nil) != .noKeys
-    try configuration.validateListen(hasKeys: hasKeys)
-    if hasKeys { uses.seeKeys() }
-    if !configuration.listen.isLoopback {
-      notice(
-        "listen: \(configuration.listen.host) is reached by others, and there is no TLS: put a proxy with TLS before it"
-      )
-    }
+  private func checkAccess(notice: (String) -> Void) async throws {
+    let address = configuration.listen
+    guard !address.isLoopback else { return }
+    try configuration.validateListen(hasKeys: try await !DataDirectory.keys(in: configuration.data).isEmpty)
+    notice("listen: \(address.host) is reached by others, and there is no TLS: put a proxy with TLS before it")
   }
 }

@@ -31,7 +31,7 @@ struct KeysCommand: AsyncParsableCommand {
       } catch let error as CentaurError {
         throw Failure(description: error.message)
       } catch let error as ConfigurationError {
-        throw ValidationError(error.description)
+        throw error.refusal()
       }
     }
   }
