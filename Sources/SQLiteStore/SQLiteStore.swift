@@ -21,6 +21,8 @@ public final class SQLiteStore: SessionStore {
   }
 
   private let pool: DatabasePool
+  /// For the look at a request's key alone.
+  let keyReader: DatabaseQueue
   private let commits: CommitQueue
 
   /// Opens the file, or makes it (mode 0600).
@@ -49,6 +51,10 @@ public final class SQLiteStore: SessionStore {
       }
       pool = try DatabasePool(path: path, configuration: configuration)
       try Schema.migrator.migrate(pool)
+      var readOnly = Configuration()
+      readOnly.readonly = true
+      readOnly.busyMode = .timeout(1)
+      keyReader = try DatabaseQueue(path: path, configuration: readOnly)
     } catch let error as CentaurError {
       throw error
     } catch {
