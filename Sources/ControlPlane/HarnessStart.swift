@@ -32,9 +32,10 @@ struct HarnessStart: Sendable {
           environment: launch.environment.merging(sockets.environment) { $1 }, files: launch.files, sockets: sockets,
           limits: services.configuration.limits.sandbox, spoolLimit: services.configuration.limits.spool))
     } catch {
-      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
-      await gateway.close(sandbox: id)
-      directories.removeSandbox(id)
+      if await services.sandboxes.stopLeftover(directory: directories.sandbox(id), fence: 0) {
+        await gateway.close(sandbox: id)
+        directories.removeSandbox(id)
+      }
       throw error
     }
     return HarnessProcess(

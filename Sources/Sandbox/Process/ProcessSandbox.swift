@@ -39,9 +39,9 @@ public struct ProcessSandbox: SandboxBackend {
     try await StartedShim.find(place, groups: nil, isMarked: true)
   }
 
-  public func stopLeftover(directory: String) async {
-    await StartedShim.stopLeftover(directory: directory)
-    guard let id = directory.split(separator: "/").last else { return }
-    await ProcessLeftovers.end(of: String(id), shim: directory)
+  public func stopLeftover(directory: String, fence: Int64) async -> Bool {
+    guard await StartedShim.stopLeftover(directory: directory, fence: fence) else { return false }
+    if let id = directory.split(separator: "/").last { await ProcessLeftovers.end(of: String(id), shim: directory) }
+    return true
   }
 }
