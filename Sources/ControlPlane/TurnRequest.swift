@@ -92,7 +92,7 @@ public struct TurnRequest: Sendable {
   }
 
   public init(
-    owner: Owner = .local, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
+    owner: Owner, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
     isOneMessage: Bool = false, continues: Bool = false, repeatsFailedTurns: Bool = false,
     heldAnswer: String? = nil, abortsRunningTurn: Bool = false, hasHistory: Bool = false,
     history: @escaping @Sendable () -> [Message] = { [] }, fork: Fork? = nil, harness: HarnessName? = nil,

@@ -1,6 +1,7 @@
 public import Hummingbird
 import Logging
 public import NIOCore
+public import SessionModel
 import Synchronization
 
 /// Whether the client at the other end of a connection is still there.
@@ -57,9 +58,11 @@ public final class ClientPresenceHandler: ChannelInboundHandler, RemovableChanne
   }
 }
 
-/// What a request knows beside its bytes: its connection.
+/// What a request knows beside its bytes: its connection, and whose it is.
 public struct EdgeRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
+  /// Whose sessions, answers and files the request may name; for it there are no others.
+  public var owner = Owner.local
   private let channel: any Channel
 
   public init(source: ApplicationRequestContextSource) {

@@ -32,7 +32,7 @@ struct TurnReading {
   }
 
   /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`
-  func turn(_ input: TurnInput) throws(CentaurError) -> (TurnRequest, MessagesEcho) {
+  func turn(_ input: TurnInput, of owner: Owner) throws(CentaurError) -> (TurnRequest, MessagesEcho) {
     guard !input.messages.isEmpty || input.continues else {
       throw CentaurError(.emptyInput, "The messages hold no input of the user.", parameter: "messages")
     }
@@ -42,7 +42,7 @@ struct TurnReading {
     let earlier = Array(request.messages[..<input.start])
     let isClaudeCode = isClaudeCode
     let turn = TurnRequest(
-      session: try session(wishes.threadKey), client: isClaudeCode ? .cli : .sdk,
+      owner: owner, session: try session(wishes.threadKey), client: isClaudeCode ? .cli : .sdk,
       turnKey: headers["idempotency-key"].map { "key:\($0)" }, input: input.messages, isOneMessage: true,
       continues: input.continues, repeatsFailedTurns: isClaudeCode,
       heldAnswer: input.isResent ? input.heldTexts.last : nil, abortsRunningTurn: input.isAbort,

@@ -19,12 +19,12 @@ struct KnownResponses: Sendable {
     response.get { request, context in
       await answer(context) { id in
         let query = try Query(request.uri.queryParameters)
-        guard query.streams else { return try await show(id, to: context.client) }
-        return try await stream(id, after: query.startingAfter, to: context.client)
+        guard query.streams else { return try await show(id, of: context.owner, to: context.client) }
+        return try await stream(id, of: context.owner, after: query.startingAfter, to: context.client)
       }
     }
     response.post("/cancel") { _, context in
-      await answer(context) { id in try await cancel(id, for: context.client) }
+      await answer(context) { id in try await cancel(id, of: context.owner, for: context.client) }
     }
   }
 
@@ -52,8 +52,8 @@ struct KnownResponses: Sendable {
 
   /// The response as of now.
   /// - Throws: `CentaurError` with `responseNotFound`
-  func show(_ id: String, to client: ClientPresence) async throws -> Response {
-    let turn = try await controlPlane.turn(owner: .local, replyID: id, isFollowed: false)
+  func show(_ id: String, of owner: Owner, to client: ClientPresence) async throws -> Response {
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
     let answer = turnAnswer(turn, ResponsesTranslator(turn), to: client)
     return .json(try await answer.folded().current, headers: answer.headers)
   }
@@ -61,8 +61,10 @@ struct KnownResponses: Sendable {
   /// The response's events, as they were streamed the first time.
   /// - Parameter last: the number of the last one that the client has seen. One that is yet to come is waited for.
   /// - Throws: `CentaurError` with `responseNotFound`, `invalidValue` where the response is over and never had that event
-  private func stream(_ id: String, after last: Int?, to client: ClientPresence) async throws -> Response {
-    let turn = try await controlPlane.turn(owner: .local, replyID: id, isFollowed: true)
+  private func stream(
+    _ id: String, of owner: Owner, after last: Int?, to client: ClientPresence
+  ) async throws -> Response {
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: true)
     let whole = ResponsesTranslator(turn)
     if let last, turn.execution.status.isTerminal {
       let newest = try await turnAnswer(turn, whole, to: client).folded().eventCount - 1
@@ -78,8 +80,8 @@ struct KnownResponses: Sendable {
 
   /// Ends the response and answers when it is over. One that is over stays as it is.
   /// - Throws: `CentaurError` with `responseNotFound`, `shuttingDown`
-  private func cancel(_ id: String, for client: ClientPresence) async throws -> Response {
-    let turn = try await controlPlane.turn(owner: .local, replyID: id, isFollowed: true)
+  private func cancel(_ id: String, of owner: Owner, for client: ClientPresence) async throws -> Response {
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: true)
     if !turn.execution.status.isTerminal { try await controlPlane.end(turn, reason: "cancelled") }
     let answer = turnAnswer(turn, ResponsesTranslator(turn), to: client)
     return .json(try await answer.whole().current, headers: answer.headers)

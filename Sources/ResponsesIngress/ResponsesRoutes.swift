@@ -45,10 +45,10 @@ public struct ResponsesRoutes: Sendable {
       let reading = TurnReading(body, headers: headers)
       let kind = reading.isCodex ? RequestClass.of(body.body, reading.metadata) : .turn
       guard kind == .turn else { return sideAnswer(kind, body, reading.metadata) }
-      let (turn, echo) = try reading.turn()
+      let (turn, echo) = try reading.turn(of: context.owner)
       let admitted = try await controlPlane.submit(turn)
       if body.isBackground, !body.streams {
-        return try await known.show(admitted.reply.wireID, to: context.client)
+        return try await known.show(admitted.reply.wireID, of: context.owner, to: context.client)
       }
       // Codex's echo is this request's: one that comes back may hold more items than the first did.
       let isKnown = admitted.isReplay && !reading.isCodex && admitted.reply.wireID.hasPrefix("resp_")

@@ -17,7 +17,7 @@ struct TurnReading {
   }
 
   /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`, `unsupported`
-  func turn() throws(CentaurError) -> (TurnRequest, ReplyEcho) {
+  func turn(of owner: Owner) throws(CentaurError) -> (TurnRequest, ReplyEcho) {
     let input = isCodex ? try TurnInput.ofCodex(request.input) : try TurnInput.ofSDK(request.input)
     guard !input.messages.isEmpty else {
       throw CentaurError(.emptyInput, "The input holds no message of the user.", parameter: "input")
@@ -27,7 +27,8 @@ struct TurnReading {
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
     let echo = echo(input)
     let turn = TurnRequest(
-      session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey, input: input.messages,
+      owner: owner, session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey,
+      input: input.messages,
       abortsRunningTurn: input.isAbort, hasHistory: hasHistory(before: historyEnd),
       history: { InputItem.history(items[..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",

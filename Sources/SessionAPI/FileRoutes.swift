@@ -45,7 +45,7 @@ public struct FileRoutes: Sendable {
 
   private func read(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let path = try path(request)
-    let files = try await controlPlane.files(owner: .local, key: ThreadKey(context), makes: false)
+    let files = try await controlPlane.files(owner: context.owner, key: ThreadKey(context), makes: false)
     switch try await files.find(path, limit: limit) {
     case .directory(let entries, let hasMore): return listing(path, entries, hasMore: hasMore)
     case .file(let file): return content(file)
@@ -96,7 +96,7 @@ public struct FileRoutes: Sendable {
     if let announced, announced > limit {
       throw CentaurError(.fileTooLarge, "The file is larger than this server's limit of \(limit) bytes.")
     }
-    let files = try await controlPlane.files(owner: .local, key: ThreadKey(context), makes: true)
+    let files = try await controlPlane.files(owner: context.owner, key: ThreadKey(context), makes: true)
     var upload = try await files.write(path, limit: limit)
     do {
       for try await buffer in request.body { try await upload.write(Array(buffer.readableBytesView)) }
@@ -115,7 +115,7 @@ public struct FileRoutes: Sendable {
 
   private func remove(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let path = try path(request)
-    try await controlPlane.files(owner: .local, key: ThreadKey(context), makes: false).remove(path)
+    try await controlPlane.files(owner: context.owner, key: ThreadKey(context), makes: false).remove(path)
     return Response(status: .noContent)
   }
 }

@@ -24,7 +24,7 @@ public struct SessionRoutes: Sendable {
   }
 
   public func add(to router: Router<EdgeRequestContext>) {
-    router.get("/api/sessions") { request, _ in try await respond { try await list(request) } }
+    router.get("/api/sessions") { request, context in try await respond { try await list(request, context) } }
     let session = router.group("/api/session/:thread_key")
     session.post { request, context in try await respond { try await open(request, context) } }
     session.get { request, context in try await respond { try await show(request, context) } }
@@ -44,10 +44,10 @@ public struct SessionRoutes: Sendable {
 
   // MARK: Sessions
 
-  private func list(_ request: Request) async throws -> Response {
+  private func list(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let limit = try integer(request, "limit", default: 50, in: 1...200)
     let before = request.uri.queryParameters.get("after").map { SessionID(rawValue: $0) }
-    let found = try await store.sessions(owner: .local, before: before, limit: limit + 1)
+    let found = try await store.sessions(owner: context.owner, before: before, limit: limit + 1)
     return .json([
       "data": .array(try await shown(found.prefix(limit), request)), "has_more": .bool(found.count > limit),
       "next": found.count > limit ? .string(found[limit - 1].id.rawValue) : .null,
@@ -76,13 +76,13 @@ public struct SessionRoutes: Sendable {
     let key = try key(context)
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     let (session, isNew) = try await controlPlane.openSession(
-      owner: .local, key: key, harness: try body.string("harness").map(HarnessName.init(rawValue:)),
+      owner: context.owner, key: key, harness: try body.string("harness").map(HarnessName.init(rawValue:)),
       persona: try body.string("persona"), instructions: try body.string("instructions"), origin: "session_api")
     return .json(session.json, status: isNew ? .created : .ok)
   }
 
   private func show(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
-    let session = try await controlPlane.session(owner: .local, key: key(context))
+    let session = try await controlPlane.session(owner: context.owner, key: key(context))
     guard case .object(var object) = try await shown([session], request).first else { return .json(session.json) }
     let newest = try await store.newestExecution(session.id)
     object["newest_execution"] = newest?.json ?? .null
@@ -90,11 +90,11 @@ public struct SessionRoutes: Sendable {
   }
 
   private func archive(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
-    .json(try await controlPlane.archive(owner: .local, key: key(context), force: force(request)).json)
+    .json(try await controlPlane.archive(owner: context.owner, key: key(context), force: force(request)).json)
   }
 
   private func remove(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
-    .json(try await controlPlane.remove(owner: .local, key: key(context), force: force(request)).json)
+    .json(try await controlPlane.remove(owner: context.owner, key: key(context), force: force(request)).json)
   }
 
   /// Whether turns that run are to be ended.
@@ -113,7 +113,7 @@ public struct SessionRoutes: Sendable {
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     var message = try body.message()
     if message.clientID == nil { message.clientID = request.headers[.idempotencyKey].map { "key:\($0)" } }
-    let event = try await controlPlane.append(message, owner: .local, key: key)
+    let event = try await controlPlane.append(message, owner: context.owner, key: key)
     return .json(["event_id": .int(event.seq), "message_id": JSONValue(message.clientID)], status: .created)
   }
 
@@ -121,7 +121,8 @@ public struct SessionRoutes: Sendable {
     let key = try key(context)
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     let turn = TurnRequest(
-      session: .key(key), client: .sdk, turnKey: request.headers[.idempotencyKey].map { "key:\($0)" },
+      owner: context.owner, session: .key(key), client: .sdk,
+      turnKey: request.headers[.idempotencyKey].map { "key:\($0)" },
       input: body.hasMessage ? [try body.message()] : [], origin: "session_api",
       options: TurnOptions(requestedModel: try body.string("model"), effort: try body.string("effort")),
       busy: try body.string("busy").map(busyPolicy), replyPrefix: "turn", echo: .null)
@@ -143,7 +144,8 @@ public struct SessionRoutes: Sendable {
   private func interrupt(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let body = try await SessionAPIBody(request, limit: bodyLimit)
     let turn = try await controlPlane.interrupt(
-      owner: .local, key: key(context), execution: try body.string("execution_id").map(ExecutionID.init(rawValue:)),
+      owner: context.owner, key: key(context),
+      execution: try body.string("execution_id").map(ExecutionID.init(rawValue:)),
       repeatKey: request.headers[.idempotencyKey], reason: "interrupted")
     return .json(
       ["execution_id": .string(turn.id.rawValue), "status": .string(turn.status.rawValue)], status: .accepted)
@@ -162,11 +164,11 @@ public struct SessionRoutes: Sendable {
     // is: the header is the newer of the two.
     let after = last.flatMap(Int64.init) ?? asked
     guard request.headers[.accept]?.contains("application/json") == true else {
-      let events = try await controlPlane.events(owner: .local, key: key, after: after)
+      let events = try await controlPlane.events(owner: context.owner, key: key, after: after)
       return EventStreamResponse.make(events, to: await context.client, keepAlive: keepAlive)
     }
     let limit = try integer(request, "limit", default: 200, in: 1...1000)
-    let session = try await controlPlane.session(owner: .local, key: key)
+    let session = try await controlPlane.session(owner: context.owner, key: key)
     let page = try await store.events(session.id, after: after, limit: limit + 1)
     return .json([
       "data": .array(page.prefix(limit).map(\.json)),

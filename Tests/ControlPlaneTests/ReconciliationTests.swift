@@ -30,7 +30,7 @@ struct ReconciliationTests {
     _ client: TurnRequest.ClientKind, _ input: [Message], turn: String? = nil, history: [Message] = []
   ) -> TurnRequest {
     TurnRequest(
-      session: .fresh, client: client, turnKey: turn, input: input, hasHistory: !history.isEmpty,
+      owner: .local, session: .fresh, client: client, turnKey: turn, input: input, hasHistory: !history.isEmpty,
       history: { history }, origin: "test", replyPrefix: "resp", echo: .null)
   }
 

@@ -11,13 +11,15 @@ extension TurnRequest {
   /// A request as a CLI sends it, which names its turns and its messages, or as a program does, which names nothing.
   static func cli(_ input: [Message], key: String, turn: String) throws -> TurnRequest {
     TurnRequest(
-      session: .key(try ThreadKey(key)), client: .cli, turnKey: turn, input: input, origin: "test", replyPrefix: "resp",
+      owner: .local, session: .key(try ThreadKey(key)), client: .cli, turnKey: turn, input: input, origin: "test",
+      replyPrefix: "resp",
       echo: .null)
   }
 
   static func sdk(_ text: String, key: String) throws -> TurnRequest {
     TurnRequest(
-      session: .key(try ThreadKey(key)), client: .sdk, input: [.said(text)], origin: "test", replyPrefix: "resp",
+      owner: .local, session: .key(try ThreadKey(key)), client: .sdk, input: [.said(text)], origin: "test",
+      replyPrefix: "resp",
       echo: .null)
   }
 

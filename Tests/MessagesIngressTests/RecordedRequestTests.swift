@@ -112,7 +112,7 @@ struct RecordedRequestTests {
         return "\(kind.rawValue): \(answer.text.split(separator: "\n")[0])"
       }
       let input = try reading.input()
-      let (turn, echo) = try reading.turn(input)
+      let (turn, echo) = try reading.turn(input, of: .local)
       var parts = ["turn"]
       switch turn.session {
       case .key(let key): parts.append("session \(key)")

@@ -196,7 +196,7 @@ struct TurnInputTests {
       "messages": [Self.user("My name is Ada."), Self.assistant("Noted."), Self.user("who", "am I?")],
     ])
     let reading = TurnReading(request, headers: RequestHeaders([:]))
-    let turn = try reading.turn(try reading.input()).0
+    let turn = try reading.turn(try reading.input(), of: .local).0
     #expect(turn.input == [Message(parts: [.text("who"), .text("am I?")])])
     #expect(turn.history().map(\.text) == ["My name is Ada.", "Noted."])
     #expect(turn.instructions == "be brief" && turn.session == .fresh)

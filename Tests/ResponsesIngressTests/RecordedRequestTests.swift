@@ -67,7 +67,7 @@ struct RecordedRequestTests {
       let reading = try reading(recorded)
       let kind = RequestClass.of(recorded.body, reading.metadata)
       guard kind == .turn else { return kind.rawValue }
-      let (turn, echo) = try reading.turn()
+      let (turn, echo) = try reading.turn(of: .local)
       var parts = ["turn"]
       switch turn.session {
       case .key(let key): parts.append("session \(key)")
@@ -109,7 +109,7 @@ struct RecordedRequestTests {
   }
 
   private func input(_ name: String, _ number: Int) throws -> [String] {
-    try Self.reading(try Self.requests(name)[number]).turn().0.input.map(\.text)
+    try Self.reading(try Self.requests(name)[number]).turn(of: .local).0.input.map(\.text)
   }
 
   @Test("the TUI's title request never becomes a session")
@@ -141,15 +141,15 @@ struct RecordedRequestTests {
     let turns = try Self.requests("tui_xsteer").filter {
       RequestClass.of($0.body, try Self.reading($0).metadata) == .turn
     }
-    let last = try Self.reading(try #require(turns.last)).turn().0
+    let last = try Self.reading(try #require(turns.last)).turn(of: .local).0
     #expect(last.input.last?.text.contains("steer") == true)
   }
 
   @Test("a retry behind a finished item holds that item and reads the same input")
   func retry() throws {
     let requests = try Self.requests("d_item")
-    let first = try Self.reading(requests[0]).turn()
-    let second = try Self.reading(requests[1]).turn()
+    let first = try Self.reading(requests[0]).turn(of: .local)
+    let second = try Self.reading(requests[1]).turn(of: .local)
     #expect(first.0.input.map(\.clientID) == second.0.input.map(\.clientID))
     #expect(first.0.turnKey == second.0.turnKey && first.0.turnKey != nil)
     #expect(second.1.heldItemIDs.count > first.1.heldItemIDs.count)
@@ -160,7 +160,7 @@ struct RecordedRequestTests {
     let aborted = try Self.requests("tui_xesc").filter { recorded in
       let reading = try Self.reading(recorded)
       guard RequestClass.of(recorded.body, reading.metadata) == .turn else { return false }
-      return try reading.turn().0.abortsRunningTurn
+      return try reading.turn(of: .local).0.abortsRunningTurn
     }
     #expect(aborted.count == 1)
   }
@@ -174,7 +174,7 @@ struct RecordedRequestTests {
 
   @Test("an attached image is part of the message")
   func image() throws {
-    let turn = try Self.reading(try Self.requests("o_img")[0]).turn().0
+    let turn = try Self.reading(try Self.requests("o_img")[0]).turn(of: .local).0
     #expect(turn.input.count == 1)
     let message = try #require(turn.input.first)
     #expect(message.parts.contains { if case .image = $0 { true } else { false } })
