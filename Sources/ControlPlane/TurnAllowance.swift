@@ -1,4 +1,4 @@
-public import SessionModel
+import SessionModel
 import Synchronization
 
 /// How many turns of one key may be open at once on this server: those that run, and those that wait.

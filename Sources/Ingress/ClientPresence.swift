@@ -1,4 +1,3 @@
-public import ControlPlane
 public import Hummingbird
 import Logging
 public import NIOCore
@@ -62,10 +61,7 @@ public final class ClientPresenceHandler: ChannelInboundHandler, RemovableChanne
 /// What a request knows beside its bytes: its connection, and whose it is.
 public struct EdgeRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
-  /// Whose sessions, answers and files the request may name; for it there are no others.
-  public var owner = Owner.local
-  /// How many turns whoever asks may have open; nil: any number.
-  public var allowance: TurnAllowance?
+  public var caller = Caller.local
   /// The server has no keys: whoever reaches it is its owner.
   public var trustsMachine = true
   /// The connection.
@@ -75,6 +71,9 @@ public struct EdgeRequestContext: RequestContext {
     coreContext = CoreRequestContextStorage(source: source)
     channel = source.channel
   }
+
+  /// Whose sessions, answers and files the request may name.
+  public var owner: Owner { caller.owner }
 
   /// Of this request, for as long as it is there.
   public var connection: ObjectIdentifier { ObjectIdentifier(channel) }

@@ -46,7 +46,7 @@ public struct ResponsesRoutes: Sendable {
       let kind = reading.isCodex ? RequestClass.of(body.body, reading.metadata) : .turn
       guard kind == .turn else { return sideAnswer(kind, body, reading.metadata) }
       let (turn, echo) = try reading.turn(of: context.owner)
-      let admitted = try await controlPlane.submit(turn, within: context.allowance)
+      let admitted = try await controlPlane.submit(turn, within: context.caller.allowance)
       if body.isBackground, !body.streams {
         return try await known.show(admitted.reply.wireID, of: context.owner, to: context.client)
       }

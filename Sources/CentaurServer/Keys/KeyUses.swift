@@ -38,16 +38,21 @@ final class KeyUses: Sendable {
 
   func seeKeys() { state.withLock { $0.hasSeenKeys = true } }
 
-  /// Counts a request.
-  /// - Returns: what the key may have of turns
+  /// Counts a request, and remembers its connection.
   /// - Throws: `CentaurError` with `keyRequestLimit`
-  func enter(
-    _ key: AccessKey, by channel: any Channel, now: ContinuousClock.Instant = .now
-  ) throws(CentaurError) -> TurnAllowance {
-    let limit = key.requests ?? limits.keyRequests
-    let moment = clock.now
+  func enter(_ key: AccessKey, by channel: any Channel) throws(CentaurError) -> Caller {
     let connection = ObjectIdentifier(channel)
-    let (turns, wait, isNew) = state.withLock { state -> (TurnAllowance, Duration?, Bool) in
+    let isNew = state.withLock { $0.connections.updateValue((channel, key.id), forKey: connection) == nil }
+    if isNew { channel.closeFuture.whenComplete { _ in self.leave(connection) } }
+    let turns = try count(key)
+    return Caller(owner: key.owner, allowance: turns) { () throws(CentaurError) in _ = try self.count(key) }
+  }
+
+  private func count(_ key: AccessKey) throws(CentaurError) -> TurnAllowance {
+    let limit = key.requests ?? limits.keyRequests
+    let now = ContinuousClock.now
+    let moment = clock.now
+    let (turns, wait) = state.withLock { state -> (TurnAllowance, Duration?) in
       var use =
         state.uses[key.id]
         ?? Use(
@@ -55,10 +60,8 @@ final class KeyUses: Sendable {
       let wait = use.requests.take(now: now)
       state.uses[key.id] = use
       state.moments[key.id] = moment
-      let isNew = state.connections.updateValue((channel, key.id), forKey: connection) == nil
-      return (use.turns, wait, isNew)
+      return (use.turns, wait)
     }
-    if isNew { channel.closeFuture.whenComplete { _ in self.leave(connection) } }
     guard let wait else { return turns }
     throw CentaurError(
       .keyRequestLimit, "This key may ask \(limit) times a minute, and has. Try again shortly.",

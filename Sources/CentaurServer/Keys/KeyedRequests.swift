@@ -27,8 +27,7 @@ struct KeyedRequests: RouterMiddleware {
     case .noKeys: break
     case .valid(let key):
       uses.seeKeys()
-      context.allowance = try uses.enter(key, by: context.channel)
-      context.owner = key.owner
+      context.caller = try uses.enter(key, by: context.channel)
       context.trustsMachine = false
     case .refused:
       uses.seeKeys()
