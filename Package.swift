@@ -76,7 +76,7 @@ let package = Package(
     room("Harness", ["SessionModel"]),
     room("ModelGateway", ["SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     // Floor 3.
-    room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
+    room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", crypto, lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
     room("Ingress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, logging, metrics, nioCore]),
     room("ResponsesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),

@@ -26,6 +26,15 @@ extension ControlPlane {
     return AdmittedTurn(session: session, execution: execution, reply: reply, isReplay: true, events: events)
   }
 
+  /// Makes a response unknown. Its turn stays in the log; one that is not over is ended, as nobody can come back for it.
+  /// - Throws: `CentaurError` with `responseNotFound`
+  public func forget(owner: Owner, replyID: String) async throws {
+    let turn = try await turn(owner: owner, replyID: replyID, isFollowed: false)
+    try await ask(owner, turn.session.key) { drive in
+      try await drive.serially { try await $0.forget(turn.reply) }
+    }
+  }
+
   /// Ends a turn because its client went away; where that cannot be done, the log says why.
   public func cancel(_ turn: AdmittedTurn, reason: String) async {
     do {

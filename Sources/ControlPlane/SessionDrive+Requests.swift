@@ -26,7 +26,12 @@ extension SessionDrive {
   private func admit(
     _ request: TurnRequest, answer: CheckedContinuation<AdmittedTurn, any Error>
   ) async throws -> AdmittedTurn? {
-    guard try await open() else { return try await create(request) }
+    var request = request
+    guard try await open() else {
+      request.preface += try await addedMessages(request)
+      return try await create(request)
+    }
+    if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
     try checkWishes(harness: request.harness, persona: request.persona)
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request) }
@@ -43,17 +48,21 @@ extension SessionDrive {
     switch decision {
     case .nothing: throw CentaurError(.emptyInput, "The request holds no new user input.", parameter: "input")
     case .attach(let id): return try await attach(id, request)
-    case .steer(let id, let input): return try await steer(id, input, request, answer)
+    case .steer(let id, let input):
+      return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
     case .start(let input, let history):
       switch busyPolicy(request) {
       case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
-        if let id = running?.execution.id { return try await steer(id, input, request, answer) }
+        if let id = running?.execution.id {
+          return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
+        }
       case .supersede: try await supersede()
       default: break
       }
-      return try await start(input, history: history, request)
+      request.preface += try await addedMessages(request)
+      return try await start(request.preface + input, history: history, request)
     case .repeated(let input):
       try await supersede()
       return try await start(input, history: [], request, isRepeated: true)
@@ -161,12 +170,18 @@ extension SessionDrive {
     }
     try checkCapacity()
     // What was said since the fork and got no answer is in no parent's log up to there.
-    let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
+    let before = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
+    let history = request.fork == nil ? request.preface + before : before + request.preface
+    // Another harness, or persona, is not what the parent's was made for.
+    let parent = request.harness == nil || request.harness == forked?.harness ? forked : nil
     let new = try await newSession(
-      harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
-      origin: request.origin, history: history)
+      harness: request.harness ?? forked?.harness, persona: request.persona ?? parent?.persona,
+      instructions: request.instructions ?? parent?.instructions, origin: request.origin, history: history)
     var events = [new.created]
-    if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
+    if let forked {
+      events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq)))
+      events.append(Self.ownWorkspace)
+    }
     events += history.map { EventDraft(.messageAppended($0)) }
     let turn = newTurn(input, request, in: new.session, ordinal: 1)
     var takes = turn.takes
@@ -230,7 +245,7 @@ extension SessionDrive {
   ) -> Reply {
     Reply(
       wireID: "\(request.replyPrefix)_\(execution)_\(number)", owner: owner, sessionID: session.id,
-      executionID: execution, echo: request.echo, createdAt: time)
+      executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply)
   }
 
   private func start(

@@ -44,7 +44,8 @@ extension SessionDrive {
     services.metrics.turnsStarted.increment()
     let id = execution.id
     scheduleTurnLimit(id, after: services.configuration.limits.turn)
-    let given = HarnessTurn(execution: id, input: turn.input, model: model, options: execution.options)
+    let given = HarnessTurn(
+      execution: id, input: turn.input.map(\.asSaidByUser), model: model, options: execution.options)
     await drive { $0.begin(given) }
   }
 

@@ -192,7 +192,7 @@ actor SessionDrive {
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
     retakes: [String: ExecutionID] = [:], releases: [ExecutionID] = [], replies: [Reply] = [],
-    harnessState: JSONValue? = nil, harnessJournal: [HarnessJournalChange] = []
+    forgets: [String] = [], harnessState: JSONValue? = nil, harnessJournal: [HarnessJournalChange] = []
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
@@ -201,8 +201,8 @@ actor SessionDrive {
       result = try await services.store.commit(
         SessionCommit(
           session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
-          takes: takes, retakes: retakes, releases: releases, replies: replies, harnessState: harnessState,
-          harnessJournal: harnessJournal))
+          takes: takes, retakes: retakes, releases: releases, replies: replies, forgets: forgets,
+          harnessState: harnessState, harnessJournal: harnessJournal))
     } catch let conflict as StoreConflict {
       throw conflict
     } catch {

@@ -2,11 +2,10 @@ import ControlPlane
 import HTTPTypes
 import Hummingbird
 import Ingress
-import Logging
 import SessionModel
 
-/// Responses by their ids, for whoever comes back: `GET /v1/responses/{id}`, also as a stream from any event on, and
-/// `POST /v1/responses/{id}/cancel`.
+/// Responses by their ids, for whoever comes back: `GET /v1/responses/{id}`, also as a stream from any event on,
+/// `POST /v1/responses/{id}/cancel`, `GET /v1/responses/{id}/input_items` and `DELETE /v1/responses/{id}`.
 ///
 /// All of it is folded from the log by what was kept with the reply: it holds across restarts, and no `GET` starts or
 /// ends anything. Errors have the form for SDKs, since Codex asks for none of this.
@@ -26,20 +25,24 @@ struct KnownResponses: Sendable {
     response.post("/cancel") { _, context in
       await answer(context) { id in try await cancel(id, of: context.owner, for: context.client) }
     }
+    response.delete { _, context in
+      await answer(context) { id in
+        try await controlPlane.forget(owner: context.owner, replyID: id)
+        return .json(["id": .string(id), "object": "response", "deleted": true])
+      }
+    }
+    response.get("/input_items") { request, context in
+      await answer(context) { id in
+        let query = try ItemQuery(request.uri.queryParameters)
+        return .json(try await query.page(of: controlPlane.input(ofReply: id, owner: context.owner)))
+      }
+    }
   }
 
   private func answer(
     _ context: EdgeRequestContext, _ body: (_ id: String) async throws -> Response
   ) async -> Response {
-    let id = context.parameters.get("response_id") ?? ""
-    do {
-      return try await body(id)
-    } catch is ClientLeft {
-      return Response(status: .badRequest)
-    } catch {
-      if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
-      return ResponsesError.response(CentaurError(caught: error))
-    }
+    await ResponsesError.answering(context) { try await body(context.parameters.get("response_id") ?? "") }
   }
 
   private func turnAnswer<Translator: TurnTranslator>(

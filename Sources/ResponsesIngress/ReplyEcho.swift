@@ -30,6 +30,9 @@ struct ReplyEcho: Sendable {
     for name in Self.repeated where !(isCodex && Self.notForCodex.contains(name)) {
       if let value = body[name], !value.isNull { fields.append(name, value) }
     }
+    if let id = body["conversation"].flatMap({ $0.string ?? $0["id"]?.string }) {
+      fields.append("conversation", ["id": .string(id)])
+    }
   }
 
   var json: JSONValue {

@@ -49,6 +49,7 @@ struct ResponseObject: Sendable {
     object.append("metadata", field("metadata", .object(JSONObject())))
     object.append("safety_identifier", field("safety_identifier", .null))
     object.append("prompt_cache_key", field("prompt_cache_key", .null))
+    if let conversation = echo.fields["conversation"] { object.append("conversation", conversation) }
     if let usage { object.append("centaur_usage", usage.json) }
     return .object(object)
   }

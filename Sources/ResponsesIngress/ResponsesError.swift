@@ -1,6 +1,7 @@
 import Ingress
 import HTTPTypes
 public import Hummingbird
+import Logging
 public import SessionModel
 
 /// How this API says that something went wrong, in the form that each client shows to its user
@@ -18,6 +19,20 @@ public enum ResponsesError {
       headers[name] = "false"
     }
     return .json(body(error), status: error.status, headers: headers)
+  }
+
+  /// What `body` answers, or its error in the form for SDKs.
+  static func answering(
+    _ context: EdgeRequestContext, _ body: () async throws -> Response
+  ) async -> Response {
+    do {
+      return try await body()
+    } catch is ClientLeft {
+      return Response(status: .badRequest)
+    } catch {
+      if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
+      return response(CentaurError(caught: error))
+    }
   }
 
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {

@@ -10,6 +10,8 @@ public struct ResponsesRequest: Sendable {
   public let streams: Bool
   /// Without `streams` the answer is the response as it begins; the client comes back for the rest.
   public let isBackground: Bool
+  /// The conversation that the request names.
+  let conversationID: String?
 
   /// - Throws: `CentaurError` whose parameter is the field's path
   public init(_ body: JSONValue) throws(CentaurError) {
@@ -34,15 +36,35 @@ public struct ResponsesRequest: Sendable {
     for name in ["reasoning", "text", "metadata", "client_metadata", "stream_options"] { try checks.object(name) }
     for name in ["tools", "include"] { try checks.array(name) }
     try checks.oneOf("truncation", ["auto", "disabled"])
-    if let conversation = body["conversation"], !conversation.isNull {
-      throw CentaurError(.unsupported, "Conversations are not supported yet.", parameter: "conversation")
-    }
+    conversationID = try Self.conversationID(body)
     streams = body["stream"]?.bool ?? false
     isBackground = body["background"]?.bool ?? false
+    if isBackground, body["store"]?.bool == false {
+      throw CentaurError(
+        .invalidValue, "A response in the background must be stored, or nobody could come back for it.",
+        parameter: "background")
+    }
     input = try Self.items(body["input"])
   }
 
-  private static func items(_ input: JSONValue?) throws(CentaurError) -> [JSONValue] {
+  /// A name, alone or in an object.
+  static func conversationID(_ body: JSONValue) throws(CentaurError) -> String? {
+    guard let conversation = body["conversation"], !conversation.isNull else { return nil }
+    guard let id = conversation.string ?? conversation["id"]?.string else {
+      throw CentaurError(
+        .invalidType, "'conversation' must be an id, or an object with an 'id'.", parameter: "conversation")
+    }
+    if let previous = body["previous_response_id"], !previous.isNull {
+      throw CentaurError(
+        .mutuallyExclusive, "Only one of 'previous_response_id' and 'conversation' may be given.",
+        parameter: "conversation")
+    }
+    return id
+  }
+
+  /// The items of an input.
+  /// - Throws: `CentaurError` with `missingField`, `emptyInput`, `invalidType`, `invalidValue`
+  static func items(_ input: JSONValue?) throws(CentaurError) -> [JSONValue] {
     switch input {
     case nil, .null: throw CentaurError(.missingField, "The request needs 'input'.", parameter: "input")
     case .string(let text):
@@ -58,7 +80,7 @@ public struct ResponsesRequest: Sendable {
     }
   }
 
-  private static func check(_ item: JSONValue, path: String) throws(CentaurError) {
+  static func check(_ item: JSONValue, path: String) throws(CentaurError) {
     guard case .object = item else {
       throw CentaurError(.invalidType, "An input item must be an object, not \(item.kindDescription).", parameter: path)
     }

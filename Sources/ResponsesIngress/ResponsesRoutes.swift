@@ -31,6 +31,8 @@ public struct ResponsesRoutes: Sendable {
     // Codex tries a WebSocket where it is told to, and takes 426 as the advice to use HTTP.
     router.get("/v1/responses") { _, _ in Response(status: .upgradeRequired) }
     known.add(to: router)
+    ConversationRoutes(controlPlane: controlPlane, ids: ids, bodyLimit: bodyLimit).add(to: router)
+    ContextRoutes(controlPlane: controlPlane, clock: clock, ids: ids, bodyLimit: bodyLimit).add(to: router)
   }
 
   private var known: KnownResponses { KnownResponses(controlPlane: controlPlane, keepAlive: keepAlive) }

@@ -24,17 +24,20 @@ struct TurnReading {
     }
     let items = request.input
     let historyEnd = input.tailStart
+    // What stands before a compaction item is in what it stands for.
+    let historyStart = isCodex ? 0 : CompactionItem.index(in: items).map { $0 + 1 } ?? 0
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
     let echo = echo(input)
-    let turn = TurnRequest(
+    var turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey,
       input: input.messages,
-      abortsRunningTurn: input.isAbort, hasHistory: hasHistory(before: historyEnd),
-      history: { InputItem.history(items[..<historyEnd]) }, fork: try fork(input),
+      abortsRunningTurn: input.isAbort, hasHistory: hasHistory(items[historyStart..<historyEnd]),
+      history: { InputItem.history(items[historyStart..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
       options: TurnOptions(
         requestedModel: wishes.model, effort: effort, outputSchema: outputSchema),
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
+    turn.keepsReply = request.body["store"]?.bool ?? true
     return (turn, echo)
   }
 
@@ -46,11 +49,25 @@ struct TurnReading {
   }
 
   private func session(_ key: ThreadKey?) throws(CentaurError) -> TurnRequest.SessionChoice {
+    if let conversation = request.conversationID {
+      guard try key.map({ key throws(CentaurError) in try key == ControlPlane.key(ofConversation: conversation) }) ?? true
+      else {
+        throw CentaurError(
+          .mutuallyExclusive, "X-Centaur-Thread-Key names another session than 'conversation'.",
+          parameter: "conversation")
+      }
+      return .conversation(conversation)
+    }
     if let key { return .key(key) }
     if isCodex, let session = metadata.sessionID, metadata.threadID ?? session == session {
       return .key(try ThreadKey("api:codex:\(session)"))
     }
     if let previous = request.body["previous_response_id"]?.string { return .continuing(replyID: previous) }
+    if !isCodex, let index = CompactionItem.index(in: request.input) {
+      return .compacted(
+        try CompactionItem.name(request.input[index], path: "input[\(index)]"),
+        parameter: "input[\(index)].encrypted_content")
+    }
     return .fresh
   }
 
@@ -59,8 +76,8 @@ struct TurnReading {
     return headers["idempotency-key"].map { "key:\($0)" }
   }
 
-  private func hasHistory(before end: Int) -> Bool {
-    request.input[..<end].contains { item in
+  private func hasHistory(_ items: ArraySlice<JSONValue>) -> Bool {
+    items.contains { item in
       InputItem.isMessage(item, ["user", "assistant"]) && !ClientContext.isContext(item)
     }
   }

@@ -87,6 +87,9 @@ extension CentaurError.Code {
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
   public static let responseNotFound = Self("response_not_found", .notFound)
+  public static let conversationNotFound = Self("conversation_not_found", .notFound)
+  public static let itemNotFound = Self("item_not_found", .notFound)
+  public static let mutuallyExclusive = Self("mutually_exclusive_parameters", .invalidRequest)
   public static let executionNotFound = Self("execution_not_found", .notFound)
   public static let modelNotFound = Self("model_not_found", .notFound)
   public static let routeNotFound = Self("not_found", .notFound)
@@ -144,9 +147,9 @@ extension CentaurError.Code {
   /// Every code, for whoever reads one from the log.
   public static let all: [Self] = [
     .invalidJSON, .invalidType, .missingField, .invalidValue,
-    .emptyInput, .unsupported, .threadKeyTooLong, .threadKeyMalformed,
+    .emptyInput, .unsupported, .mutuallyExclusive, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
-    .previousResponseNotFound, .responseNotFound, .executionNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed,
+    .previousResponseNotFound, .responseNotFound, .conversationNotFound, .itemNotFound, .executionNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,

@@ -99,6 +99,9 @@ public enum EventPayload: Sendable, Hashable {
   /// The code of the warning that a conversation which was taken back in its client goes on from where it is.
   public static let notRewoundCode = "conversation_not_rewound"
 
+  /// The code of the warning that a session which branches off has a workspace of its own.
+  public static let workspaceNotForkedCode = "workspace_not_forked"
+
   /// Whether the event ends its execution.
   public var isTerminal: Bool {
     switch self {
