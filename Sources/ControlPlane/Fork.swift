@@ -23,7 +23,8 @@ extension SessionDrive {
     guard let (seq, turn) = try await point(of: fork, in: parent) else { return nil }
     let conversation = try await Conversation.read(parent.id, from: services.store, upTo: seq)
     return ForkedHistory(
-      parent: fork.parent, atSeq: seq, messages: turn.map(conversation.messages(through:)) ?? conversation.messages, harness: parent.harness,
+      parent: fork.parent, atSeq: seq, messages: turn.map(conversation.messages(through:)) ?? conversation.messages,
+      harness: parent.harness,
       persona: parent.persona, instructions: parent.instructions)
   }
 

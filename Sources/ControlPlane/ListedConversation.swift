@@ -48,8 +48,10 @@ public struct ListedConversation: Sendable {
   public func entries(
     after: Place, before: Place, newestFirst: Bool, limit: Int
   ) async throws -> [(place: Place, entry: Entry)] {
-    let those = waiting.enumerated().map { (place: Place(value: Self.firstWaiting + Int64($0)), entry: Entry.waiting($1)) }
-      .filter { $0.place > after && $0.place < before }
+    let those = waiting.enumerated().map {
+      (place: Place(value: Self.firstWaiting + Int64($0)), entry: Entry.waiting($1))
+    }
+    .filter { $0.place > after && $0.place < before }
     guard !newestFirst else {
       if !those.isEmpty { return Array(those.reversed().prefix(limit)) }
       return try await events(after: after, before: before, newestFirst: true, limit: limit)
@@ -87,9 +89,11 @@ public struct ListedConversation: Sendable {
     if let index = waiting.firstIndex(where: { $0.id == id }) { return Place(value: Self.firstWaiting + Int64(index)) }
     guard let session else { return nil }
     let seq: Int64? =
-      if let seq = Self.seq(inItemID: id, of: session) { seq } else if
-        let taken = try await store.takers(session, clientIDs: [id])[id], taken.seq > 0
-      { taken.seq } else { try await store.seq(ofItem: id, in: session) }
+      if let seq = Self.seq(inItemID: id, of: session) {
+        seq
+      } else if let taken = try await store.takers(session, clientIDs: [id])[id], taken.seq > 0 { taken.seq } else {
+        try await store.seq(ofItem: id, in: session)
+      }
     guard let seq, seq > 0, seq < logEnd else { return nil }
     return Place(value: seq)
   }
@@ -106,7 +110,8 @@ public struct ListedConversation: Sendable {
   public func added(_ ids: [String]) async throws -> [String: JSONValue] {
     guard let conversation, !ids.isEmpty else { return [:] }
     return Dictionary(
-      try await store.addedItems(conversation, ids: ids).map { ($0.id, $0.shown) }) { first, _ in first }
+      try await store.addedItems(conversation, ids: ids).map { ($0.id, $0.shown) }
+    ) { first, _ in first }
   }
 
   /// Those of the ids that the client has taken out.

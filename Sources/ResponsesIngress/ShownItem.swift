@@ -112,7 +112,9 @@ struct ShownItem: Sendable, Hashable {
     }
     var shown = item.object ?? JSONObject()
     shown["id"] = .string(id)
-    if type.hasSuffix("_call") || type.hasSuffix("_call_output"), shown["status"] == nil { shown["status"] = "completed" }
+    if type.hasSuffix("_call") || type.hasSuffix("_call_output"), shown["status"] == nil {
+      shown["status"] = "completed"
+    }
     return AddedItem(
       id: id, shown: .object(shown),
       message: InputItem.history([item]).first ?? Message(role: .assistant, parts: []))

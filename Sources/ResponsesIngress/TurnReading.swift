@@ -50,7 +50,8 @@ struct TurnReading {
 
   private func session(_ key: ThreadKey?) throws(CentaurError) -> TurnRequest.SessionChoice {
     if let conversation = request.conversationID {
-      guard try key.map({ key throws(CentaurError) in try key == ControlPlane.key(ofConversation: conversation) }) ?? true
+      guard
+        try key.map({ key throws(CentaurError) in try key == ControlPlane.key(ofConversation: conversation) }) ?? true
       else {
         throw CentaurError(
           .mutuallyExclusive, "X-Centaur-Thread-Key names another session than 'conversation'.",

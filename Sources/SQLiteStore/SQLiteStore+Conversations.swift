@@ -92,7 +92,8 @@ extension SQLiteStore {
     try await read { db in
       try ids.compactMap { id in
         try Row.fetchOne(
-          db.cachedStatement(sql: "SELECT id, shown, message FROM conversation_items WHERE conversation = ? AND id = ?"),
+          db.cachedStatement(
+            sql: "SELECT id, shown, message FROM conversation_items WHERE conversation = ? AND id = ?"),
           arguments: [conversation, id]
         ).map(Self.item)
       }

@@ -63,7 +63,8 @@ struct ConversationTests {
         let owner = name == id ? other : .local
         #expect(await code { _ = try await plane.conversation(owner: owner, id: name) } == .conversationNotFound)
         #expect(
-          await code { try await plane.setMetadata(.null, ofConversation: name, owner: owner) } == .conversationNotFound)
+          await code { try await plane.setMetadata(.null, ofConversation: name, owner: owner) } == .conversationNotFound
+        )
         #expect(await code { try await plane.forgetConversation(name, owner: owner) } == .conversationNotFound)
         #expect(await code { try await plane.add([], toConversation: name, owner: owner) } == .conversationNotFound)
         #expect(await code { _ = try await plane.items(ofConversation: name, owner: owner) } == .conversationNotFound)

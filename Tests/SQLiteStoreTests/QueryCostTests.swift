@@ -20,7 +20,11 @@ struct QueryCostTests {
     func take() -> [String] {
       all.withLock { statements in
         defer { statements = [] }
-        return statements.filter { $0.contains(/\b(sessions|executions|events|inputs|replies|conversations|conversation_items|hidden_items|compacted_conversations)\b/) }
+        return statements.filter {
+          $0.contains(
+            /\b(sessions|executions|events|inputs|replies|conversations|conversation_items|hidden_items|compacted_conversations)\b/
+          )
+        }
       }
     }
   }
