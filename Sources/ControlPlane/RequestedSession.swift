@@ -1,5 +1,5 @@
 import Crypto
-public import SessionModel
+import SessionModel
 
 /// Which session a request is for, and from which point of it the client goes on.
 struct RequestedSession: Sendable {
