@@ -119,7 +119,10 @@ let package = Package(
       ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel", lifecycle, logging]),
     tests(
       "ResponsesIngressTests",
-      ["ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns"],
+      [
+        "ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns", nioCore,
+        nioWebSocket,
+      ],
       fixtures: true),
     tests(
       "MessagesIngressTests",

@@ -110,7 +110,8 @@ struct WebSocketMachine {
   mutating func decodingFailed(_ error: NIOWebSocketError) -> [Action] {
     switch error {
     case .invalidFrameLength: tooLarge()
-    case .fragmentedControlFrame, .multiByteControlFrameLength: end(.protocolError, "A control frame is short and whole.")
+    case .fragmentedControlFrame, .multiByteControlFrameLength:
+      end(.protocolError, "A control frame is short and whole.")
     }
   }
 
