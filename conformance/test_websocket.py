@@ -296,16 +296,15 @@ def test_a_server_that_shuts_down(make_server):
 def test_a_socket_that_is_old(make_server):
     """What runs is told to its end; then the client is told to connect anew."""
     server = make_server({"limits": {"websocket": "3s"}})
-    with RawSocket(server.v1) as idle, RawSocket(server.v1) as busy:
+    with RawSocket(server.v1) as busy, RawSocket(server.v1) as idle:
         busy.create(script(shell("sleep 5"), text("done")))
         error = idle.error()
         assert (error["status"], error["error"]["code"]) == (400, "websocket_connection_limit_reached")
         assert idle.close_code() == 1001
+        busy.begun()
+        # The request that comes too late is refused at once, the response before it goes on.
         busy.create("Reply LATE")
-        events = busy.answer()
-        # The request that came too late is refused at once, the response before it goes on.
-        refused = [event for event in events if event["type"] == "error"]
-        assert [event["error"]["code"] for event in refused] == ["websocket_connection_limit_reached"]
+        assert busy.error()["error"]["code"] == "websocket_connection_limit_reached"
         assert final_text(busy.answer()[-1]["response"]) == "done"
         assert busy.error()["error"]["code"] == "websocket_connection_limit_reached"
         assert busy.close_code() == 1001

@@ -20,6 +20,7 @@ struct WebSocketMachineTests {
       case .endInput: "end input"
       case .close: "end"
       case .awaitClose: "wait"
+      case .closeOutput: "end output"
       }
     }
   }
@@ -60,7 +61,8 @@ struct WebSocketMachineTests {
     #expect(
       Self.run([Self.frame(.text, half, fin: false), Self.frame(.continuation, half + [65], fin: false)]) == tooLarge)
     var machine = WebSocketMachine(limit: 16)
-    #expect(Self.words(machine.decodingFailed(.invalidFrameLength)) == tooLarge)
+    #expect(Self.words(machine.decodingFailed(.invalidFrameLength)) == tooLarge + ["end output"])
+    #expect(Self.words(machine.decodingFailed(.invalidFrameLength)) == [])
   }
 
   private static let faults: [(WebSocketFrame, Int)] = [
@@ -70,7 +72,9 @@ struct WebSocketMachineTests {
     (frame(.connectionClose, [0x03, 0xED]), 1002), (frame(.connectionClose, [0x03, 0xE8, 0xFF]), 1007),
   ]
 
-  @Test("a fault ends the connection with its code; nothing behind it is read", arguments: WebSocketMachineTests.faults.indices)
+  @Test(
+    "a fault ends the connection with its code; nothing behind it is read",
+    arguments: WebSocketMachineTests.faults.indices)
   func endsWithCode(_ index: Int) {
     let (fault, code) = Self.faults[index]
     let behind = [Self.frame(.text, [65]), Self.frame(.ping), Self.frame(.connectionClose), Self.frame(.text, [65])]

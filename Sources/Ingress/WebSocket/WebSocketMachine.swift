@@ -16,6 +16,8 @@ struct WebSocketMachine {
     case close
     /// We have said that we close: the other side has a moment to say so too.
     case awaitClose
+    /// What the other side says cannot be read any more: it sees our end, and has a moment to come to its own.
+    case closeOutput
   }
 
   private enum State {
@@ -108,6 +110,11 @@ struct WebSocketMachine {
 
   /// The frames could not be told apart.
   mutating func decodingFailed(_ error: NIOWebSocketError) -> [Action] {
+    guard isOpen else { return [] }
+    return endUnread(error) + [.closeOutput]
+  }
+
+  private mutating func endUnread(_ error: NIOWebSocketError) -> [Action] {
     switch error {
     case .invalidFrameLength: tooLarge()
     case .fragmentedControlFrame, .multiByteControlFrameLength:

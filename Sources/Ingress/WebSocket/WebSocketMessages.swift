@@ -127,6 +127,7 @@ final class WebSocketMessages: ChannelDuplexHandler, RemovableChannelHandler {
       case .send(let frame): context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
       case .endInput: context.fireChannelRead(wrapInboundOut(.end(nil)))
       case .close: context.close(promise: nil)
+      case .closeOutput: context.close(mode: .output, promise: nil)
       case .awaitClose:
         // What the client still sends is read and dropped: unread, it would take our last words with it.
         context.read()
