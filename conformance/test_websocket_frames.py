@@ -109,6 +109,30 @@ def test_words_before_the_answer(server):
         assert final_text(socket.response()) == "PONG"
 
 
+def test_behind_another_request(server):
+    """A handshake that was sent before the request before it was answered: each has its own answer, in order."""
+    body = b'{"model":"gpt-5.5","input":"Reply FIRST"}'
+    with sockets.create_connection(("127.0.0.1", server.port), 60) as plain:
+        head = f"host: 127.0.0.1:{server.port}\r\n".encode()
+        plain.sendall(
+            b"POST /v1/responses HTTP/1.1\r\n" + head + b"content-length: %d\r\n\r\n" % len(body) + body
+            + b"GET /v1/responses HTTP/1.1\r\n" + head + b"connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        seen = b""
+        while b"HTTP/1.1 101" not in seen or not seen.endswith(b"\r\n\r\n"):
+            assert (data := plain.recv(65536)), seen
+            seen += data
+        first, _, second = seen.partition(b"HTTP/1.1 101")
+        assert first.startswith(b"HTTP/1.1 200") and b"FIRST" in first and b"connection: close" not in first.lower()
+        # RFC 6455 §1.3: the answer to this key.
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in second
+        plain.sendall(RawSocket.frame(TEXT, CREATE))
+        seen = b""
+        while b"response.completed" not in seen:
+            assert (data := plain.recv(65536)), seen
+            seen += data
+
+
 def test_half_a_frame_and_the_end(server):
     """A client that breaks off within a frame leaves nothing behind."""
     before = connections(server)

@@ -33,7 +33,7 @@ public struct ResponsesRoutes: Sendable {
         client: ClientPresence(within: await context.client), limits: socketLimits, messageLimit: bodyLimit,
         logger: context.logger)
       return try WebSocketExchange.response(to: request) { writer in
-        try await socket.serve(request.body, to: &writer)
+        await socket.serve(request.body, to: &writer)
       }
     }
     known.add(to: router)

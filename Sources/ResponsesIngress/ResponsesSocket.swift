@@ -87,34 +87,32 @@ actor ResponsesSocket {
   }
 
   /// Answers messages until there are no more, the socket is too old, or an answer cannot be told to its end.
-  nonisolated func serve(_ messages: RequestBody, to writer: inout any ResponseBodyWriter) async throws {
+  nonisolated func serve(_ messages: RequestBody, to writer: inout any ResponseBodyWriter) async {
     async let _: Void = growOld()
-    try await withThrowingDiscardingTaskGroup { group in
+    await withDiscardingTaskGroup { group in
       group.addTask { await self.read(messages) }
       var end = WebSocketEnd.normal
-      do {
-        serving: for await work in work {
-          switch work {
-          case .answer(let lane): group.addTask { await self.answer(lane) }
-          case .write(let frames, let written):
-            do {
-              try await writer.write(contentsOf: frames)
-              written.resume(returning: true)
-            } catch {
-              written.resume(returning: false)
-              break serving
-            }
-          case .end(let reason):
-            end = reason
+      serving: for await work in work {
+        switch work {
+        case .answer(let lane): group.addTask { await self.answer(lane) }
+        case .write(let frames, let written):
+          do {
+            try await writer.write(contentsOf: frames)
+            written.resume(returning: true)
+          } catch {
+            written.resume(returning: false)
             break serving
           }
+        case .end(let reason):
+          end = reason
+          break serving
         }
       }
       worker.finish()
       for await case .write(_, let written) in work { written.resume(returning: false) }
       // Whoever still answers has nobody who reads it.
       client.leave()
-      // The reading ends with it.
+      // The reading ends with it. Where it cannot be written, the connection has ended already.
       try? await WebSocketExchange.close(writer, end)
     }
   }

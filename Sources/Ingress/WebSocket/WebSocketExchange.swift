@@ -8,8 +8,14 @@ public import SessionModel
 public enum WebSocketExchange {
   /// Whether a request asks for a WebSocket, in whatever version.
   public static func isAsked(by request: HTTPRequest) -> Bool {
-    request.method == .get && request.headerFields[.upgrade]?.lowercased() == "websocket"
+    request.method == .get && asksForUpgrade(request) && request.headerFields[.upgrade]?.lowercased() == "websocket"
       && (request.headerFields[.contentLength] ?? "0") == "0" && request.headerFields[.transferEncoding] == nil
+  }
+
+  /// Whether a request asks for any other protocol: the parser of HTTP stops behind it.
+  static func asksForUpgrade(_ request: HTTPRequest) -> Bool {
+    let options = (request.headerFields[.connection] ?? "").lowercased().split { ", \t".contains($0) }
+    return options.contains("upgrade") && request.headerFields[.upgrade] != nil
   }
 
   /// For a request that asks for none, or for one of another version than there is.

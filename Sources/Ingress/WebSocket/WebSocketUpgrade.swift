@@ -44,12 +44,16 @@ public final class WebSocketUpgrade: ChannelDuplexHandler, RemovableChannelHandl
 
   private let rules: WebSocketRules
   private var state = State.http
+  /// Requests whose answers have not ended: what is written belongs to the oldest of them.
+  private var unanswered = 0
 
   public init(_ rules: WebSocketRules) { self.rules = rules }
 
   public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    switch (unwrapInboundIn(data), state) {
-    case (.head(let request), .http) where request.asksForUpgrade:
+    let part = unwrapInboundIn(data)
+    if case .head = part { unanswered += 1 }
+    switch (part, state) {
+    case (.head(let request), .http) where WebSocketExchange.asksForUpgrade(request):
       state = .asked(request, end: nil)
       context.fireChannelRead(data)
     case (let end, .asked(let request, nil)) where end.isEnd && WebSocketExchange.isAsked(by: request):
@@ -59,8 +63,10 @@ public final class WebSocketUpgrade: ChannelDuplexHandler, RemovableChannelHandl
   }
 
   public func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-    switch (unwrapOutboundIn(data), state) {
-    case (.head(let response), .asked(let request, let end)):
+    let part = unwrapOutboundIn(data)
+    defer { if part.isEnd { unanswered -= 1 } }
+    switch (part, state) {
+    case (.head(let response), .asked(let request, let end)) where unanswered == 1:
       guard response.status == .switchingProtocols, WebSocketExchange.isAsked(by: request) else {
         return refuse(response, end, promise, context)
       }
@@ -71,7 +77,7 @@ public final class WebSocketUpgrade: ChannelDuplexHandler, RemovableChannelHandl
       let channel = context.channel
       done.futureResult.whenComplete { _ in channel.close(promise: nil) }
       context.writeAndFlush(data, promise: done)
-    case (let part, .changing(let early)): state = .changing(early + [(part, promise)])
+    case (_, .changing(let early)): state = .changing(early + [(part, promise)])
     default: context.write(data, promise: promise)
     }
   }
@@ -149,14 +155,4 @@ extension HTTPRequestPart {
 
 extension HTTPResponsePart {
   fileprivate var isEnd: Bool { if case .end = self { true } else { false } }
-}
-
-extension HTTPRequest {
-  /// Whether the parser stops behind it (llhttp: both headers).
-  fileprivate var asksForUpgrade: Bool {
-    headerFields[.upgrade] != nil
-      && (headerFields[.connection] ?? "").lowercased().split(separator: ",").contains {
-        $0.trimmingPrefix { $0 == " " }.prefix { $0 != " " } == "upgrade"
-      }
-  }
 }
