@@ -32,8 +32,11 @@ extension ControlPlane {
     case .key(let key): return RequestedSession(key: key)
     case .fresh: return RequestedSession(key: try freshKey())
     case .continuing(let replyID):
-      guard let reply = try await services.store.reply(owner: request.owner, wireID: replyID),
-        let requested = try await session(endingWith: reply.executionID, of: request.owner)
+      let reply =
+        request.continuesUnkept
+        ? try await services.store.replyOrUnkept(owner: request.owner, wireID: replyID)
+        : try await services.store.reply(owner: request.owner, wireID: replyID)
+      guard let reply, let requested = try await session(endingWith: reply.executionID, of: request.owner)
       else {
         throw Self.unknownPreviousResponse(replyID)
       }

@@ -103,6 +103,8 @@ public struct TurnRequest: Sendable {
   /// The first part of the answer's wire id (`resp`, `msg`), and what the ingress's fold needs to build it again.
   public var replyPrefix: String
   public var echo: JSONValue
+  /// An answer that was not kept may be gone on from: whoever asks has it at hand.
+  public var continuesUnkept = false
   /// Whether the answer may be asked for by its id later.
   public var keepsReply = true
 

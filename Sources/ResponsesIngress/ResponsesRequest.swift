@@ -13,8 +13,9 @@ public struct ResponsesRequest: Sendable {
   /// The conversation that the request names.
   let conversationID: String?
 
+  /// - Parameter needsInput: not where nothing is to be answered, as when a WebSocket is warmed up
   /// - Throws: `CentaurError` whose parameter is the field's path
-  public init(_ body: JSONValue) throws(CentaurError) {
+  public init(_ body: JSONValue, needsInput: Bool = true) throws(CentaurError) {
     guard case .object = body else {
       throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
     }
@@ -44,7 +45,16 @@ public struct ResponsesRequest: Sendable {
         .invalidValue, "A response in the background must be stored, or nobody could come back for it.",
         parameter: "background")
     }
-    input = try Self.items(body["input"])
+    input = needsInput || !Self.isEmpty(body["input"]) ? try Self.items(body["input"]) : []
+  }
+
+  private static func isEmpty(_ input: JSONValue?) -> Bool {
+    switch input {
+    case nil, .null?: true
+    case .string(let text)?: text.isEmpty
+    case .array(let items)?: items.isEmpty
+    default: false
+    }
   }
 
   /// A name, alone or in an object.

@@ -205,7 +205,7 @@ struct CommitWriter {
 
   private func forgetReplies() throws {
     for id in commit.forgets {
-      try db.cachedStatement(sql: "UPDATE replies SET is_kept = 0 WHERE wire_id = ? AND session = ?")
+      try db.cachedStatement(sql: "UPDATE replies SET is_kept = 0, is_forgotten = 1 WHERE wire_id = ? AND session = ?")
         .execute(arguments: [id, commit.session.rawValue])
     }
   }

@@ -189,6 +189,12 @@ public final class SQLiteStore: SessionStore {
     }
   }
 
+  public func replyOrUnkept(owner: Owner, wireID: String) async throws -> Reply? {
+    try await read { db in
+      try Rows.replies(db, "WHERE wire_id = ? AND owner = ? AND NOT is_forgotten", [wireID, owner.rawValue]).first
+    }
+  }
+
   public func replies(_ execution: ExecutionID) async throws -> [Reply] {
     try await read { db in try Rows.replies(db, "WHERE execution = ? ORDER BY rowid", [execution.rawValue]) }
   }

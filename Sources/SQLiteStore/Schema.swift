@@ -99,6 +99,7 @@ enum Schema {
       try db.execute(
         sql: """
           ALTER TABLE replies ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 1;
+          ALTER TABLE replies ADD COLUMN is_forgotten INTEGER NOT NULL DEFAULT 0;
           CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
 
           CREATE TABLE conversations (

@@ -49,6 +49,8 @@ public protocol SessionStore: ConversationStore {
 
   /// Not one that was not kept, or is forgotten.
   func reply(owner: Owner, wireID: String) async throws -> Reply?
+  /// Also one that was not kept, but not one that is forgotten.
+  func replyOrUnkept(owner: Owner, wireID: String) async throws -> Reply?
   /// An execution's replies, oldest first: one, and one more for each time that it was steered. Those that are not kept
   /// are among them: their turn is there.
   func replies(_ execution: ExecutionID) async throws -> [Reply]

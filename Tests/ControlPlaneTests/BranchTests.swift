@@ -130,6 +130,9 @@ struct BranchTests {
         } catch { return (error as? CentaurError)?.code }
       }
       #expect(try await code(Self.after(two, "x")) == .previousResponseNotFound)
+      let atHand = try await world.submit(Self.after(two, "say three").with { $0.continuesUnkept = true })
+      #expect(atHand.session.key == one.session.key)
+      _ = try await atHand.finished()
       let foreign = Owner(rawValue: "somebody else")
       #expect(try await code(Self.after(one, "x").with { $0.owner = foreign }) == .previousResponseNotFound)
       try await world.controlPlane.forget(owner: .local, replyID: one.reply.wireID)
@@ -137,7 +140,7 @@ struct BranchTests {
       await #expect(throws: CentaurError.self) {
         try await world.controlPlane.forget(owner: .local, replyID: one.reply.wireID)
       }
-      #expect(try await world.run("recall", key: "test:parent").texts == ["say one | say two"])
+      #expect(try await world.run("recall", key: "test:parent").texts == ["say one | say two | say three"])
     }
   }
 

@@ -71,6 +71,9 @@ final class FaultyStore: SessionStore {
   func reply(owner: Owner, wireID: String) async throws -> Reply? {
     try await base.reply(owner: owner, wireID: wireID)
   }
+  func replyOrUnkept(owner: Owner, wireID: String) async throws -> Reply? {
+    try await base.replyOrUnkept(owner: owner, wireID: wireID)
+  }
   func replies(_ execution: ExecutionID) async throws -> [Reply] { try await base.replies(execution) }
   func acquireLease(
     _ session: SessionID, holder: String, now: Timestamp, until: Timestamp,

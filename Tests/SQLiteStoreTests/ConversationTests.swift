@@ -107,10 +107,13 @@ struct ConversationTests {
     _ = try await store.commit(step)
     #expect(try await store.reply(owner: .local, wireID: "resp_e_1") != nil)
     #expect(try await store.reply(owner: .local, wireID: "resp_e_2") == nil)
+    #expect(try await store.replyOrUnkept(owner: .local, wireID: "resp_e_2") == unkept)
+    #expect(try await store.replyOrUnkept(owner: other, wireID: "resp_e_2") == nil)
     step = .step("s", token)
     step.forgets = ["resp_e_1"]
     _ = try await store.commit(step)
     #expect(try await store.reply(owner: .local, wireID: "resp_e_1") == nil)
+    #expect(try await store.replyOrUnkept(owner: .local, wireID: "resp_e_1") == nil)
     #expect(try await store.replies(ExecutionID(rawValue: "e")).map(\.isKept) == [false, false])
   }
 

@@ -83,6 +83,7 @@ struct QueryCostTests {
     _ = try await store.takers(session, clientIDs: ["c"])
     _ = try await store.reply(owner: .local, wireID: "resp")
     _ = try await store.replies(id)
+    _ = try await store.replyOrUnkept(owner: .local, wireID: "resp")
     _ = try await store.harnessJournal(session)
     _ = try await store.acquireLease(session, holder: "server-1", now: .noon, until: .far) { _ in false }
     try await store.releaseLease(session, token: token)
