@@ -84,6 +84,9 @@ public struct TurnRequest: Sendable {
   public var replyPrefix: String
   public var echo: JSONValue
 
+  /// What of the request no harness can be asked for, in a sentence for the log.
+  public var notHonoured: String?
+
   /// Where its client names neither turn nor messages but by an `Idempotency-Key`: how it is known again once it has
   /// steered a turn.
   var steerKey: String? {

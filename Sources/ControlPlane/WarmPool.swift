@@ -205,7 +205,7 @@ actor WarmPool {
     let session = Session(
       id: id, owner: .local, key: try ThreadKey("pool:\(id)"), harness: harness, persona: nil, instructions: nil,
       createdAt: services.clock.now)
-    return try await HarnessStart(session: session, setup: setup, services: services)
+    return try await HarnessStart(session: session, setup: setup, services: services, turn: nil)
       .start(generation: 0, begun: .now)
   }
 

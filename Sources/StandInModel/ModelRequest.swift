@@ -95,7 +95,8 @@ struct ModelRequest: Sendable {
     switch content {
     case .string(let text)?: text
     case .array(let parts)?:
-      parts.compactMap { $0["text"]?.string }.filter { !$0.hasPrefix("<image name=") && $0 != "</image>" }
+      parts.compactMap { $0["text"]?.string }
+        .filter { !$0.hasPrefix("<image name=") && $0 != "</image>" && !$0.hasPrefix("<answer_format>") }
         .joined(separator: "\n")
     default: ""
     }

@@ -125,10 +125,12 @@ struct ClaudeMachine: HarnessMachine {
     let input = ClaudeInput.read(begun.input)
     var actions = input.warnings.map { turn.items.emit(.warning(code: "input_not_supported", message: $0)) }
     self.turn = turn
+    if let tier = begun.options.serviceTier { actions.append(turn.items.emit(HarnessFailure.noTier(tier))) }
     actions += set(model: begun.model, of: begun.execution) + set(effort: begun.options.effort, of: begun.execution)
     var blocks: [JSONValue] = []
     if !historyIsTold, let told = ConversationSoFar.text(context.history) { blocks.append(ClaudeInput.text(told)) }
-    if let schema = begun.options.outputSchema { blocks.append(ClaudeInput.answerFormat(schema)) }
+    // Claude Code has no way to hold one turn's answer to a schema: `--json-schema` is for all turns of a process.
+    if let schema = begun.options.outputSchema { blocks.append(ClaudeInput.text(AnswerFormat.words(schema))) }
     let line: JSONValue = [
       "type": "user", "uuid": .string(turn.uuid),
       "message": ["role": "user", "content": .array(blocks + input.blocks)],
