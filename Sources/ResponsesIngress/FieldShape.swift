@@ -27,7 +27,8 @@ indirect enum FieldShape: Sendable {
     case .number(let range):
       guard let number = value.double else { throw .wrongType("a number", value) }
       guard range.contains(number) else {
-        throw FieldFault(.invalidValue, "must be from \(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))")
+        throw FieldFault(
+          .invalidValue, "must be from \(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))")
       }
     case .integer(let range): try Self.check(value, within: range)
     case .oneOf(let choices):

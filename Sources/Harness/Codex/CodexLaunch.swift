@@ -41,12 +41,14 @@ struct CodexLaunch {
       ("model_reasoning_effort", turn?.effort), ("model_reasoning_summary", turn?.summary),
       ("service_tier", turn?.serviceTier),
     ]
-    let strings: [(String, String)] = wishes.compactMap { name, value in value.map { (name, $0) } } + [
-      ("model", context.turn?.model ?? context.model), ("model_provider", "centaur"), ("model_providers.centaur.name", "centaur"),
-      ("model_providers.centaur.base_url", context.modelBaseURL), ("model_providers.centaur.wire_api", "responses"),
-      ("model_catalog_json", "\(context.home)/catalog.json"), ("sqlite_home", "\(context.temporary)/codex-sqlite"),
-      ("cli_auth_credentials_store", "ephemeral"), ("web_search", "disabled"),
-    ]
+    let strings: [(String, String)] =
+      wishes.compactMap { name, value in value.map { (name, $0) } } + [
+        ("model", context.turn?.model ?? context.model), ("model_provider", "centaur"),
+        ("model_providers.centaur.name", "centaur"),
+        ("model_providers.centaur.base_url", context.modelBaseURL), ("model_providers.centaur.wire_api", "responses"),
+        ("model_catalog_json", "\(context.home)/catalog.json"), ("sqlite_home", "\(context.temporary)/codex-sqlite"),
+        ("cli_auth_credentials_store", "ephemeral"), ("web_search", "disabled"),
+      ]
     let bare: [(String, String)] =
       [
         ("model_providers.centaur.supports_websockets", "false"),

@@ -148,7 +148,8 @@ extension Message {
   /// As the log and the session API hold it.
   public var json: JSONValue {
     .members([
-      ("role", .string(role.rawValue)), ("phase", JSONValue(phase?.rawValue)), ("parts", .array(parts.map(\.json))), ("client_id", JSONValue(clientID)),
+      ("role", .string(role.rawValue)), ("phase", JSONValue(phase?.rawValue)), ("parts", .array(parts.map(\.json))),
+      ("client_id", JSONValue(clientID)),
     ])
   }
 

@@ -24,7 +24,8 @@ public struct JSONSchema: Sendable {
   private static let types: Set<String> = ["null", "boolean", "object", "array", "number", "string", "integer"]
   private static let namedSchemas = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"]
   private static let schemas = [
-    "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "propertyNames", "contains", "not", "if", "then",
+    "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "propertyNames", "contains", "not", "if",
+    "then",
     "else", "additionalItems",
   ]
   private static let lists = ["anyOf", "oneOf", "allOf", "prefixItems"]
@@ -35,7 +36,9 @@ public struct JSONSchema: Sendable {
 
   private func check(_ schema: JSONValue, at path: String) throws(Fault) {
     if schema.bool != nil { return }
-    guard let object = schema.object else { throw Fault(path: path, reason: "must be a schema: an object or a boolean") }
+    guard let object = schema.object else {
+      throw Fault(path: path, reason: "must be a schema: an object or a boolean")
+    }
     for (keyword, value) in object.members { try check(keyword, value, at: Self.join(path, keyword)) }
   }
 
