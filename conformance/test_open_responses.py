@@ -11,14 +11,13 @@ import concurrent.futures
 import json
 import re
 import socket
-import threading
 import uuid
 
 import httpx
 import pytest
 import schema
-from centaur_server import ROOT
-from conftest import with_model
+from centaur_server import ROOT, CentaurServer
+from conftest import make_directory, remove, with_model
 from open_responses import RESPONSE, TRANSPORTS, Refused, check_response, checked, spec_fields
 from scripts import script, shell, text
 from session_api import executions, kinds
@@ -186,7 +185,7 @@ def test_a_response_that_is_cancelled(transport, server, key):
 def test_a_limit_of_tokens(transport, server, key):
     """Over `max_output_tokens` no further model call is made: the response is incomplete, and says so by its id too."""
     steps = script(
-        {**shell("sleep 30"), "usage": {"input": 10, "output": 500}}, text("never"))
+        {**shell("sleep 30"), "usage": {"out": 500}}, text("never"))
     events = transport.create(ask(steps, max_output_tokens=400), key)
     response = checked(events)
     assert response["status"] == "incomplete" and response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -217,77 +216,114 @@ def test_previous_response(transport):
 # What is asked of the answer
 
 
-@pytest.fixture
-def watched(make_server, model):
-    """A server whose model tells what it was sent, by either harness's dialect."""
-    return with_model(make_server, model)
+class Watched:
+    """A server whose model tells what it was sent, by either harness's dialect; shared by this file's tests."""
+
+    def __init__(self, server, model):
+        self.server = server
+        self.model = model
+        self.seen = 0
+
+    def by(self, harness: str):
+        self.seen = len(self.model.requests())
+        return TRANSPORTS["http"](self.server, harness)
+
+    def sent(self, harness: str) -> list[dict]:
+        """What the harness's model was sent since the test began to use it."""
+        path = "/messages" if harness == "claude" else "/responses"
+        requests = self.model.requests()[self.seen:]
+        return [request["body"] for request in requests if request["path"].split("?")[0].endswith(path)]
 
 
-def sent(model, path: str) -> list[dict]:
-    return [request["body"] for request in model.requests() if request["path"].split("?")[0].endswith(path)]
+@pytest.fixture(scope="module")
+def watched(provider):
+    directory = make_directory()
+    server = with_model(lambda config, **more: CentaurServer(directory, config, **more), provider)
+    yield Watched(server.start(), provider)
+    server.end()
+    remove(directory, False)
 
 
-PATHS = {"codex": "/responses", "claude": "/messages"}
+def by_tool(answer: dict) -> str:
+    """Claude Code's model answers by a tool; what it says first does not follow the schema, and is not the answer."""
+    return script({"tool": "StructuredOutput", "args": {"n": "none"}}, {"tool": "StructuredOutput", "args": answer})
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "loose"])
-def test_a_schema_for_the_answer(watched, model, harness, strict):
+def test_a_schema_for_the_answer(watched, harness, strict):
     """`json_schema` reaches the model: by the provider's own field where it can, else in words."""
     wanted = STRICT if strict else {"type": "object", "properties": {"n": {"type": "integer"}}}
     form = {"type": "json_schema", "name": "number", "schema": wanted, "strict": strict}
-    transport = TRANSPORTS["http"](watched, harness)
-    response = checked(transport.create(ask(script(text('{"n":3}')), text={"format": form})))
+    transport = watched.by(harness)
+    says = by_tool({"n": 3}) if harness == "claude" else script(text('{"n":3}'))
+    response = checked(transport.create(ask(says, text={"format": form})))
     assert json.loads(final_text(response)) == {"n": 3}
     assert response["text"]["format"] == {**form, "description": None, "schema": None}
-    bodies = sent(model, PATHS[harness])
-    if harness == "codex" and strict:
+    bodies = watched.sent(harness)
+    assert ("<answer_format>" in json.dumps(bodies)) == (harness == "codex" and not strict)
+    if harness == "claude":
+        tools = {tool["name"]: tool["input_schema"] for tool in bodies[-1]["tools"]}
+        assert tools["StructuredOutput"]["properties"] == wanted["properties"]
+    elif strict:
         assert any(body.get("text", {}).get("format", {}).get("schema") == wanted for body in bodies), bodies
-        assert "<answer_format>" not in json.dumps(bodies)
-    else:
-        assert "<answer_format>" in json.dumps(bodies)
 
 
-def test_any_json_for_the_answer(watched, model, harness):
+def test_a_schema_is_for_one_turn(watched):
+    """Claude Code, held to a schema for one turn, says what it likes in the next, and remembers the one before."""
+    transport = watched.by("claude")
+    form = {"type": "json_schema", "name": "number", "schema": STRICT}
+    first = checked(transport.create(ask("Reply FREE")))
+    second = checked(transport.create(
+        ask(by_tool({"n": 4}), text={"format": form}, previous_response_id=first["id"])))
+    assert json.loads(final_text(second)) == {"n": 4}
+    third = checked(transport.create(
+        ask(script(text("{{history}} free again")), previous_response_id=second["id"])))
+    assert final_text(third) == "3 free again"
+    assert "StructuredOutput" not in [tool["name"] for tool in watched.sent("claude")[-1]["tools"]]
+
+
+def test_any_json_for_the_answer(watched, harness):
     """`json_object`: the model is told to answer with an object."""
-    transport = TRANSPORTS["http"](watched, harness)
-    response = checked(transport.create(ask(script(text("{}")), text={"format": {"type": "json_object"}})))
+    transport = watched.by(harness)
+    says = script({"tool": "StructuredOutput", "args": {}}) if harness == "claude" else script(text("{}"))
+    response = checked(transport.create(ask(says, text={"format": {"type": "json_object"}})))
     assert response["text"] == {"format": {"type": "json_object"}} and final_text(response) == "{}"
-    assert "<answer_format>" in json.dumps(sent(model, PATHS[harness]))
+    assert ("<answer_format>" if harness == "codex" else "StructuredOutput") in json.dumps(watched.sent(harness))
 
 
-def test_codex_exec_is_asked_the_same(watched, model):
+def test_codex_exec_is_asked_the_same(watched):
     """The harness that is started for each turn is started for what the turn asks: model, effort, schema."""
     form = {"type": "json_schema", "name": "number", "schema": STRICT, "strict": True}
-    transport = TRANSPORTS["http"](watched, "codex-exec")
+    transport = watched.by("codex-exec")
     first = checked(transport.create(
         ask(script(text('{"n":3}')), text={"format": form}, reasoning={"effort": "high", "summary": "detailed"})))
     assert final_text(first) == '{"n":3}'
-    asked = sent(model, "/responses")[-1]
+    asked = watched.sent("codex-exec")[-1]
     assert asked["text"]["format"]["schema"] == STRICT and asked["reasoning"]["effort"] == "high"
     checked(transport.create(ask("Reply PLAIN", previous_response_id=first["id"])))
-    asked = sent(model, "/responses")[-1]
+    asked = watched.sent("codex-exec")[-1]
     assert "format" not in asked.get("text", {}) and asked["reasoning"]["effort"] == "medium"
 
 
-def test_effort_and_tier(watched, model, harness, key):
+def test_effort_and_tier(watched, harness, key):
     """`reasoning.effort` reaches the model of both harnesses, for this turn only; a tier that of Codex, else a warning."""
-    transport = TRANSPORTS["http"](watched, harness)
+    transport = watched.by(harness)
     body = ask("Reply ONE", model="gpt-5.5", reasoning={"effort": "high"}, service_tier="flex")
     assert checked(transport.create(body, key))["service_tier"] == "flex"
-    first = sent(model, PATHS[harness])[-1]
+    first = watched.sent(harness)[-1]
     checked(transport.create(ask("Reply TWO"), key))
-    second = sent(model, PATHS[harness])[-1]
+    second = watched.sent(harness)[-1]
     if harness == "codex":
         assert (first["reasoning"]["effort"], second["reasoning"]["effort"]) == ("high", "medium")
-        assert first.get("service_tier") == "flex" and "service_tier" not in second
+        assert first.get("service_tier") == "flex" and second.get("service_tier", "default") == "default"
     else:
         assert first["output_config"]["effort"] == "high" != second.get("output_config", {}).get("effort")
-        assert warnings(watched, key, "service_tier_not_supported")
+        assert warnings(watched.server, key, "service_tier_not_supported")
 
 
-def test_phases_in_the_history(watched, model, harness):
+def test_phases_in_the_history(watched, harness):
     """A history whose assistant messages have phases is taken; Codex's model is told them."""
-    transport = TRANSPORTS["http"](watched, harness)
+    transport = watched.by(harness)
     history = [
         {"role": "user", "content": "My name is Ada."},
         {"type": "message", "role": "assistant", "phase": "commentary", "id": "msg_a_1", "status": "completed",
@@ -296,7 +332,7 @@ def test_phases_in_the_history(watched, model, harness):
         {"role": "user", "content": script(text("{{first}}"))}]
     response = checked(transport.create({"model": "m", "input": history}))
     assert "My name is Ada." in final_text(response) or harness == "claude"
-    told = json.dumps(sent(model, PATHS[harness])[-1])
+    told = json.dumps(watched.sent(harness)[-1])
     assert "Noting it." in told and "Noted." in told
     if harness == "codex":
         assert '"phase": "commentary"' in told and '"phase": "final_answer"' in told
@@ -305,22 +341,21 @@ def test_phases_in_the_history(watched, model, harness):
 # Images and files
 
 
-def test_images_and_files_reach_the_model(watched, model, harness):
+def test_images_and_files_reach_the_model(watched, harness):
     """An image and a text file in the request are before the agent's model."""
-    transport = TRANSPORTS["http"](watched, harness)
+    transport = watched.by(harness)
     note = base64.b64encode(b"the word is 4711").decode()
     response = checked(transport.create({"model": "m", "input": [{"role": "user", "content": [
         {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}", "detail": "low"},
         {"type": "input_file", "filename": "note.txt", "file_data": f"data:text/plain;base64,{note}"},
         {"type": "input_text", "text": "Reply SEEN"}]}]}))
     assert final_text(response) == "SEEN"
-    told = json.dumps(sent(model, PATHS[harness])[-1])
+    told = json.dumps(watched.sent(harness)[-1])
     assert PIXEL in told and "4711" in told
 
 
 def test_nothing_is_fetched(transport):
     """An address in the place of an image or a file is refused, and nobody asks there."""
-    asked = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.5)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/secret.png"
@@ -337,7 +372,6 @@ def test_nothing_is_fetched(transport):
             assert refused.value.error["param"] == f"input[0].content[0].{name}"
         with pytest.raises(TimeoutError):
             listener.accept()
-    assert not asked.is_set()
 
 
 # What cannot be honoured, and many at once

@@ -112,10 +112,13 @@ extension SessionDrive {
   }
 
   private func newSession(
-    harness: HarnessName?, persona: String?, instructions: String?, origin: String, history: [Message] = []
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String, options: TurnOptions? = nil,
+    history: [Message] = []
   ) async throws -> NewSession {
     let chosen = try services.configuration.choose(harness: harness, persona: persona, origin: origin)
-    let wish = WarmPool.Wish(harness: chosen, persona: persona, instructions: instructions, history: history)
+    let turn = options.map { TurnWishes(model: chooseModel($0.requestedModel, of: chosen).0, options: $0) }
+    let wish = WarmPool.Wish(
+      harness: chosen, persona: persona, instructions: instructions, turn: turn, history: history)
     let claimed = await services.pool?.claim(wish)
     let session = Session(
       id: claimed?.session ?? services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
@@ -164,7 +167,7 @@ extension SessionDrive {
     let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
     let new = try await newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
-      origin: request.origin, history: history)
+      origin: request.origin, options: request.options, history: history)
     var events = [new.created]
     if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
     events += history.map { EventDraft(.messageAppended($0)) }

@@ -61,7 +61,12 @@ extension SessionDrive {
   }
 
   private func chooseModel(_ requested: String?) -> (String, EventPayload?) {
-    guard let session, let setup = services.configuration.harnesses[session.harness] else { return ("", nil) }
+    guard let session else { return ("", nil) }
+    return chooseModel(requested, of: session.harness)
+  }
+
+  func chooseModel(_ requested: String?, of harness: HarnessName) -> (String, EventPayload?) {
+    guard let setup = services.configuration.harnesses[harness] else { return ("", nil) }
     guard let requested, requested != setup.model else { return (setup.model, nil) }
     if setup.models.contains(requested) { return (requested, nil) }
     let message = "The model '\(requested.prefix(128))' is not on the harness's list; '\(setup.model)' runs."

@@ -29,6 +29,8 @@ actor WarmPool {
     var harness: HarnessName
     var persona: String?
     var instructions: String?
+    /// The turn that the session is made for.
+    var turn: TurnWishes?
     var history: [Message] = []
   }
 
@@ -110,6 +112,7 @@ actor WarmPool {
     else { return nil }
     guard var context = process.context else { return nil }
     context.instructions = HarnessStart.instructions(persona, wish.instructions)
+    context.turn = wish.turn
     context.history = wish.history
     guard setup.adapter.canBeClaimed(by: context) else { return nil }
     process.context = context

@@ -31,6 +31,8 @@ struct ModelRequest: Sendable {
   private static func isContext(_ text: String) -> Bool { context.contains { text.hasPrefix($0) } }
 
   private mutating func heard(_ text: String) {
+    // Claude Code wants the answer again, by its tool: what was said is said once more.
+    if text.hasPrefix("[structured-output-enforce]") { return step = max(0, step - 1) }
     guard !text.isEmpty, !Self.isContext(text) else { return }
     userTexts.append(text)
     self.text = text

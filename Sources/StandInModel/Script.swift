@@ -167,8 +167,19 @@ extension Script {
     if let name = step["tool"]?.string {
       parts.append(.call(name: name, arguments: step["args"] ?? .object(JSONObject())))
     }
-    if let text = step["text"]?.string { parts.append(.text(fill(text, request), phase: step["phase"]?.string)) }
+    if let text = step["text"]?.string { parts.append(answer(fill(text, request), step, request)) }
     return parts
+  }
+
+  private static let answerTool = "StructuredOutput"
+
+  /// A text; JSON by the tool that Claude Code has for it, where it asks for such an answer.
+  private static func answer(_ text: String, _ step: JSONValue, _ request: ModelRequest) -> Utterance.Part {
+    guard request.tools.contains(answerTool), let object = try? JSONValue(parsing: text.utf8), object.object != nil
+    else {
+      return .text(text, phase: step["phase"]?.string)
+    }
+    return .call(name: answerTool, arguments: object)
   }
 
   private static func shell(_ command: String, _ extra: JSONObject, _ request: ModelRequest) -> Utterance.Part {

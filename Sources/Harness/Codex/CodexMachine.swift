@@ -54,6 +54,7 @@ struct CodexMachine: HarnessMachine {
   var turn: Turn?
   /// What the turn before asked for.
   private var effort: String?
+  private var serviceTier: String?
   /// Turns that are over, with items that are not: by the harness's id of the turn.
   var lateTurns: [String: TurnItems] = [:]
   /// The newest turns that are over for good. The harness may report a killed command after its turn's end.
@@ -98,12 +99,14 @@ struct CodexMachine: HarnessMachine {
       ("summary", .string(begun.options.summary ?? "auto")),
     ]
     if let id = begun.input.last?.clientID { parameters.append(("clientUserMessageId", .string(id))) }
-    // The harness keeps an effort for later turns, and a turn that asks for none is to have its own.
+    // The harness keeps both for later turns, and a turn that asks for none is to have the usual ones.
     if let effort = begun.options.effort ?? effort.map({ _ in CodexLaunch.usualEffort }) {
       parameters.append(("effort", .string(effort)))
     }
-    effort = begun.options.effort
-    if let tier = begun.options.serviceTier { parameters.append(("serviceTierForTurn", .string(tier))) }
+    if let tier = begun.options.serviceTier ?? serviceTier.map({ _ in "default" }) {
+      parameters.append(("serviceTierForTurn", .string(tier)))
+    }
+    (effort, serviceTier) = (begun.options.effort, begun.options.serviceTier)
     if let schema, AnswerFormat.canBeStrict(schema) { parameters.append(("outputSchema", schema)) }
     let warnings = input.warnings.map { text in
       HarnessAction.emit(
