@@ -44,13 +44,13 @@ enum InlineData {
     }
     let content = url.utf8[url.utf8.index(after: comma)...]
     guard !content.isEmpty else { throw FieldFault(.invalidValue, "holds nothing").inside(name) }
-    if url[..<comma].hasSuffix(";base64"), !isBase64(content) {
+    if url[..<comma].hasSuffix(";base64"), content.withContiguousStorageIfAvailable(isBase64) == false {
       throw FieldFault(.invalidValue, "is not base64").inside(name)
     }
     return url
   }
 
-  private static func isBase64(_ content: Substring.UTF8View) -> Bool {
+  private static func isBase64(_ content: UnsafeBufferPointer<UInt8>) -> Bool {
     var padding = 0
     for byte in content {
       switch byte {

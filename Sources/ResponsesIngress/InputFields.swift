@@ -39,10 +39,12 @@ enum InputFields {
     "tool_search_output", "additional_tools", "compaction_trigger", "agent_message", "program",
   ]
 
+  private static let item = FieldShape.object([
+    FieldMember("type", .string(longest: 128)), FieldMember("id", .string(longest: 512)),
+  ])
+
   private static func checkItem(_ item: JSONValue) throws(FieldFault) {
-    guard item.object != nil else { throw .wrongType("an object", item) }
-    try FieldMember("type", .string(longest: 128)).check(in: item)
-    try FieldMember("id", .string(longest: 512)).check(in: item)
+    try Self.item.check(item)
     let type = item["type"]?.string ?? (InputItem.isReference(item) ? "item_reference" : "message")
     if type == "message" { return try checkMessage(item) }
     if let shape = items[type] { return try shape.check(item) }
@@ -61,38 +63,51 @@ enum InputFields {
   private static func checkOutput(_ output: JSONValue) throws(FieldFault) {
     if case .string = output { return try text.check(output) }
     guard output.array != nil else { throw .wrongType("a string or an array", output) }
-    try FieldShape.list(of: .checked { (part) throws(FieldFault) in try checkPart(part, of: "user") }).check(output)
+    try partsOfUser.check(output)
   }
 
   // MARK: Messages
 
-  private static let message: [FieldMember] = [
+  private static let message = FieldShape.object([
     FieldMember("role", .oneOf(["user", "assistant", "system", "developer"]), isRequired: true),
     FieldMember("phase", .oneOf(["commentary", "final_answer"])), FieldMember("status", .string(longest: 64)),
-  ]
+  ])
+  private static let contentOfUser = FieldMember("content", content(partsOfUser), isRequired: true)
+  private static let contentOfOthers = FieldMember("content", content(partsOfOthers), isRequired: true)
 
   private static func checkMessage(_ item: JSONValue) throws(FieldFault) {
-    for member in message { try member.check(in: item) }
-    let role = item["role"]?.string ?? ""
-    let content = FieldShape.checked { (content) throws(FieldFault) in
-      if case .string = content { return try text.check(content) }
-      guard content.array != nil else { throw .wrongType("a string or an array", content) }
-      try FieldShape.list(of: .checked { (part) throws(FieldFault) in try checkPart(part, of: role) }).check(content)
-    }
-    try FieldMember("content", content, isRequired: true).check(in: item)
+    try message.check(item)
+    try (item["role"]?.string == "user" ? contentOfUser : contentOfOthers).check(in: item)
   }
 
-  private static func checkPart(_ part: JSONValue, of role: String) throws(FieldFault) {
-    guard part.object != nil else { throw .wrongType("an object", part) }
-    try FieldMember("type", .string(longest: 128), isRequired: true).check(in: part)
+  private static func content(_ parts: FieldShape) -> FieldShape {
+    .checked { (content) throws(FieldFault) in
+      if case .string = content { return try text.check(content) }
+      guard content.array != nil else { throw .wrongType("a string or an array", content) }
+      try parts.check(content)
+    }
+  }
+
+  // MARK: Parts
+
+  private static let partsOfUser = FieldShape.list(
+    of: .checked { (part) throws(FieldFault) in try checkPart(part, isOfUser: true) })
+  private static let partsOfOthers = FieldShape.list(
+    of: .checked { (part) throws(FieldFault) in try checkPart(part, isOfUser: false) })
+  private static let part = FieldShape.object([FieldMember("type", .string(longest: 128), isRequired: true)])
+  private static let textPart = FieldMember("text", text, isRequired: true)
+  private static let refusalPart = FieldMember("refusal", text, isRequired: true)
+  private static let detail = FieldMember("detail", .oneOf(["low", "high", "auto", "original"]))
+
+  private static func checkPart(_ part: JSONValue, isOfUser: Bool) throws(FieldFault) {
+    try Self.part.check(part)
     switch part["type"]?.string ?? "" {
-    case "input_text", "output_text", "text", "summary_text", "reasoning_text":
-      try FieldMember("text", text, isRequired: true).check(in: part)
-    case "refusal": try FieldMember("refusal", text, isRequired: true).check(in: part)
-    case "input_image" where role == "user":
-      try FieldMember("detail", .oneOf(["low", "high", "auto", "original"])).check(in: part)
+    case "input_text", "output_text", "text", "summary_text", "reasoning_text": try textPart.check(in: part)
+    case "refusal": try refusalPart.check(in: part)
+    case "input_image" where isOfUser:
+      try detail.check(in: part)
       _ = try InlineData.image(part)
-    case "input_file" where role == "user": _ = try InlineData.file(part)
+    case "input_file" where isOfUser: _ = try InlineData.file(part)
     case let type where ["input_image", "input_file"].contains(type):
       throw FieldFault(.invalidValue, "is '\(type)', which only a user's message may hold").inside("type")
     case let type where ["input_audio", "input_video", "computer_screenshot"].contains(type):
