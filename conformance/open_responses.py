@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import schema
 from centaur_server import CentaurServer
+from websocket_wire import RawSocket
 from wire import SSEStream, check_stream
 
 NULL = type(None)
@@ -67,6 +68,9 @@ class Refused(Exception):
 class HTTPTransport:
     """Server-sent events over HTTP."""
 
+    # How it is told of a previous response that there is not.
+    not_found = 404
+
     def __init__(self, server: CentaurServer, harness: str):
         self.server = server
         self.headers = {"X-Centaur-Harness": harness}
@@ -79,7 +83,28 @@ class HTTPTransport:
             return list(stream.events())
 
 
-TRANSPORTS: dict[str, Callable[[CentaurServer, str], HTTPTransport]] = {"http": HTTPTransport}
+class SocketTransport:
+    """A WebSocket for each request."""
+
+    # As Codex wants it, which then tells its conversation anew.
+    not_found = 400
+
+    def __init__(self, server: CentaurServer, harness: str):
+        self.server = server
+        self.headers = {"X-Centaur-Harness": harness}
+
+    def create(self, body: dict, key: str | None = None) -> list[dict]:
+        headers = dict(self.headers, **({"X-Centaur-Thread-Key": key} if key else {}))
+        with RawSocket(self.server.v1, headers=headers) as socket:
+            socket.say({**body, "type": "response.create"})
+            events = socket.answer()
+        if events[-1]["type"] == "error":
+            raise Refused(events[-1]["status"], events[-1]["error"])
+        return events
+
+
+TRANSPORTS: dict[str, Callable[[CentaurServer, str], HTTPTransport | SocketTransport]] = {
+    "http": HTTPTransport, "websocket": SocketTransport}
 
 
 def checked(events: list[dict]) -> dict:

@@ -109,10 +109,10 @@ def test_unknown_paths_and_methods(server):
 
 
 def test_websocket_is_declined_as_codex_expects(server):
-    """A Codex that tries a WebSocket is sent to HTTP at once."""
+    """A client of another WebSocket than there is, is sent to HTTP at once, as Codex takes it."""
     answer = httpx.get(
         f"{server.v1}/responses", headers={
-            "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+            "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "99",
             "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
     assert answer.status_code == 426
 

@@ -196,6 +196,6 @@ def test_an_unknown_previous_response(transport, unchanged):
     with pytest.raises(Refused) as caught:
         transport.create({"model": "m", "input": "x", "previous_response_id": "resp_nowhere_1"})
     has(caught.value.error, {"type": str, "code": str, "message": str, "param": str})
-    assert caught.value.status == 404
+    assert caught.value.status == transport.not_found
     assert (caught.value.error["code"], caught.value.error["param"]) == (
         "previous_response_not_found", "previous_response_id")

@@ -301,7 +301,7 @@ def test_a_field_that_is_wrong_is_named(sdk, server):
     """A program that asks for what cannot be is told which field, and nothing has begun."""
     known = server.api.known()
     for field, value in {
-        "temperature": 9, "metadata": {"k": "v" * 513}, "reasoning.effort": {"effort": "frantic"},
+        "temperature": 9, "metadata.k": {"k": "v" * 513}, "reasoning.effort": {"effort": "frantic"},
         "tools[0].type": [{"type": "web_search"}], "max_output_tokens": 3, "tool_choice": "required",
     }.items():
         with pytest.raises(openai.BadRequestError) as raised:

@@ -20,10 +20,25 @@ public enum ResponsesError {
     return .json(body(error), status: error.status, headers: headers)
   }
 
+  /// What a client is told.
+  enum Refusal {
+    /// A status and an error object.
+    case status(CentaurError)
+    /// A response that fails at once.
+    case stream([ResponsesEvent])
+  }
+
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
-    guard isCodex else { return response(error) }
+    switch refusal(error, isCodex: isCodex, responseID: responseID, now: now) {
+    case .status(let error): response(error)
+    case .stream(let events): ResponsesEvent.stream(events)
+    }
+  }
+
+  static func refusal(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Refusal {
+    guard isCodex else { return .status(error) }
     if isTemporary(error.code) {
-      return response(
+      return .status(
         CentaurError(
           error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)))
     }
@@ -32,7 +47,7 @@ public enum ResponsesError {
     var writer = OutputWriter(held: [])
     let failed = object.json(
       status: "failed", error: (wireCode(error.code.rawValue, isCodex: true), error.message), usage: TurnUsage())
-    return ResponsesEvent.stream([
+    return .stream([
       writer.event("response.created", [("response", object.json(status: "in_progress"))]),
       writer.event("response.failed", [("response", failed)]),
     ])

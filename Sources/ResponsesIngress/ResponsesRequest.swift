@@ -11,8 +11,9 @@ public struct ResponsesRequest: Sendable {
   /// Without `streams` the answer is the response as it begins; the client comes back for the rest.
   public let isBackground: Bool
 
+  /// - Parameter needsInput: not where nothing is to be answered, as when a WebSocket is warmed up
   /// - Throws: `CentaurError` whose parameter is the field's path
-  public init(_ body: JSONValue) throws(CentaurError) {
+  public init(_ body: JSONValue, needsInput: Bool = true) throws(CentaurError) {
     guard case .object = body else {
       throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
     }
@@ -23,7 +24,16 @@ public struct ResponsesRequest: Sendable {
     }
     streams = body["stream"]?.bool ?? false
     isBackground = body["background"]?.bool ?? false
-    input = try Self.items(body["input"])
+    input = needsInput || !Self.isEmpty(body["input"]) ? try Self.items(body["input"]) : []
+  }
+
+  private static func isEmpty(_ input: JSONValue?) -> Bool {
+    switch input {
+    case nil, .null?: true
+    case .string(let text)?: text.isEmpty
+    case .array(let items)?: items.isEmpty
+    default: false
+    }
   }
 
   private static func items(_ input: JSONValue?) throws(CentaurError) -> [JSONValue] {

@@ -104,6 +104,10 @@ extension CentaurError.Code {
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
+  public static let invalidStreamID = Self("invalid_stream_id", .invalidRequest)
+  public static let socketStreams = Self("websocket_stream_limit_reached", .invalidRequest)
+  public static let socketAge = Self("websocket_connection_limit_reached", .invalidRequest)
+  public static let socketQueue = Self("websocket_queue_full", .rateLimited)
   public static let sessionElsewhere = Self("session_elsewhere", .unavailable)
   public static let tooManyConnections = Self("too_many_connections", .unavailable)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
@@ -165,7 +169,7 @@ extension CentaurError.Code {
     .callNotAllowed, .modelNotAllowed, .tooManyCalls, .sessionTokenLimit, .sessionRequestLimit, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,
     .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
-    .fileTooLarge, .fileFailed,
+    .fileTooLarge, .fileFailed, .invalidStreamID, .socketStreams, .socketAge, .socketQueue,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.
