@@ -18,8 +18,9 @@ from codex_cli import CodexHome
 from conftest import SERVERS, make_anthropic, make_directory, make_sdk, remove, with_model
 from scripts import script, shell, text
 from session_api import answer, executions
+from websocket_wire import RawSocket
 
-WRONG = "centaur_" + "0" * 48
+WRONG = "centaur_sk_" + "0" * 48
 REFUSED = "This key is not known here, or was revoked."
 
 
@@ -59,6 +60,13 @@ def test_codex(directory, keyed, key):
     assert list(executions(keyed.api_of(key).events(first.key)).values()) == ["completed", "completed"]
 
 
+def test_codex_on_a_socket(directory, keyed, key):
+    """A WebSocket needs the key as any other request."""
+    run = CodexHome(directory / "user", keyed.v1, key=key, websockets=True).exec("Reply ONE").ok()
+    assert run.answer == "ONE"
+    assert list(executions(keyed.api_of(key).events(run.key)).values()) == ["completed"]
+
+
 @pytest.mark.parametrize("variable", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])
 def test_claude(directory, keyed, key, variable):
     """Claude Code has two variables for a key; each is right."""
@@ -86,6 +94,13 @@ def test_codex_with_a_wrong_key(directory, keyed):
     assert run.status == 1
     shown = run.stdout + run.stderr
     assert f"ERROR: {REFUSED}\n" in shown and "Reconnecting" not in shown and WRONG not in shown
+
+
+def test_codex_with_a_wrong_key_on_a_socket(directory, keyed):
+    """Where Codex would have used a WebSocket it says the same."""
+    run = CodexHome(directory / "user", keyed.v1, key=WRONG, websockets=True).exec("Reply ONE")
+    assert run.status == 1
+    assert REFUSED in run.stdout + run.stderr and WRONG not in run.stdout + run.stderr
 
 
 def test_codex_without_a_key(directory, keyed):
@@ -153,6 +168,19 @@ def test_a_revoked_key(keyed):
     assert keyed.keys("revoke", "key_nobody").returncode == 1
 
 
+def test_a_revoked_key_on_a_socket(keyed):
+    """A WebSocket ends with its key."""
+    secret = keyed.make_key("--owner", "socket")
+    with RawSocket(keyed.v1, headers={"authorization": f"Bearer {secret}"}) as socket:
+        socket.create("Reply ONE")
+        assert socket.response()["status"] == "completed"
+        assert keyed.keys("revoke", key_id(keyed, "socket")).returncode == 0
+        with pytest.raises((EOFError, ConnectionError)):
+            socket.receive()
+    with RawSocket(keyed.v1, headers={"authorization": f"Bearer {secret}"}) as socket:
+        assert socket.status == 401
+
+
 def test_the_first_key_closes_the_door(make_server):
     """A server without keys wants one as soon as one is made; what was there is the owner `local`'s. A second server on
     the data directory knows it too."""
@@ -166,7 +194,7 @@ def test_the_first_key_closes_the_door(make_server):
         second.start()
         made = server.keys("create")
         secret = made.stdout.strip()
-        assert re.fullmatch(r"centaur_[0-9a-f]{48}", secret) and "first one here" in made.stderr
+        assert re.fullmatch(r"centaur_sk_[0-9a-f]{48}", secret) and "first one here" in made.stderr
         assert "1 keys" in doctor(server)
         for one in (server, second):
             assert one.api.show(key).status_code == 401
@@ -257,7 +285,7 @@ def test_a_key_is_told_to_nobody(make_server, model):
     assert "PATH=" in seen.output_text and key not in seen.output_text
     assert model.requests() and key not in json.dumps(model.requests())
     server.stop()
-    digits = key.removeprefix("centaur_").encode()
+    digits = key.removeprefix("centaur_sk_").encode()
     for file in server.directory.rglob("*"):
         if file.is_file() and not file.is_symlink():
             assert digits not in file.read_bytes(), file
@@ -279,6 +307,18 @@ def test_requests_a_minute(keyed):
         make_anthropic(keyed, api_key=secret).models.list()
     assert told.value.body["error"]["code"] == "key_request_limit"
     assert make_sdk(keyed, api_key=other).models.list().data
+
+
+def test_requests_a_minute_on_a_socket(keyed):
+    """Each message of a WebSocket counts, and so does the request for it."""
+    secret = keyed.make_key("--owner", "chatty", "--requests", "2")
+    with RawSocket(keyed.v1, headers={"authorization": f"Bearer {secret}"}) as socket:
+        socket.create("Reply ONE")
+        assert socket.response()["status"] == "completed"
+        socket.create("Reply TWO")
+        refused = socket.error()
+    assert refused["status"] == 429 and refused["error"]["code"] == "key_request_limit"
+    assert 0 < int(refused["headers"]["retry-after"]) <= 31
 
 
 def test_turns_at_once(directory, keyed):

@@ -19,6 +19,7 @@ from centaur_server import CentaurServer
 from conftest import SERVERS, make_directory, remove
 from scripts import script, shell, text
 from session_api import SessionAPI, answer, kinds, said
+from websocket_wire import RawSocket
 
 ROUTES = json.loads((Path(__file__).parent / "routes.json").read_text())
 CASES = [
@@ -53,6 +54,11 @@ class Alice:
         self.http.put(self.api.path(self.thread, "/files/notes/secret.txt"), content=SECRET).raise_for_status()
         message = self.http.post("/v1/messages", headers={"x-centaur-harness": "codex"}, json={
             "model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": f"Reply {SECRET}"}]})
+        conversation = self.http.post("/v1/conversations", json={"items": [{"role": "user", "content": SECRET}]})
+        conversation = conversation.raise_for_status().json()["id"]
+        listed = self.http.get(f"/v1/conversations/{conversation}/items").raise_for_status().json()["data"]
+        compacted = self.http.post("/v1/responses/compact", json={"model": "m", "input": [
+            {"role": "user", "content": SECRET}]}).raise_for_status().json()
         self.busy = f"api:{uuid.uuid4()}"
         self.api.create(self.busy).raise_for_status()
         running = self.http.post("/v1/responses", headers={"x-centaur-thread-key": self.busy}, json={
@@ -62,7 +68,8 @@ class Alice:
             "thread": self.thread, "codex_thread": codex_session, "response": first["id"],
             "execution": execution, "item": f"msg_{execution}_1", "message": message.raise_for_status().json()["id"],
             "session": self.api.show(self.thread).json()["id"], "running": running.json()["id"],
-            "running_execution": started["execution_id"],
+            "running_execution": started["execution_id"], "conversation": conversation,
+            "conversation_item": listed[0]["id"], "compaction": compacted["output"][-1]["encrypted_content"],
         }
 
     def respond(self, thread: str, prompt: str, **headers: str) -> dict:
@@ -84,9 +91,12 @@ class Alice:
         self.respond(thread, f"Reply {SECRET}", **{"idempotency-key": "once"})
 
     def logs(self) -> dict[str, list[dict]]:
-        """Of what others might have changed; the agent of the one that runs may say something meanwhile."""
+        """What others might have changed; the agent of the session that runs may say something meanwhile."""
         busy = [event for event in self.api.events(self.busy) if not event["kind"].startswith(("item.", "usage."))]
-        return {self.thread: self.api.events(self.thread), self.busy: busy}
+        conversation = f"/v1/conversations/{self.ids['conversation']}"
+        kept = [self.http.get(path).raise_for_status().json() for path in (
+            conversation, f"{conversation}/items", f"/v1/responses/{self.ids['response']}")]
+        return {self.thread: self.api.events(self.thread), self.busy: busy, "kept": kept}
 
 
 def nobodys() -> dict[str, str]:
@@ -99,7 +109,8 @@ def nobodys() -> dict[str, str]:
         "thread": f"api:codex:{uuid.uuid4()}", "codex_thread": str(uuid.uuid4()),
         "response": f"resp_{hexadecimal()}_1", "execution": execution, "item": f"msg_{execution}_1",
         "message": f"msg_{hexadecimal()}_1", "session": hexadecimal(), "running": f"resp_{hexadecimal()}_1",
-        "running_execution": hexadecimal(), "spare": f"api:{uuid.uuid4()}", "keyed": f"api:{uuid.uuid4()}",
+        "running_execution": hexadecimal(), "conversation": f"conv_{hexadecimal()}",
+        "conversation_item": f"msg_{hexadecimal()}", "compaction": f"centaur_{hexadecimal()}{hexadecimal()}", "spare": f"api:{uuid.uuid4()}", "keyed": f"api:{uuid.uuid4()}",
         "codex_spare": str(uuid.uuid4()), "claude_spare": str(uuid.uuid4()),
     }
 
@@ -112,6 +123,8 @@ class World:
         # Older than all of hers, so that a list that goes back from one of hers would show it.
         self.own = f"api:{uuid.uuid4()}"
         self.bob.create(self.own).raise_for_status()
+        made = self.bob.http.post("/v1/conversations", json={}).raise_for_status()
+        self.own_names = {"own": self.own, "own_conversation": made.json()["id"]}
         self.alice = Alice(server, self.alice_key)
 
 
@@ -138,9 +151,9 @@ def filled(value, names: dict[str, str]):
     return [filled(part, names) for part in value] if isinstance(value, list) else value
 
 
-def ask(api: SessionAPI, route: str, case: dict, ids: dict[str, str], own: str) -> tuple[int, dict, str]:
+def ask(api: SessionAPI, route: str, case: dict, ids: dict[str, str], own: dict[str, str]) -> tuple[int, dict, str]:
     """The answer to a case: status, headers and body, without what is new in each answer."""
-    names = {**ids, "own": own, "fresh": str(uuid.uuid4())}
+    names = {**ids, **own, "fresh": str(uuid.uuid4())}
     method = route.split()[0]
     with api.http.stream(
         method, filled(case["path"], names), headers=filled(case.get("headers", {}), names),
@@ -169,8 +182,8 @@ def test_somebody_elses_is_nobodys(world: World, route: str, case: dict):
         hers.update(world.alice.spare())
         if "{keyed}" in json.dumps(case):
             world.alice.keyed(hers["keyed"])
-    told = ask(world.bob, route, case, hers, world.own)
-    expected = ask(world.bob, route, case, nobodys(), world.own)
+    told = ask(world.bob, route, case, hers, world.own_names)
+    expected = ask(world.bob, route, case, nobodys(), world.own_names)
     assert told == expected
     if not case.get("creates") and not case["path"].startswith("/api/sessions"):
         assert 400 <= told[0] < 500, told
@@ -203,6 +216,17 @@ def test_the_owner_forks_it(world: World):
         case["path"], headers=filled(case["headers"], names), json=filled(case["body"], names)).raise_for_status()
     events = world.alice.api.events(f"api:codex:{names['fresh']}")
     assert "session.forked" in kinds(events) and said(events)[0] == f"Reply {SECRET}"
+
+
+@pytest.mark.parametrize("name", ["response", "running", "message"])
+def test_on_a_socket(world: World, name: str):
+    """A WebSocket's requests find no more than those over HTTP."""
+    told = []
+    with RawSocket(world.server.v1, headers={"authorization": f"Bearer {world.bob_key}"}) as socket:
+        for ids in (world.alice.ids, nobodys()):
+            socket.create("Reply NO", previous_response_id=ids[name])
+            told.append(json.loads(unnamed(json.dumps(socket.error()), ids)))
+    assert told[0] == told[1] and told[0]["error"]["code"] == "previous_response_not_found"
 
 
 def test_one_thread_key_is_two_sessions(world: World):

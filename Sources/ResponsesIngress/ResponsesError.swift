@@ -1,6 +1,7 @@
 public import HTTPTypes
 import Ingress
 public import Hummingbird
+import Logging
 public import SessionModel
 
 /// How this API says that something went wrong, in the form that each client shows to its user
@@ -11,13 +12,15 @@ public import SessionModel
 /// as it is, once; a temporary one is 503 with `Retry-After`, after which it asks again.
 public enum ResponsesError {
   /// For a request whose client is not known, or is an SDK.
-  public static func response(_ error: CentaurError) -> Response {
+  public static func response(_ error: CentaurError) -> Response { response(error, error.status) }
+
+  static func response(_ error: CentaurError, _ status: HTTPResponse.Status) -> Response {
     var headers = error.retryHeaders
     if error.retryAfter == nil, let name = HTTPField.Name("x-should-retry") {
       // The SDKs repeat 409, 429 and 5xx by themselves: a turn that failed must not be run again for that.
       headers[name] = "false"
     }
-    return .json(body(error), status: error.status, headers: headers)
+    return .json(body(error), status: status, headers: headers)
   }
 
   /// For a request to `/v1/responses` that was refused before it was read.
@@ -27,22 +30,50 @@ public enum ResponsesError {
     response(error, isCodex: RequestHeaders(headers).areCodex, responseID: responseID, now: now)
   }
 
+  /// What `body` answers, or its error in the form for SDKs.
+  static func answering(
+    _ context: EdgeRequestContext, _ body: () async throws -> Response
+  ) async -> Response {
+    do {
+      return try await body()
+    } catch is ClientLeft {
+      return Response(status: .badRequest)
+    } catch {
+      if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
+      return response(CentaurError(caught: error))
+    }
+  }
+
+  /// What a client is told.
+  enum Refusal {
+    /// A status and an error object.
+    case status(CentaurError, HTTPResponse.Status)
+    /// A response that fails at once.
+    case stream([ResponsesEvent])
+  }
+
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
-    guard isCodex else { return response(error) }
+    switch refusal(error, isCodex: isCodex, responseID: responseID, now: now) {
+    case .status(let error, let status): response(error, status)
+    case .stream(let events): ResponsesEvent.stream(events)
+    }
+  }
+
+  static func refusal(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Refusal {
+    guard isCodex else { return .status(error, error.status) }
     if isTemporary(error.code) {
-      var answer = response(
+      return .status(
         CentaurError(
-          error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)))
-      // After 429 it asks six times and then hides our sentence behind its own; after 503 it asks thirty times.
-      answer.status = .serviceUnavailable
-      return answer
+          error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)),
+        // Also for 429, after which it asks six times and then hides our sentence behind its own.
+        .serviceUnavailable)
     }
     let echo = ReplyEcho(body: .null, isCodex: true, showsWork: false, showsItems: false, heldItemIDs: [])
     let object = ResponseObject(id: responseID, createdAt: now, echo: echo)
     var writer = OutputWriter(held: [])
     let failed = object.json(
       status: "failed", error: (wireCode(error.code.rawValue, isCodex: true), error.message), usage: TurnUsage())
-    return ResponsesEvent.stream([
+    return .stream([
       writer.event("response.created", [("response", object.json(status: "in_progress"))]),
       writer.event("response.failed", [("response", failed)]),
     ])

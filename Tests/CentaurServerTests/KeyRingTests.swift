@@ -22,7 +22,7 @@ struct KeyRingTests {
       for name in try FileManager.default.contentsOfDirectory(atPath: data) {
         let content = try #require(FileManager.default.contents(atPath: "\(data)/\(name)"))
         #expect(content.firstRange(of: Data(made.secret.utf8)) == nil)
-        #expect(content.firstRange(of: Data(made.secret.dropFirst(8).utf8)) == nil)
+        #expect(content.firstRange(of: Data(made.secret.dropFirst(KeySecret.prefix.count).utf8)) == nil)
       }
       let store = try SQLiteStore(path: "\(data)/centaur.sqlite")
       let secret = try #require(KeySecret(made.secret))

@@ -6,13 +6,13 @@ import Testing
 
 /// Secrets of keys, and how clients show them.
 struct KeySecretTests {
-  private static let secret = "centaur_" + String(repeating: "0a", count: 24)
+  private static let secret = "centaur_sk_" + String(repeating: "0a", count: 24)
 
   @Test("a secret has the form that scanners are told, and no two are alike")
   func form() throws {
     let secrets = (0..<100).map { _ in KeySecret() }
     for secret in secrets {
-      #expect(secret.text.wholeMatch(of: #/centaur_[0-9a-f]{48}/#) != nil)
+      #expect(secret.text.wholeMatch(of: #/centaur_sk_[0-9a-f]{48}/#) != nil)
       #expect(KeySecret(secret.text)?.digest == secret.digest)
       #expect(secret.digest.bytes.count == 32)
     }
@@ -23,7 +23,7 @@ struct KeySecretTests {
   @Test(
     "what cannot be a secret is not looked up",
     arguments: [
-      "", "centaur_", "sk-123", "centaur_0a", String(secret.dropLast()), secret + "0", secret.uppercased(),
+      "", "centaur_sk_", "sk-123", "centaur_sk_0a", String(secret.dropLast()), secret + "0", secret.uppercased(),
       "x" + secret, secret.replacing("0a0a", with: "0g0a"), " " + secret, secret + "\n",
     ])
   func noSecret(_ text: String) { #expect(KeySecret(text) == nil) }

@@ -12,7 +12,7 @@ struct KeyedRequestsTests {
   private static func bearer(_ secret: String) -> HTTPFields { [.authorization: "Bearer \(secret)"] }
   private static let apiKey = HTTPField.Name("x-api-key")!
   private static let origin = HTTPField.Name("Origin")!
-  private static let unknown = "centaur_" + String(repeating: "0", count: 48)
+  private static let unknown = "centaur_sk_" + String(repeating: "0", count: 48)
 
   /// A path that a route answers.
   private static func path(of route: String) -> String {

@@ -2,10 +2,10 @@ import Crypto
 import HTTPTypes
 import SessionModel
 
-/// The secret of a key: `centaur_` and 192 random bits as 48 lower-case hexadecimal digits, a form that scanners for
-/// secrets can be told (`\bcentaur_[0-9a-f]{48}\b`).
+/// The secret of a key: `centaur_sk_` and 192 random bits as 48 lower-case hexadecimal digits, a form that scanners for
+/// secrets can be told (`\bcentaur_sk_[0-9a-f]{48}\b`).
 struct KeySecret: Sendable {
-  static let prefix = "centaur_"
+  static let prefix = "centaur_sk_"
   private static let digits = 48
 
   /// Shown once, to whoever makes the key.
