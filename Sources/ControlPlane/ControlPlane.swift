@@ -185,6 +185,7 @@ public actor ControlPlane: Service {
   /// Takes a request: the turn that answers it runs, waits, or is shown again.
   /// - Throws: `CentaurError`; then nothing was changed.
   public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
+    let request = try await addressed(request)
     let key = try await key(of: request)
     return try await ask(request.owner, key) { try await $0.submit(request) }
   }

@@ -16,7 +16,7 @@ extension ControlPlane {
       throw CentaurError(
         .responseNotFound, "There is no response with the id '\(replyID.prefix(128))'.", parameter: "response_id")
     }
-    let after = execution.firstSeq - 1
+    let after = reply.firstSeq(of: execution) - 1
     let events =
       if isFollowed, !execution.status.isTerminal {
         try await self.events(owner: owner, key: session.key, after: after)

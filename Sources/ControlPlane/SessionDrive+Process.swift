@@ -109,6 +109,7 @@ extension SessionDrive {
     let begun = ContinuousClock.now
     let stopping = lastStop
     let services = services
+    let tools = queue.first?.execution.options.tools ?? []
     schedule(.place, after: services.configuration.limits.sandboxWait) { await $0.placeOverdue() }
     start = Task {
       // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
@@ -127,7 +128,7 @@ extension SessionDrive {
       do {
         // Of its own: what was begun is not cancelled half way, or a process would stay that nobody knows of.
         let process = try await Task {
-          try await HarnessStart(session: session, setup: setup, services: services)
+          try await HarnessStart(session: session, setup: setup, services: services, tools: tools)
             .start(generation: number, begun: begun)
         }.value
         guard post({ drive in await drive.processStarted(process) }) else {
@@ -344,7 +345,7 @@ extension SessionDrive {
     }
     if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
     if !drafts.isEmpty || state != nil || journal != nil {
-      try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self))
+      noteWaits(try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self)))
       if case .restart = journal, let read = process?.splitter.unread {
         process?.savedUpTo = read
         process?.isInJournal = true

@@ -75,6 +75,7 @@ extension SessionDrive {
     cancel(.start)
     cancel(.idle)
     cancel(.turnLimit)
+    cancel(.toolWait)
     if let session { services.capacity.isBusy(session.id) }
   }
 

@@ -26,8 +26,12 @@ extension SessionDrive {
   private func admit(
     _ request: TurnRequest, answer: CheckedContinuation<AdmittedTurn, any Error>
   ) async throws -> AdmittedTurn? {
-    guard try await open() else { return try await create(request) }
+    guard try await open() else {
+      if let output = request.outputs.first, request.input.isEmpty { throw Self.unknown(output.call) }
+      return try await create(request)
+    }
     try checkWishes(harness: request.harness, persona: request.persona)
+    if let answered = try await self.answer(request) { return answered }
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request) }
     let decision = Reconciliation.decide(request, try await facts(for: request))
@@ -45,7 +49,7 @@ extension SessionDrive {
     case .attach(let id): return try await attach(id, request)
     case .steer(let id, let input): return try await steer(id, input, request, answer)
     case .start(let input, let history):
-      switch busyPolicy(request) {
+      switch endsWait(request) ? .supersede : busyPolicy(request) {
       case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
@@ -112,10 +116,12 @@ extension SessionDrive {
   }
 
   private func newSession(
-    harness: HarnessName?, persona: String?, instructions: String?, origin: String, history: [Message] = []
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String, history: [Message] = [],
+    tools: [ClientTool] = []
   ) async throws -> NewSession {
     let chosen = try services.configuration.choose(harness: harness, persona: persona, origin: origin)
-    let wish = WarmPool.Wish(harness: chosen, persona: persona, instructions: instructions, history: history)
+    let wish = WarmPool.Wish(
+      harness: chosen, persona: persona, instructions: instructions, history: history, tools: tools)
     let claimed = await services.pool?.claim(wish)
     let session = Session(
       id: claimed?.session ?? services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
@@ -164,7 +170,7 @@ extension SessionDrive {
     let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
     let new = try await newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
-      origin: request.origin, history: history)
+      origin: request.origin, history: history, tools: request.options.tools)
     var events = [new.created]
     if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
     events += history.map { EventDraft(.messageAppended($0)) }
@@ -226,11 +232,12 @@ extension SessionDrive {
   }
 
   func reply(
-    to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session
+    to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session,
+    afterSeq: Int64 = 0
   ) -> Reply {
     Reply(
       wireID: "\(request.replyPrefix)_\(execution)_\(number)", owner: owner, sessionID: session.id,
-      executionID: execution, echo: request.echo, createdAt: time)
+      executionID: execution, echo: request.echo, createdAt: time, afterSeq: afterSeq)
   }
 
   private func start(
@@ -251,7 +258,7 @@ extension SessionDrive {
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }
     // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
-    let start = isWaitingForTurn ? startEvents(turn.execution) : nil
+    let start = isWaitingForTurn(request.options.tools) ? startEvents(turn.execution) : nil
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
     let begun = try start.map { try beginning(turn.execution.id, $0.model) }
     let written = try await commit(
@@ -291,7 +298,7 @@ extension SessionDrive {
     var admitted = try admitted(execution, turn.reply, isReplay: false)
     let queued = QueuedTurn(execution: execution, input: turn.input)
     if let model {
-      await run(queued, model: model)
+      await run(queued, model: model, written)
     } else {
       queue.append(queued)
       await startNextTurn()
@@ -304,14 +311,15 @@ extension SessionDrive {
     guard let session, let feed else { throw CentaurError(.internalFailure, "The session is not open.") }
     return AdmittedTurn(
       session: session, execution: execution, reply: reply, isReplay: isReplay,
-      events: feed.subscribe(after: execution.firstSeq - 1))
+      events: feed.subscribe(after: reply.firstSeq(of: execution) - 1))
   }
 
   private var waitsForPlace: Bool { process == nil && services.capacity.isFull }
 
   func attach(_ id: ExecutionID, _ request: TurnRequest) async throws -> AdmittedTurn {
     guard let execution = try await services.store.execution(id),
-      let reply = try await services.store.replies(id).last
+      // The newest that this request may have had: what its client's tools said came by others.
+      let reply = try await services.store.replies(id).last(where: { request.continues || $0.afterSeq == 0 })
     else { throw CentaurError(.storeCorrupt, "The turn that took this input is missing.") }
     services.metrics.turnsReplayed.increment()
     logger.info("a retry attaches", metadata: ["execution": "\(id)"])

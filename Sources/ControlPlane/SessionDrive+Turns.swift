@@ -11,16 +11,24 @@ extension SessionDrive {
     services.capacity.isBusy(next.execution.sessionID)
     cancel(.idle)
     guard let process, process.takesTurns else { return await startProcess() }
+    guard process.machine.canOffer(next.execution.options.tools) else {
+      // The next one is told what was said, and begins with the tools that the turn has.
+      await stopProcess(reason: "tools_changed")
+      return await startProcess()
+    }
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
     do {
-      try await commit(started, harnessJournal: [beginning(next.execution.id, model)])
+      let written = try await commit(started, harnessJournal: [beginning(next.execution.id, model)])
+      await run(next, model: model, written)
     } catch { return await lost(error) }
-    await run(next, model: model)
   }
 
-  /// Whether a turn that comes now needs to wait for nothing.
-  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.takesTurns == true }
+  /// Whether a turn that comes now, and has these tools, needs to wait for nothing.
+  func isWaitingForTurn(_ tools: [ClientTool]) -> Bool {
+    guard running == nil, queue.isEmpty, let process else { return false }
+    return process.takesTurns && process.machine.canOffer(tools)
+  }
 
   /// What the log says of a turn that starts, and the model that it runs.
   func startEvents(_ execution: Execution) -> (model: String, events: [EventDraft]) {
@@ -35,7 +43,8 @@ extension SessionDrive {
   }
 
   /// Gives a turn whose start is in the log to the harness.
-  func run(_ turn: QueuedTurn, model: String) async {
+  /// - Parameter written: its start
+  func run(_ turn: QueuedTurn, model: String, _ written: [SessionEvent]) async {
     services.capacity.isBusy(turn.execution.sessionID)
     cancel(.idle)
     var execution = turn.execution
@@ -43,7 +52,7 @@ extension SessionDrive {
     running = RunningTurn(execution: execution)
     services.metrics.turnsStarted.increment()
     let id = execution.id
-    scheduleTurnLimit(id, after: services.configuration.limits.turn)
+    noteWaits(written)
     let given = HarnessTurn(execution: id, input: turn.input, model: model, options: execution.options)
     await drive { $0.begin(given) }
   }
@@ -61,6 +70,7 @@ extension SessionDrive {
     guard running?.execution.id == id else { return }
     running = nil
     cancel(.turnLimit)
+    cancel(.toolWait)
     if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
     await sweepProcess()
     await startNextTurn()
@@ -119,7 +129,7 @@ extension SessionDrive {
     return running.execution.id
   }
 
-  private func interruptHarness(reason: String) async {
+  func interruptHarness(reason: String) async {
     await drive(.interrupt(reason: reason, failure: running?.failure)) { $0.interrupt(reason: reason) }
   }
 

@@ -75,6 +75,7 @@ actor SessionDrive {
     var output = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
+    var waits = TurnWaits()
   }
 
   struct QueuedTurn {
@@ -91,6 +92,8 @@ actor SessionDrive {
 
   enum DriveTimer: Hashable {
     case turnLimit
+    /// A turn waits for its client's tools.
+    case toolWait
     case idle
     /// A turn waits for a place for its sandbox.
     case place

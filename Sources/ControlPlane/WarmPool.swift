@@ -30,6 +30,7 @@ actor WarmPool {
     var persona: String?
     var instructions: String?
     var history: [Message] = []
+    var tools: [ClientTool] = []
   }
 
   private struct Member {
@@ -111,6 +112,7 @@ actor WarmPool {
     guard var context = process.context else { return nil }
     context.instructions = HarnessStart.instructions(persona, wish.instructions)
     context.history = wish.history
+    context.tools = wish.tools
     guard setup.adapter.canBeClaimed(by: context) else { return nil }
     process.context = context
     process.origin = .warm

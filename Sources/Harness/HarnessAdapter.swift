@@ -11,16 +11,16 @@ public protocol HarnessAdapter: Sendable {
   /// A machine as it was saved (`HarnessMachine.saved`).
   /// - Throws: where another version saved it in a form that this one does not know
   func machine(saved: [UInt8]) throws -> any HarnessMachine
-  /// Whether `state` names a conversation that the harness has begun. Where it does not, `HarnessContext.history` is to
-  /// hold what was said before.
-  func hasConversation(_ state: JSONValue?) -> Bool
+  /// Whether `state` names a conversation that the harness has begun, and that a turn with these tools can go on in. Where
+  /// it does not, `HarnessContext.history` is to hold what was said before.
+  func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool
   /// Whether a process that was started without its session being known (with no instructions, no state and no history)
   /// can come to serve `context`, which has the same paths.
   func canBeClaimed(by context: HarnessContext) -> Bool
 }
 
 extension HarnessAdapter {
-  public func hasConversation(_ state: JSONValue?) -> Bool { state != nil }
+  public func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool { state != nil }
   public func canBeClaimed(by context: HarnessContext) -> Bool { false }
 }
 
@@ -55,10 +55,13 @@ public struct HarnessContext: Sendable, Codable {
   public var state: JSONValue?
   /// For a conversation that the harness has not begun: what was said before, oldest first.
   public var history: [Message]
+  /// Functions of the client that the first turn offers. Nil in what an older version saved.
+  public var tools: [ClientTool]?
 
   public init(
     session: SessionID, executable: String, workspace: String, home: String, temporary: String, modelBaseURL: String,
-    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, history: [Message] = []
+    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, history: [Message] = [],
+    tools: [ClientTool] = []
   ) {
     self.session = session
     self.executable = executable
@@ -71,6 +74,7 @@ public struct HarnessContext: Sendable, Codable {
     self.instructions = instructions
     self.state = state
     self.history = history
+    self.tools = tools
   }
 
   /// Linux takes no argument and no variable of more than 128 KiB: longer instructions would keep the process from

@@ -22,6 +22,11 @@ public protocol HarnessMachine: Sendable, Codable {
   mutating func begin(_ turn: HarnessTurn) -> [HarnessAction]
   /// Add to the running turn. Answered by `steered` or `steerRejected`, at once or after lines to come.
   mutating func steer(_ message: Message, inputID: String) -> [HarnessAction]
+  /// A client's tool has answered a call that the running turn waits for. Emits nothing; what is not waited for changes
+  /// nothing.
+  mutating func answer(_ output: ToolOutput) -> [HarnessAction]
+  /// Whether a turn with these tools can be given to this process.
+  func canOffer(_ tools: [ClientTool]) -> Bool
   /// End the running turn as cancelled, and everything that it started. Ends in one `turnEnded`, whatever the harness
   /// answers. Without a running turn nothing happens.
   mutating func interrupt(reason: String) -> [HarnessAction]
@@ -38,6 +43,9 @@ extension HarnessMachine {
   /// For those that do not wait for sessions.
   public mutating func launchedWithoutSession() -> [HarnessAction] { [.stop] }
   public mutating func claimed(by context: HarnessContext) -> [HarnessAction] { [.stop] }
+  /// For those that offer no tools of clients.
+  public mutating func answer(_ output: ToolOutput) -> [HarnessAction] { [] }
+  public func canOffer(_ tools: [ClientTool]) -> Bool { true }
 }
 
 /// One line of a harness's standard output.

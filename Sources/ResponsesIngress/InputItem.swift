@@ -30,7 +30,7 @@ enum InputItem {
       role: role, parts: try parts(item["content"] ?? .null, path: "\(path).content"), clientID: item["id"]?.string)
   }
 
-  private static func parts(_ content: JSONValue, path: String) throws(CentaurError) -> [Message.Part] {
+  static func parts(_ content: JSONValue, path: String) throws(CentaurError) -> [Message.Part] {
     switch content {
     case .string(let text): return text.isEmpty ? [] : [.text(text)]
     case .null: return []

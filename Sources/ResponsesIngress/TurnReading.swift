@@ -19,21 +19,22 @@ struct TurnReading {
   /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`, `unsupported`
   func turn(of owner: Owner) throws(CentaurError) -> (TurnRequest, ReplyEcho) {
     let input = isCodex ? try TurnInput.ofCodex(request.input) : try TurnInput.ofSDK(request.input)
-    guard !input.messages.isEmpty else {
+    guard !input.messages.isEmpty || !input.outputs.isEmpty else {
       throw CentaurError(.emptyInput, "The input holds no message of the user.", parameter: "input")
     }
     let items = request.input
     let historyEnd = input.tailStart
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
     let echo = echo(input)
+    var options = TurnOptions(requestedModel: wishes.model, effort: effort, outputSchema: outputSchema)
+    if !isCodex { options.tools = try FunctionTools.offered(in: request.body) }
     let turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey,
-      input: input.messages,
+      input: input.messages, outputs: input.outputs,
       abortsRunningTurn: input.isAbort, hasHistory: hasHistory(before: historyEnd),
       history: { InputItem.history(items[..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
-      options: TurnOptions(
-        requestedModel: wishes.model, effort: effort, outputSchema: outputSchema),
+      options: options,
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
     return (turn, echo)
   }

@@ -3,7 +3,7 @@ import GRDB
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2"]
+  static let versions = ["v1", "v2", "v5"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -92,6 +92,10 @@ enum Schema {
           CREATE INDEX harness_journal_by_session ON harness_journal (session, rowid);
           CREATE INDEX sessions_by_lease ON sessions (lease_holder) WHERE lease_holder IS NOT NULL;
           """)
+    }
+    migrator.registerMigration("v5") { db in
+      // A turn that waits for its client's tools has a reply for each stretch between two waits.
+      try db.execute(sql: "ALTER TABLE replies ADD COLUMN after_seq INTEGER NOT NULL DEFAULT 0")
     }
     return migrator
   }

@@ -95,6 +95,12 @@ extension CentaurError.Code {
   public static let personaConflict = Self("persona_conflict", .conflict)
   public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
   public static let sessionBusy = Self("session_busy", .conflict)
+  /// No call of this id was ever asked.
+  public static let unknownCall = Self("unknown_call", .invalidRequest)
+  /// The call was answered with something else, or its turn is over.
+  public static let callClosed = Self("call_closed", .conflict)
+  public static let tooManyTools = Self("too_many_tools", .invalidRequest)
+  public static let toolWaitLimit = Self("tool_wait_limit", .upstream)
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
@@ -149,6 +155,7 @@ extension CentaurError.Code {
     .previousResponseNotFound, .responseNotFound, .executionNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
+    .unknownCall, .callClosed, .tooManyTools, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk,

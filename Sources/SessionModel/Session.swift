@@ -81,7 +81,8 @@ public struct Execution: Sendable, Hashable {
 
 /// One answer on the wire: which execution it shows, and what the wire format must echo.
 ///
-/// A steered turn has several: each starts at the execution's first event and leaves out what its client already has.
+/// A steered turn has several: each starts at the execution's first event and leaves out what its client already has. So
+/// has a turn that waits for its client's tools: each shows what comes between two waits.
 public struct Reply: Sendable, Hashable {
   /// The id that the client knows (`resp_<execution>_<n>`).
   public let wireID: String
@@ -91,9 +92,13 @@ public struct Reply: Sendable, Hashable {
   /// The ingress's own notes for the fold (model asked for, omitted items, …); nobody else reads them.
   public let echo: JSONValue
   public let createdAt: Timestamp
+  /// The `execution.waiting` behind which it begins: what came up to there was shown by an earlier one. 0: it begins with
+  /// the execution.
+  public let afterSeq: Int64
 
   public init(
-    wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp
+    wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp,
+    afterSeq: Int64 = 0
   ) {
     self.wireID = wireID
     self.owner = owner
@@ -101,5 +106,6 @@ public struct Reply: Sendable, Hashable {
     self.executionID = executionID
     self.echo = echo
     self.createdAt = createdAt
+    self.afterSeq = afterSeq
   }
 }

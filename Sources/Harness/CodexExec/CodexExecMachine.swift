@@ -19,7 +19,9 @@ struct CodexExecMachine: HarnessMachine {
     self.items = items
     let input = CodexInput.text(turn.input)
     let prompt = [preface, input.items.first?.string].compactMap(\.self).joined(separator: "\n\n")
-    return input.warnings.map { items.emit(.warning(code: "input_not_supported", message: $0)) } + [
+    var warnings = input.warnings.map { items.emit(.warning(code: "input_not_supported", message: $0)) }
+    if !turn.options.tools.isEmpty { warnings.append(items.emit(HarnessFailure.toolsNotOffered)) }
+    return warnings + [
       .send(id: "\(turn.execution)/start", bytes: Array(prompt.utf8)),
       .closeInput(id: "\(turn.execution)/end-of-input"),
     ]

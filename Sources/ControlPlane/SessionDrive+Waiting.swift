@@ -1,0 +1,66 @@
+import Harness
+import SessionModel
+
+/// A turn that waits for its client's tools. It keeps its harness, which holds the question; its time at work does not
+/// go on, that of the wait (`limits.tool_wait`) does.
+extension SessionDrive {
+  /// What the running turn's events say of its waits.
+  func noteWaits(_ events: [SessionEvent]) {
+    for event in events where event.executionID == running?.execution.id {
+      switch event.payload {
+      case .executionWaiting:
+        running?.waits.fold(event)
+        running?.execution.status = .waiting
+        cancel(.turnLimit)
+        limitWait(event)
+      case .executionStarted, .executionResumed:
+        running?.waits.fold(event)
+        running?.execution.status = .running
+        cancel(.toolWait)
+        limitWork()
+      default: continue
+      }
+    }
+  }
+
+  /// After a server's death the times go on from where they were.
+  func restartTimes() {
+    guard let running else { return }
+    if running.isWaiting, let since = running.waits.waiting?.since {
+      schedule(toolWaitOf: running.execution.id, since: since)
+    } else {
+      limitWork()
+    }
+  }
+
+  private func limitWork() {
+    guard let running else { return }
+    let worked = running.waits.worked(until: services.clock.now)
+    scheduleTurnLimit(running.execution.id, after: max(.zero, services.configuration.limits.turn - worked))
+  }
+
+  private func limitWait(_ event: SessionEvent) {
+    guard let id = event.executionID else { return }
+    schedule(toolWaitOf: id, since: event.createdAt)
+  }
+
+  private func schedule(toolWaitOf id: ExecutionID, since: Timestamp) {
+    let limit = services.configuration.limits.toolWait
+    let waited = Duration.milliseconds(max(0, services.clock.now.milliseconds - since.milliseconds))
+    schedule(.toolWait, after: max(.zero, limit - waited)) { drive in
+      guard drive.running?.execution.id == id, drive.running?.isWaiting == true else { return }
+      drive.running?.failure = CentaurError(
+        .toolWaitLimit, "The turn waited for the client's tools longer than its limit of \(limit) and was ended.")
+      await drive.interruptHarness(reason: CentaurError.Code.toolWaitLimit.rawValue)
+    }
+  }
+
+  /// Somebody says something else in the place of what the turn waits for: nobody will answer it.
+  func endsWait(_ request: TurnRequest) -> Bool {
+    running?.isWaiting == true && (request.busy == nil || request.busy == .steer)
+  }
+}
+
+extension SessionDrive.RunningTurn {
+  var isWaiting: Bool { execution.status == .waiting }
+}
