@@ -25,16 +25,11 @@ extension SessionDrive {
     let waiting = execution.status.isTerminal ? [] : Set(waits.calls.map(\.id))
     let new = request.outputs.filter { waiting.contains($0.call) }
     if !new.isEmpty { return try await resume(with: new, request) }
-    guard request.input.isEmpty else { return nil }
-    for output in request.outputs {
-      guard waits.asked.contains(output.call) else { throw Self.unknown(output.call) }
-      guard let answered = waits.answered[output.call] else {
-        throw CentaurError(
-          .callClosed, "The turn that asked for the call '\(output.call)' ended before it was answered.")
-      }
-      guard answered.output == output else {
-        throw CentaurError(.callClosed, "The call '\(output.call)' was answered with something else.")
-      }
+    for output in request.outputs where !waits.asked.contains(output.call) { throw Self.unknown(output.call) }
+    let repeated = Self.outputs(request.outputs, beside: request.input)
+    guard repeated.allSatisfy({ waits.answered[$0.call]?.output == $0 }) else {
+      guard request.input.isEmpty else { return nil }
+      throw Self.closed(repeated, waits)
     }
     guard let last = request.outputs.last.flatMap({ waits.answered[$0.call] }),
       let reply = try await services.store.replies(id).last(where: { $0.afterSeq == last.afterSeq })
@@ -42,6 +37,23 @@ extension SessionDrive {
     services.metrics.turnsReplayed.increment()
     logger.info("an output was sent again", metadata: ["execution": "\(id)"])
     return try admitted(execution, reply, isReplay: true)
+  }
+
+  /// What the user says beside an output is for the agent too, and its turn takes nothing else now.
+  private static func outputs(_ outputs: [ToolOutput], beside said: [Message]) -> [ToolOutput] {
+    var told = outputs
+    if !told.isEmpty { told[told.count - 1].parts += said.flatMap(\.parts) }
+    return told
+  }
+
+  private static func closed(_ outputs: [ToolOutput], _ waits: TurnWaits) -> CentaurError {
+    if let late = outputs.first(where: { waits.answered[$0.call] == nil }) {
+      return CentaurError(
+        .callClosed, "The turn that asked for the call '\(late.call)' ended before it was answered.")
+    }
+    let other = outputs.first { waits.answered[$0.call]?.output != $0 }
+    return CentaurError(
+      .callClosed, "The call '\(other.map(\.call.description) ?? "")' was answered with something else.")
   }
 
   static func unknown(_ call: ClientCallID) -> CentaurError {
@@ -54,9 +66,7 @@ extension SessionDrive {
       throw CentaurError(.internalFailure, "The turn does not wait.")
     }
     let id = running.execution.id
-    var outputs = outputs
-    // What the user says beside an output is for the agent too, and its turn takes nothing else now.
-    outputs[outputs.count - 1].parts += request.input.flatMap(\.parts)
+    let outputs = Self.outputs(outputs, beside: request.input)
     let number = try await services.store.replies(id).count + 1
     let reply = reply(to: request, id, number: number, at: services.clock.now, in: session, afterSeq: waiting.seq)
     let answered = Set(outputs.map(\.call))

@@ -40,9 +40,10 @@ extension ClaudeMachine {
   /// A message for the server (JSON-RPC), in a control request of this id.
   mutating func serverAsked(_ id: JSONValue, _ message: JSONValue) -> [HarnessAction] {
     guard let number = message["id"] else { return [reply(id, .object(JSONObject()), to: nil)] }
+    guard let offered, !offered.isEmpty else { return [refuse(id, number)] }
     switch message["method"]?.string {
     case "initialize": return [reply(id, ClaudeClientTools.greeting(message), to: number)]
-    case "tools/list": return [reply(id, ClaudeClientTools.list(offered ?? []), to: number)] + releaseLine()
+    case "tools/list": return [reply(id, ClaudeClientTools.list(offered), to: number)] + releaseLine()
     case "tools/call": return called(id, message["params"] ?? .null, number)
     case "ping": return [reply(id, .object(JSONObject()), to: number)]
     default: return [refuse(id, number)]
