@@ -75,11 +75,8 @@ def test_by_the_call_alone(server, sdk):
 
 def test_in_the_background(sdk):
     """A response in the background comes to its call by itself, and so does the next one."""
-    import time
-
     def come(response):
         while response.status in ("queued", "in_progress"):
-            time.sleep(0.05)
             response = sdk.responses.retrieve(response.id)
         return response
 

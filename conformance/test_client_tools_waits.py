@@ -5,16 +5,15 @@ import signal
 import time
 import uuid
 
-import httpx
 import invariants
 import openai
 import pytest
 from centaur_server import CentaurServer, processes_with, until
 from client_tools import CLOCK, WEATHER, call, function_calls, output
-from codex_cli import CodexHome
 from conftest import make_sdk
 from scripts import COUNT, script, shell, text
-from session_api import executions, items, kinds
+from session_api import executions, kinds
+from test_pool import pool, ready_events
 from wire import SSEStream
 
 HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
@@ -164,10 +163,12 @@ def test_the_next_server_takes_the_output(make_server, harness, how):
     invariants.check(turn.server.data)
 
 
-@HARNESSES
-@pytest.mark.parametrize("point", [
-    "commit.before:execution.resumed", "commit.written:execution.resumed", "commit.after:execution.resumed",
-    "input.before", "input.after", "commit.before:execution.waiting", "commit.after:execution.waiting"])
+@pytest.mark.parametrize("harness, point", [
+    *(("codex", point) for point in (
+        "commit.before:execution.resumed", "commit.written:execution.resumed", "commit.after:execution.resumed",
+        "input.before", "input.after", "commit.before:execution.waiting", "commit.after:execution.waiting")),
+    *(("claude", point) for point in (
+        "commit.written:execution.resumed", "input.before", "commit.after:execution.waiting"))])
 def test_the_server_dies_in_the_instant(make_server, directory, harness, point):
     """Wherever the server dies around a wait, the program that asks again comes to its answer, and all was run once."""
     # Of frames the one that carries the output: those before are counted in a server that is not killed.
@@ -237,10 +238,11 @@ def test_other_tools_in_the_next_turn(server, harness):
 def test_a_sandbox_of_the_pool(make_server, harness):
     """A sandbox that waited for a session offers that session's functions."""
     server = make_server({"warm_pool": {harness: 1}})
-    until(lambda: 'centaur_warm_sandboxes' not in httpx.get(f"{server.url}/metrics").text or True)
-    until(lambda: list((server.data / "pool").glob("*")) if (server.data / "pool").exists() else None)
+    pool(server, 1)
     turn = Waiting(server, harness)
     assert turn.tell().output_text == "1 of <1>"
+    [ready] = ready_events(server, turn.key)
+    assert ready["origin"] == "warm"
 
 
 def test_a_cli_is_never_asked(server):

@@ -100,6 +100,9 @@ extension ControlPlane {
     guard request.outputs.allSatisfy({ $0.call.execution == call.execution }) else {
       throw CentaurError(.unknownCall, "The outputs answer calls of different turns.")
     }
+    guard Set(request.outputs.map(\.call)).count == request.outputs.count else {
+      throw CentaurError(.callClosed, "The request answers a call twice.")
+    }
     guard request.session == .fresh else { return request }
     guard let execution = try await services.store.execution(call.execution),
       let session = try await services.store.session(execution.sessionID), session.owner == request.owner
