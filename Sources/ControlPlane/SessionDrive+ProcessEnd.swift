@@ -76,6 +76,7 @@ extension SessionDrive {
     cancel(.idle)
     cancel(.turnLimit)
     cancel(.toolWait)
+    cancel(.toolHold)
     if let session { services.capacity.isBusy(session.id) }
   }
 

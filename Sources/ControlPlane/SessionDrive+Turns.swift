@@ -70,7 +70,7 @@ extension SessionDrive {
     guard running?.execution.id == id else { return }
     running = nil
     cancel(.turnLimit)
-    cancel(.toolWait)
+    endHold()
     if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
     await sweepProcess()
     await startNextTurn()

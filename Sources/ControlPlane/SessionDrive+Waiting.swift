@@ -2,7 +2,8 @@ import Harness
 import SessionModel
 
 /// A turn that waits for its client's tools. It keeps its harness, which holds the question; its time at work does not
-/// go on, that of the wait (`limits.tool_wait`) does.
+/// go on, that of the wait (`limits.tool_wait`) does. Its place is its own for a while (`limits.tool_hold`); after that
+/// it is ended where a turn in line has no other place to go.
 extension SessionDrive {
   /// What the running turn's events say of its waits.
   func noteWaits(_ events: [SessionEvent]) {
@@ -16,7 +17,7 @@ extension SessionDrive {
       case .executionStarted, .executionResumed:
         running?.waits.fold(event)
         running?.execution.status = .running
-        cancel(.toolWait)
+        endHold()
         limitWork()
       default: continue
       }
@@ -47,11 +48,35 @@ extension SessionDrive {
   private func schedule(toolWaitOf id: ExecutionID, since: Timestamp) {
     let limit = services.configuration.limits.toolWait
     let waited = Duration.milliseconds(max(0, services.clock.now.milliseconds - since.milliseconds))
+    let hold = services.configuration.limits.toolHold
+    schedule(.toolHold, after: max(.zero, hold - waited)) { $0.yieldPlace(id) }
     schedule(.toolWait, after: max(.zero, limit - waited)) { drive in
       guard drive.running?.execution.id == id, drive.running?.isWaiting == true else { return }
       drive.running?.failure = CentaurError(
         .toolWaitLimit, "The turn waited for the client's tools longer than its limit of \(limit) and was ended.")
       await drive.interruptHarness(reason: CentaurError.Code.toolWaitLimit.rawValue)
+    }
+  }
+
+  /// The wait is over, or the turn.
+  func endHold() {
+    cancel(.toolWait)
+    cancel(.toolHold)
+    if let session { services.capacity.isBusy(session.id) }
+  }
+
+  private func yieldPlace(_ id: ExecutionID) {
+    guard let session else { return }
+    services.capacity.isIdle(session.id) { [weak self] in
+      self?.post { drive in
+        guard drive.running?.execution.id == id, drive.running?.isWaiting == true else {
+          return drive.services.capacity.staysBusy()
+        }
+        drive.running?.failure = CentaurError(
+          .toolWaitLimit, "The turn waited for the client's tools, and another turn needed its sandbox.")
+        await drive.stopProcess(reason: "capacity")
+        await drive.startNextTurn()
+      }
     }
   }
 

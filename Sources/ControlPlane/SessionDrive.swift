@@ -94,6 +94,8 @@ actor SessionDrive {
     case turnLimit
     /// A turn waits for its client's tools.
     case toolWait
+    /// After it its place is another's, where one is needed.
+    case toolHold
     case idle
     /// A turn waits for a place for its sandbox.
     case place

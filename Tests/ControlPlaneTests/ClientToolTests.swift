@@ -114,6 +114,22 @@ struct ClientToolTests {
     }
   }
 
+  @Test("a turn that waits long gives its sandbox to one that has none, and only then")
+  func yields() async throws {
+    try await World.run(.init(toolHold: .milliseconds(50), sandboxes: 1)) { world in
+      let turn = try await world.submit(.sdk("call one; say on", key: "test:a"))
+      try await world.wait("test:a") { $0.kind == "execution.waiting" }
+      #expect(try await world.submit(Self.outputs(turn, [(1, "x")])).finished().texts == ["told x", "on"])
+      let left = try await world.submit(.sdk("call one", key: "test:a"))
+      try await world.wait("test:a") { event in
+        if case .executionWaiting(let calls, _) = event { calls.first?.id.execution == left.execution.id } else { false }
+      }
+      #expect(try await world.run("say mine", key: "test:b").texts == ["mine"])
+      #expect(try await left.finished().ends == ["failed (tool_wait_limit)"])
+      #expect(try await world.run("say back", key: "test:a").texts == ["back"])
+    }
+  }
+
   @Test("more functions than a request may offer are refused")
   func tooMany() async throws {
     try await World.run(.init(tools: 2)) { world in

@@ -236,6 +236,7 @@ struct ConfigurationFile {
       case "body": limits.body = try bytes(value, key)
       case "turn": limits.turn = try duration(value, key)
       case "tool_wait": limits.toolWait = try duration(value, key)
+      case "tool_hold": limits.toolHold = try duration(value, key)
       case "tools": limits.tools = try positive(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
       case "sandboxes": limits.sandboxes = try positive(value, key)
