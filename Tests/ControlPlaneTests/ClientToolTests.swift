@@ -69,7 +69,8 @@ struct ClientToolTests {
       for key in ["test:a", "test:b"] { try await world.wait(key) { $0.kind == "execution.waiting" } }
       let before = try await world.log("test:a")
       #expect(await Self.code { try await world.submit(Self.outputs(other, [(1, "x")], in: "test:a")) } == .unknownCall)
-      #expect(await Self.code { try await world.submit(Self.outputs(turn, [(1, "x")], in: "test:new")) } == .unknownCall)
+      #expect(
+        await Self.code { try await world.submit(Self.outputs(turn, [(1, "x")], in: "test:new")) } == .unknownCall)
       let stranger = try Self.outputs(turn, [(1, "x")]).with { $0.owner = Owner(rawValue: "stranger") }
       #expect(await Self.code { try await world.submit(stranger) } == .unknownCall)
       let twice = try Self.outputs(turn, [(1, "x"), (1, "y")])
@@ -122,7 +123,11 @@ struct ClientToolTests {
       #expect(try await world.submit(Self.outputs(turn, [(1, "x")])).finished().texts == ["told x", "on"])
       let left = try await world.submit(.sdk("call one", key: "test:a"))
       try await world.wait("test:a") { event in
-        if case .executionWaiting(let calls, _) = event { calls.first?.id.execution == left.execution.id } else { false }
+        if case .executionWaiting(let calls, _) = event {
+          calls.first?.id.execution == left.execution.id
+        } else {
+          false
+        }
       }
       #expect(try await world.run("say mine", key: "test:b").texts == ["mine"])
       #expect(try await left.finished().ends == ["failed (tool_wait_limit)"])

@@ -97,7 +97,9 @@ struct TranslatorTests {
     if events.last?.type == "message_stop" { #expect(response["content"]?.array?.count == finished) }
   }
 
-  @Test("a turn that is done ends with one text that is not empty; one that waits for a program with its call", arguments: cases)
+  @Test(
+    "a turn that is done ends with one text that is not empty; one that waits for a program with its call",
+    arguments: cases)
   func answer(_ log: String, _ echo: String) throws {
     let (events, response) = Self.fold(try Self.turn(log), try #require(Self.echoes[echo]))
     guard events.last?.type == "message_stop" else { return }

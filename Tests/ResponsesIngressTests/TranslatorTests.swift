@@ -166,7 +166,8 @@ struct TranslatorTests {
     #expect(translator.fold(event).isEmpty && !translator.isFinished)
   }
 
-  @Test("a turn that calls the client's functions is one response up to the call, and one behind it, each with its cost")
+  @Test(
+    "a turn that calls the client's functions is one response up to the call, and one behind it, each with its cost")
   func calls() throws {
     let log = SampleTurns.log(try #require(SampleTurns.all["client-calls"]))
     let echo = try #require(Self.echoes["sdk"])

@@ -109,7 +109,8 @@ struct EventCodingTests {
     #expect(
       kinds == [
         "session.created", "session.rewound", "session.forked", "session.archived", "message.appended",
-        "execution.queued", "execution.started", "execution.waiting", "execution.resumed", "execution.completed", "execution.failed",
+        "execution.queued", "execution.started", "execution.waiting", "execution.resumed", "execution.completed",
+        "execution.failed",
         "execution.cancelled", "item.started", "item.delta", "item.completed", "usage.updated", "sandbox.ready",
         "sandbox.reattached", "sandbox.lost", "sandbox.stopped", "warning",
       ])
