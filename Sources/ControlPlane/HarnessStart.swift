@@ -8,8 +8,8 @@ struct HarnessStart: Sendable {
   let session: Session
   let setup: ControlPlaneConfiguration.HarnessSetup
   let services: SessionDrive.Services
-  /// What the turn that it is started for offers.
-  var tools: [ClientTool] = []
+  /// The turn that it is started for.
+  let turn: TurnWishes?
   /// Of the session's drive; nil where the session is yet to be.
   var token: FencingToken?
 
@@ -45,7 +45,8 @@ struct HarnessStart: Sendable {
     }
     return HarnessProcess(
       generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
-      origin: setup.adapter.hasConversation(context.state, tools: tools) ? .resumed : .cold, startedAt: begun,
+      origin: setup.adapter.hasConversation(context.state, tools: turn?.options.tools ?? []) ? .resumed : .cold,
+      startedAt: begun,
       context: context, machine: setup.adapter.machine(context),
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
   }
@@ -63,13 +64,14 @@ struct HarnessStart: Sendable {
   ) async throws -> HarnessContext {
     // What was said is told only to a harness that has not begun the conversation: reading a long log takes time.
     let history =
-      setup.adapter.hasConversation(session.harnessState, tools: tools) ? [] : try await earlierConversation()
+      setup.adapter.hasConversation(session.harnessState, tools: turn?.options.tools ?? [])
+      ? [] : try await earlierConversation()
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,
       modelBaseURL: "http://127.0.0.1:\(SandboxSpec.modelPort)/v1", model: setup.model, models: setup.models,
-      instructions: Self.instructions(persona, session.instructions), state: session.harnessState, history: history,
-      tools: tools)
+      instructions: Self.instructions(persona, session.instructions), state: session.harnessState, turn: turn,
+      history: history)
   }
 
   /// What a session is instructed: by its persona, then by its client.

@@ -11,9 +11,8 @@ extension SessionDrive {
     services.capacity.isBusy(next.execution.sessionID)
     cancel(.idle)
     guard let process, process.takesTurns else { return await startProcess() }
-    guard process.machine.canOffer(next.execution.options.tools) else {
-      // The next one is told what was said, and begins with the tools that the turn has.
-      await stopProcess(reason: "tools_changed")
+    guard process.machine.serves(wishes(of: next.execution)) else {
+      await stopProcess(reason: "turn_options")
       return await startProcess()
     }
     queue.removeFirst()
@@ -24,10 +23,15 @@ extension SessionDrive {
     } catch { return await lost(error) }
   }
 
-  /// Whether a turn that comes now, and has these tools, needs to wait for nothing.
-  func isWaitingForTurn(_ tools: [ClientTool]) -> Bool {
-    guard running == nil, queue.isEmpty, let process else { return false }
-    return process.takesTurns && process.machine.canOffer(tools)
+  /// Whether a turn that comes now needs to wait for nothing.
+  func isWaiting(for turn: Execution) -> Bool {
+    guard running == nil, queue.isEmpty, let process, process.takesTurns else { return false }
+    return process.machine.serves(wishes(of: turn))
+  }
+
+  /// What a turn asks of the harness.
+  func wishes(of turn: Execution) -> TurnWishes {
+    TurnWishes(model: chooseModel(turn.options.requestedModel).0, options: turn.options)
   }
 
   /// What the log says of a turn that starts, and the model that it runs.
@@ -53,12 +57,18 @@ extension SessionDrive {
     services.metrics.turnsStarted.increment()
     let id = execution.id
     noteWaits(written)
-    let given = HarnessTurn(execution: id, input: turn.input, model: model, options: execution.options)
+    let given = HarnessTurn(
+      execution: id, input: turn.input.map(\.asSaidByUser), model: model, options: execution.options)
     await drive { $0.begin(given) }
   }
 
   private func chooseModel(_ requested: String?) -> (String, EventPayload?) {
-    guard let session, let setup = services.configuration.harnesses[session.harness] else { return ("", nil) }
+    guard let session else { return ("", nil) }
+    return chooseModel(requested, of: session.harness)
+  }
+
+  func chooseModel(_ requested: String?, of harness: HarnessName) -> (String, EventPayload?) {
+    guard let setup = services.configuration.harnesses[harness] else { return ("", nil) }
     guard let requested, requested != setup.model else { return (setup.model, nil) }
     if setup.models.contains(requested) { return (requested, nil) }
     let message = "The model '\(requested.prefix(128))' is not on the harness's list; '\(setup.model)' runs."

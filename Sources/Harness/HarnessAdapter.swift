@@ -53,15 +53,18 @@ public struct HarnessContext: Sendable, Codable {
   public var instructions: String?
   /// What an earlier process saved with `saveState`.
   public var state: JSONValue?
+  /// The turn that the process is started for; nil for one that waits for its session.
+  public var turn: TurnWishes?
   /// For a conversation that the harness has not begun: what was said before, oldest first.
   public var history: [Message]
-  /// Functions of the client that the first turn offers. Nil in what an older version saved.
-  public var tools: [ClientTool]?
+
+  /// Functions of the client that the first turn offers.
+  var tools: [ClientTool] { turn?.options.tools ?? [] }
 
   public init(
     session: SessionID, executable: String, workspace: String, home: String, temporary: String, modelBaseURL: String,
-    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, history: [Message] = [],
-    tools: [ClientTool] = []
+    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, turn: TurnWishes? = nil,
+    history: [Message] = []
   ) {
     self.session = session
     self.executable = executable
@@ -73,8 +76,8 @@ public struct HarnessContext: Sendable, Codable {
     self.models = models
     self.instructions = instructions
     self.state = state
+    self.turn = turn
     self.history = history
-    self.tools = tools
   }
 
   /// Linux takes no argument and no variable of more than 128 KiB: longer instructions would keep the process from

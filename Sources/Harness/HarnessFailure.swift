@@ -74,6 +74,13 @@ enum HarnessFailure {
   static let toolsNotOffered = EventPayload.warning(
     code: "tools_not_offered", message: "This harness cannot be given functions of the client; it works without them.")
 
+  /// What the log says of a provider's tier that the harness cannot ask for.
+  static func noTier(_ tier: String) -> EventPayload {
+    .warning(
+      code: "service_tier_not_supported",
+      message: "The harness cannot ask for the service tier '\(tier.prefix(64))'; the provider's usual one is used.")
+  }
+
   /// What the log says where the harness's own conversation is gone.
   static let conversationRestarted = EventPayload.warning(
     code: "conversation_restarted",

@@ -18,6 +18,8 @@ public protocol HarnessMachine: Sendable, Codable {
   /// The session has come, after the `ready` of `launchedWithoutSession`. As after `launched`, turns may begin at the
   /// next `ready`.
   mutating func claimed(by context: HarnessContext) -> [HarnessAction]
+  /// Whether the process, as it was started, can run such a turn. Where it cannot, another is started for it.
+  func serves(_ turn: TurnWishes) -> Bool
   /// Give the harness a turn.
   mutating func begin(_ turn: HarnessTurn) -> [HarnessAction]
   /// Add to the running turn. Answered by `steered` or `steerRejected`, at once or after lines to come.
@@ -25,8 +27,6 @@ public protocol HarnessMachine: Sendable, Codable {
   /// A client's tool has answered a call that the running turn waits for. Emits nothing; what is not waited for changes
   /// nothing.
   mutating func answer(_ output: ToolOutput) -> [HarnessAction]
-  /// Whether a turn with these tools can be given to this process.
-  func canOffer(_ tools: [ClientTool]) -> Bool
   /// End the running turn as cancelled, and everything that it started. Ends in one `turnEnded`, whatever the harness
   /// answers. Without a running turn nothing happens.
   mutating func interrupt(reason: String) -> [HarnessAction]
@@ -45,7 +45,19 @@ extension HarnessMachine {
   public mutating func claimed(by context: HarnessContext) -> [HarnessAction] { [.stop] }
   /// For those that offer no tools of clients.
   public mutating func answer(_ output: ToolOutput) -> [HarnessAction] { [] }
-  public func canOffer(_ tools: [ClientTool]) -> Bool { true }
+  public func serves(_ turn: TurnWishes) -> Bool { true }
+}
+
+/// What a turn asks of its harness beside its input.
+public struct TurnWishes: Sendable, Hashable, Codable {
+  /// The model to run, already chosen from the harness's list.
+  public var model: String
+  public var options: TurnOptions
+
+  public init(model: String, options: TurnOptions) {
+    self.model = model
+    self.options = options
+  }
 }
 
 /// One line of a harness's standard output.

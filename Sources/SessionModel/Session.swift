@@ -92,13 +92,15 @@ public struct Reply: Sendable, Hashable {
   /// The ingress's own notes for the fold (model asked for, omitted items, …); nobody else reads them.
   public let echo: JSONValue
   public let createdAt: Timestamp
+  /// It may be asked for by its id later. Where not, the turn is in the log none the less.
+  public let isKept: Bool
   /// The `execution.waiting` behind which it begins: what came up to there was shown by an earlier one. 0: it begins with
   /// the execution.
   public let afterSeq: Int64
 
   public init(
     wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp,
-    afterSeq: Int64 = 0
+    isKept: Bool = true, afterSeq: Int64 = 0
   ) {
     self.wireID = wireID
     self.owner = owner
@@ -106,6 +108,7 @@ public struct Reply: Sendable, Hashable {
     self.executionID = executionID
     self.echo = echo
     self.createdAt = createdAt
+    self.isKept = isKept
     self.afterSeq = afterSeq
   }
 }

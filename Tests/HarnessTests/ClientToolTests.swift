@@ -18,6 +18,10 @@ struct ClientToolTests {
     -> ToolOutput
   { ToolOutput(call: ClientCallID(execution, ordinal), parts: parts, isError: isError) }
 
+  private static func serves(_ machine: any HarnessMachine, _ tools: [ClientTool]) -> Bool {
+    machine.serves(TurnWishes(model: "m", options: options(tools)))
+  }
+
   private static func waits(_ actions: [HarnessAction]) -> [[ClientCall]] {
     actions.compactMap { action in
       guard case .emit(let draft) = action, case .executionWaiting(let calls, _) = draft.payload else { return nil }
@@ -38,7 +42,7 @@ struct ClientToolTests {
     _ tools: [ClientTool] = [weather], refusing: String? = nil
   ) throws -> (machine: any HarnessMachine, begun: [HarnessAction]) {
     var context = HarnessContext.test("/bin/codex")
-    context.tools = tools
+    context.turn = TurnWishes(model: "m", options: options(tools))
     var machine = CodexAppServer().machine(context)
     _ = machine.launched()
     var start = machine.read(codexLine(["id": 1, "result": [:]])).sent.last
@@ -115,7 +119,7 @@ struct ClientToolTests {
     }
     #expect(warnings == ["tools_not_offered: The harness did not take the client's functions: bad schema"])
     // It is not tried again with each turn.
-    #expect(machine.canOffer([Self.weather]))
+    #expect(Self.serves(machine, [Self.weather]))
   }
 
   @Test("a thread goes on with the tools that it has; others need another one")
@@ -123,10 +127,10 @@ struct ClientToolTests {
     let machine = try Self.codex().machine
     var changed = Self.weather
     changed.description = "other"
-    #expect(machine.canOffer([]) && machine.canOffer([Self.weather]))
-    #expect(!machine.canOffer([changed]) && !machine.canOffer([Self.weather, ClientTool(name: "clock")]))
+    #expect(Self.serves(machine, []) && Self.serves(machine, [Self.weather]))
+    #expect(!Self.serves(machine, [changed]) && !Self.serves(machine, [Self.weather, ClientTool(name: "clock")]))
     let none = try Self.codex([]).machine
-    #expect(none.canOffer([]) && !none.canOffer([Self.weather]))
+    #expect(Self.serves(none, []) && !Self.serves(none, [Self.weather]))
   }
 
   @Test("tools that are called as Codex's own have another name there, and their own in the log")

@@ -10,7 +10,7 @@ extension CodexMachine {
     switch request {
     case .initialize:
       guard error == nil else { return [.stop] }
-      guard let known = context.state?["thread"]?.string, CodexTools.areIn(context.state, context.tools ?? []) else {
+      guard let known = context.state?["thread"]?.string, CodexTools.areIn(context.state, context.tools) else {
         return [sendInitialized(), startThread()]
       }
       let resume = threadParameters + [("threadId", .string(known)), ("excludeTurns", true)]

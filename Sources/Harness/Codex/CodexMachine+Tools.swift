@@ -3,11 +3,12 @@ import SessionModel
 /// Calls of the client's tools. Codex asks for one after another, also where its model asked for several at once, and
 /// tells what a model call cost only when all of its calls are answered.
 extension CodexMachine {
-  func canOffer(_ tools: [ClientTool]) -> Bool { CodexTools.areIn(state, tools) }
+  /// A thread has the tools that it was started with.
+  func serves(_ turn: TurnWishes) -> Bool { CodexTools.areIn(state, turn.options.tools) }
 
   /// A thread that cannot be started with the client's tools is started without them; its turns are told why.
   mutating func startWithoutTools(_ error: String) -> [HarnessAction]? {
-    guard toolsRefusal == nil, context.tools?.isEmpty == false else { return nil }
+    guard toolsRefusal == nil, !context.tools.isEmpty else { return nil }
     toolsRefusal = error
     return [startThread()]
   }

@@ -68,6 +68,9 @@ struct CodexMachine: HarnessMachine {
   private var nextRequest = 1
   private var requests: [Int: Request] = [:]
   var turn: Turn?
+  /// What the turn before asked for.
+  private var effort: String?
+  private var serviceTier: String?
   /// Turns that are over, with items that are not: by the harness's id of the turn.
   var lateTurns: [String: TurnItems] = [:]
   /// The newest turns that are over for good. The harness may report a killed command after its turn's end.
@@ -94,7 +97,7 @@ struct CodexMachine: HarnessMachine {
   mutating func claimed(by context: HarnessContext) -> [HarnessAction] {
     waitsForSession = false
     self.context = context
-    guard context.instructions != nil || context.tools?.isEmpty == false else { return tellHistory() }
+    guard context.instructions != nil || !context.tools.isEmpty else { return tellHistory() }
     thread = nil
     return [startThread()]
   }
@@ -104,14 +107,25 @@ struct CodexMachine: HarnessMachine {
     var turn = Turn(execution: begun.execution)
     if !begun.options.tools.isEmpty { turn.tools = CodexTools.names(begun.options.tools) }
     self.turn = turn
-    let input = CodexInput.read(begun.input)
+    var input = CodexInput.read(begun.input)
+    let schema = begun.options.outputSchema
+    if let schema, !AnswerFormat.canBeStrict(schema) {
+      input.items.insert(["type": "text", "text": .string(AnswerFormat.words(schema))], at: 0)
+    }
     var parameters: [(String, JSONValue)] = [
       ("threadId", .string(thread)), ("input", .array(input.items)), ("model", .string(begun.model)),
-      ("summary", "auto"),
+      ("summary", .string(begun.options.summary ?? "auto")),
     ]
     if let id = begun.input.last?.clientID { parameters.append(("clientUserMessageId", .string(id))) }
-    if let effort = begun.options.effort { parameters.append(("effort", .string(effort))) }
-    if let schema = begun.options.outputSchema { parameters.append(("outputSchema", schema)) }
+    // The harness keeps both for later turns, and a turn that asks for none is to have the usual ones.
+    if let effort = begun.options.effort ?? effort.map({ _ in CodexLaunch.usualEffort }) {
+      parameters.append(("effort", .string(effort)))
+    }
+    if let tier = begun.options.serviceTier ?? serviceTier.map({ _ in "default" }) {
+      parameters.append(("serviceTierForTurn", .string(tier)))
+    }
+    (effort, serviceTier) = (begun.options.effort, begun.options.serviceTier)
+    if let schema, AnswerFormat.canBeStrict(schema) { parameters.append(("outputSchema", schema)) }
     let warnings = input.warnings.map { text in
       HarnessAction.emit(
         EventDraft(.warning(code: "input_not_supported", message: text), execution: begun.execution))
@@ -243,7 +257,7 @@ struct CodexMachine: HarnessMachine {
 
   /// What another process needs to go on in the thread.
   var state: JSONValue {
-    let tools = isResumed ? context.state?["tools"] : CodexTools.state(context.tools ?? [])
+    let tools = isResumed ? context.state?["tools"] : CodexTools.state(context.tools)
     return .object(JSONObject([("thread", JSONValue(thread))] + (tools.map { [("tools", $0)] } ?? [])))
   }
 
