@@ -35,15 +35,17 @@ def output(asked, said) -> dict:
 class Loop:
     """A program's loop around `/v1/responses`: asks, runs the functions that are called, tells what they said."""
 
-    def __init__(self, sdk: OpenAI, *, streams: bool = False, stateless: bool = False, headers=None, tools=(WEATHER,)):
+    def __init__(self, sdk: OpenAI, *, streams: bool = False, stateless: bool = False, headers=None, tools=(WEATHER,),
+                 **body):
         self.sdk, self.streams, self.stateless, self.tools = sdk, streams, stateless, list(tools)
         self.headers = headers or {}
+        self.body = body
         self.asked: list[tuple[str, dict]] = []
         self.responses: list = []
         self.input: list = []
 
     def create(self, **body):
-        body = {"model": "m", "tools": self.tools, "extra_headers": self.headers, **body}
+        body = {"model": "m", "tools": self.tools, "extra_headers": self.headers, **self.body, **body}
         if self.streams:
             with self.sdk.responses.stream(**body) as stream:
                 for event in stream:

@@ -15,7 +15,7 @@ extension ControlPlane {
   /// Takes a request: the turn that answers it runs, waits, or is shown again.
   /// - Throws: `CentaurError`; then nothing was changed.
   public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
-    var request = request
+    var request = try await addressed(request)
     let requested = try await session(for: &request)
     request.head = requested.head
     let asked = request

@@ -266,7 +266,8 @@ struct CodexMachine: HarnessMachine {
   mutating func startThread() -> HarnessAction {
     var parameters = threadParameters
     if let instructions = context.instructions { parameters.append(("developerInstructions", .string(instructions))) }
-    if toolsRefusal == nil, let tools = context.tools, !tools.isEmpty {
+    let tools = context.tools
+    if toolsRefusal == nil, !tools.isEmpty {
       parameters.append(("dynamicTools", CodexTools.parameter(tools)))
     }
     return request(.startThread, "thread/start", object(parameters))
