@@ -174,7 +174,7 @@ def first_byte(bench: Bench, server: CentaurServer) -> None:
 # MARK: Streams a second
 
 
-def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float]) -> None:
+def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float], first: dict[int, float]) -> None:
     for clients in (1, 16):
         turns = bench.times(500, 100) if clients == 1 else bench.times(150, 25)
         used = cpu_seconds(server)
@@ -188,6 +188,9 @@ def streams(bench: Bench, server: CentaurServer, litellm: dict[int, float]) -> N
         bench.figures.append(Figure(
             f"streams a second, {name}", ours.streams_a_second, "/s", "LiteLLM proxy", baseline,
             "≥ 50 × LiteLLM", holds))
+        bench.figures.append(Figure(
+            f"time to first byte in all, {name}, median", milliseconds(ours.first(0.5)), "ms", "LiteLLM proxy",
+            first.get(clients) and milliseconds(first[clients])))
         other = load_http(
             server.port, messages_turn(f"deltas={DELTAS} size=16", f"bench:messages-{clients}:%CLIENT%"),
             FIRST_TEXT_OF_MESSAGES, clients=clients, turns=turns, warm=3)

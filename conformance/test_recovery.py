@@ -5,6 +5,8 @@ Each turn leaves a line in its workspace, so that a test counts how often it was
 
 import os
 import signal
+import sqlite3
+import subprocess
 import threading
 import time
 import uuid
@@ -12,9 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from centaur_server import CentaurServer
+from centaur_server import CentaurServer, until
 from claude_cli import STREAM, ClaudeHome
 from codex_cli import CodexHome
+from conftest import SERVERS
 from scripts import COUNT, script, shell, text
 from session_api import answer, executions, items, kinds
 from test_codex_retries import thread_of
@@ -252,6 +255,49 @@ def test_a_sandbox_that_died_with_the_server(server, harness):
     again = server.api.run(key, script(text("{{history}} {{first}}")))
     assert "Reply BLUE" in answer(again)
     assert not list(server.data.glob(f"sessions/*/sandboxes/{pid}"))
+
+
+@pytest.mark.parametrize("sandbox", ["bubblewrap", "process"])
+def test_a_backup_is_tried_out(make_server, directory, sandbox):
+    """A copy of the data that is served beside the original ends nothing of the original's."""
+    server = make_server({"sandbox": sandbox})
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness="codex")
+    server.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
+    server.api.wait_for_kind(key, "item.started")
+    copy = CentaurServer(directory / "copy", {"sandbox": sandbox})
+    copy.data.mkdir(mode=0o700)
+    with sqlite3.connect(f"file:{server.data}/centaur.sqlite?mode=ro", uri=True) as original:
+        original.backup(sqlite3.connect(copy.data / "centaur.sqlite"))
+    subprocess.run(["cp", "-r", server.data / "sessions", copy.data], check=True)
+    SERVERS.append(copy)
+    try:
+        copy.start()
+        events = copy.api.settled(key)
+        assert set(executions(events).values()) == {"failed"}
+    finally:
+        copy.end()
+    assert "execution.failed" not in kinds(server.api.events(key))
+    open_gate(server, key)
+    ran_once(server, key)
+
+
+def test_more_sandboxes_than_places(make_server):
+    """A killed server's idle sandboxes, more than the next one has places for, make room for whoever comes."""
+    server = make_server({"limits": {"sandboxes": 4}})
+    for _ in range(4):
+        key = f"api:{uuid.uuid4()}"
+        server.api.create(key, harness="codex")
+        server.api.run(key, "Reply ONE")
+    server.kill()
+    server.config["limits"] = {"sandboxes": 2}
+    server.config["warm_pool"] = 1
+    server.start()
+    until(lambda: 'centaur_sandboxes_taken_over_total{found="alive"} 4' in httpx.get(f"{server.url}/metrics").text)
+    for _ in range(2):
+        key = f"api:{uuid.uuid4()}"
+        server.api.create(key, harness="codex")
+        assert answer(server.api.run(key, "Reply TWO")) == "TWO"
 
 
 # MARK: Two servers

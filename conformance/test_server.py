@@ -137,6 +137,35 @@ def test_configuration_mistakes(directory, config, said):
     assert any(word in run.stderr for word in said.split("|")), run.stderr
 
 
+def test_an_address_in_use(server, directory):
+    """Who starts a second server by mistake is told so, and nothing of the first one's is touched."""
+    before = sorted(server.data.glob("nodes/*"))
+    run = subprocess.run(
+        [str(PROGRAM), "serve", "--listen", f"127.0.0.1:{server.port}", "--data", str(server.data)],
+        env=base_environment(), capture_output=True, text=True, timeout=30)
+    assert run.returncode == 1
+    assert f"127.0.0.1:{server.port} is in use" in run.stderr and "--listen" in run.stderr
+    assert sorted(server.data.glob("nodes/*")) == before
+
+
+def test_the_doctor_looks_at_a_directory_that_is_there(directory):
+    """`centaur doctor` says the same of a relative directory as the server would."""
+    (directory / "data").mkdir()
+    for data in ("data", "./data/"):
+        run = subprocess.run(
+            [str(PROGRAM), "doctor", "--data", data], cwd=directory, env=base_environment(), capture_output=True,
+            text=True, timeout=60)
+        assert run.returncode == 0 and "FAIL" not in run.stdout, run.stdout
+
+
+def test_a_command_that_takes_its_time(server, harness):
+    """A command that runs longer than Codex waits for it at once is still waited for by the scripted model."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness)
+    log = server.api.run(key, script(shell("echo one; sleep 11; echo two"), text("{{stdout}}")))
+    assert answer(log).split() == ["one", "two"]
+
+
 def test_the_real_key_stays_outside(make_server, model):
     """The provider gets the real key; the agent's commands cannot find it."""
     config = {"providers": {"openai": {"base_url": f"{model.url}/v1", "api_key_env": "TEST_MODEL_KEY"}}}

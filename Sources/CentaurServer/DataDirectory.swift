@@ -1,5 +1,6 @@
 import CShimSystem
 import FoundationEssentials
+import Glibc
 
 /// The server's files: store, sessions, sockets. Several servers may use one data directory: a session is driven by one of
 /// them, which its lease says.
@@ -14,20 +15,30 @@ struct DataDirectory: ~Copyable {
   /// - Parameter node: this server's name on leases.
   /// - Throws: `ConfigurationError`
   init(_ path: String, node: String) throws {
-    let absolute = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    let absolute = Self.absolute(path)
     do {
       try FileManager.default.createDirectory(
         atPath: absolute, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       // One that was there before may be open to others.
       try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: absolute)
     } catch {
-      throw ConfigurationError("the data directory \(absolute) cannot be made: \(error)")
+      let reason = ((error as? CocoaError)?.underlying as? POSIXError).map {
+        String(cString: strerror($0.code.rawValue))
+      }
+      throw ConfigurationError("the data directory \(absolute) cannot be made: \(reason ?? "\(error)")")
     }
     let lock = try Self.share(absolute)
     let node = try ServerNodes(data: absolute).join(node)
     self.lock = lock
     self.node = node
     self.path = absolute
+  }
+
+  /// One spelling for one directory: shims of earlier servers are known by theirs.
+  static func absolute(_ path: String) -> String {
+    let base = URL(filePath: FileManager.default.currentDirectoryPath + "/")
+    let standard = URL(filePath: path, relativeTo: base).standardizedFileURL.path(percentEncoded: false)
+    return standard.count > 1 && standard.hasSuffix("/") ? String(standard.dropLast()) : standard
   }
 
   private static func share(_ path: String) throws -> FileLock {

@@ -27,7 +27,7 @@ public struct Doctor: Sendable {
 
   public func findings() async -> [Finding] {
     var findings: [Finding] = []
-    let data = configuration.data
+    let data = DataDirectory.absolute(configuration.data)
     let isThere = FileManager.default.fileExists(atPath: data)
     findings.append(
       isThere && access(data, R_OK | W_OK | X_OK) != 0

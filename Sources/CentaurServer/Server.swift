@@ -36,10 +36,11 @@ public struct Server: Sendable {
   /// - Parameters:
   ///   - notice: says what a person must know at start: what is scripted, what is not isolated.
   ///   - onListening: is called once with the address, when requests are answered.
-  /// - Throws: `ConfigurationError`, `CentaurError` of the store
+  /// - Throws: `ConfigurationError`, `CannotListen`, `CentaurError` of the store
   public func run(
     notice: @escaping @Sendable (String) -> Void, onListening: @escaping @Sendable (String) -> Void
   ) async throws {
+    try await CannotListen.check(configuration.listen)
     // The keys are copied by now: agents that run as the same user must not find them here.
     centaur_be_private()
     for provider in configuration.providers.values {

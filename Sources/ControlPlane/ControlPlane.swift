@@ -41,10 +41,14 @@ public actor ControlPlane: Service {
   public func run() async throws {
     await withDiscardingTaskGroup { group in
       group.addTask { await self.renewLeases() }
-      group.addTask { await self.keepRecovering() }
-      if let pool = services.pool {
-        // Of its own, as the drives below: what it has started it ends in order.
-        group.addTask { await Task { await pool.run() }.value }
+      group.addTask {
+        await self.recoverAll()
+        await withDiscardingTaskGroup { group in
+          group.addTask { await self.keepRecovering() }
+          // Only now: the sandboxes that were found running have their places. Of its own, as the drives below: what it
+          // has started it ends in order.
+          if let pool = self.services.pool { group.addTask { await Task { await pool.run() }.value } }
+        }
       }
       group.addTask { await self.keepRetention() }
       await withTaskCancellationOrGracefulShutdownHandler {
@@ -85,10 +89,8 @@ public actor ControlPlane: Service {
     }
   }
 
-  /// Looks after what earlier servers left, then again and again after sessions that another server, or a drive that was
-  /// given up, leaves with a turn.
+  /// Looks again and again after sessions that another server, or a drive that was given up, leaves with a turn.
   private func keepRecovering() async {
-    await recoverAll()
     var round = 0
     while (try? await Task.sleep(for: services.configuration.limits.lease / 3)) != nil {
       round += 1

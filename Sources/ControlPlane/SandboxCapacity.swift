@@ -27,12 +27,17 @@ final class SandboxCapacity: Sendable {
     /// Are told that a place is free and nobody waits for it.
     var whenFree: [@Sendable () -> Void] = []
 
-    mutating func evictIfNeeded() -> (@Sendable () -> Void)? {
-      guard line.count > leaving else { return nil }
-      // The newest has the least behind it: it may not even have come up.
-      let stop = pooled.popLast()?.stop ?? (idle.isEmpty ? nil : idle.removeFirst().stop)
-      if stop != nil { leaving += 1 }
-      return stop
+    /// Those who are to end for the ones in line, as far as there are any.
+    /// - Parameter limit: of places; more may have been found running
+    mutating func evictions(limit: Int) -> [@Sendable () -> Void] {
+      var stops: [@Sendable () -> Void] = []
+      while !line.isEmpty, line.count + max(0, taken - limit) > leaving {
+        // The newest has the least behind it: it may not even have come up.
+        guard let stop = pooled.popLast()?.stop ?? (idle.isEmpty ? nil : idle.removeFirst().stop) else { break }
+        leaving += 1
+        stops.append(stop)
+      }
+      return stops
     }
   }
 
@@ -79,17 +84,17 @@ final class SandboxCapacity: Sendable {
     }
     let isTaken = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        let (answer, evict) = state.withLock { state -> (Bool?, (@Sendable () -> Void)?) in
+        let (answer, evicted) = state.withLock { state -> (Bool?, [@Sendable () -> Void]) in
           if promised { state.promised -= 1 }
-          if Task.isCancelled { return (false, nil) }
+          if Task.isCancelled { return (false, []) }
           guard state.taken >= limit else {
             state.taken += 1
-            return (true, nil)
+            return (true, [])
           }
           state.line.append((number, continuation))
-          return (nil, state.evictIfNeeded())
+          return (nil, state.evictions(limit: limit))
         }
-        evict?()
+        for stop in evicted { stop() }
         if let answer { continuation.resume(returning: answer) }
       }
     } onCancel: {
@@ -105,15 +110,15 @@ final class SandboxCapacity: Sendable {
   func adopt() { state.withLock { $0.taken += 1 } }
 
   func giveBack() {
-    let (next, whenFree) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, [@Sendable () -> Void]) in
+    let (next, told) = state.withLock { state -> (CheckedContinuation<Bool, Never>?, [@Sendable () -> Void]) in
       state.leaving = max(0, state.leaving - 1)
       // More may have been found running than there are places.
       guard state.line.isEmpty || state.taken > limit else { return (state.line.removeFirst().continuation, []) }
       state.taken -= 1
-      return (nil, state.whenFree)
+      return (nil, state.line.isEmpty ? state.whenFree : state.evictions(limit: limit))
     }
     next?.resume(returning: true)
-    for callback in whenFree { callback() }
+    for callback in told { callback() }
   }
 
   /// Whether somebody who is at the door, in line or promised a place must wait for one.
@@ -143,23 +148,23 @@ final class SandboxCapacity: Sendable {
   // MARK: Idle processes
 
   func isIdle(_ id: SessionID, stop: @escaping @Sendable () -> Void) {
-    let evict = state.withLock { state in
+    let evicted = state.withLock { state in
       state.idle.removeAll { $0.id == id }
       state.idle.append((id, stop))
-      return state.evictIfNeeded()
+      return state.evictions(limit: limit)
     }
-    evict?()
+    for stop in evicted { stop() }
   }
 
   func isBusy(_ id: SessionID) { state.withLock { $0.idle.removeAll { $0.id == id } } }
 
   /// One that was asked to end is at work again: the wish goes on to the next.
   func staysBusy() {
-    let evict = state.withLock { state in
+    let evicted = state.withLock { state in
       state.leaving = max(0, state.leaving - 1)
-      return state.evictIfNeeded()
+      return state.evictions(limit: limit)
     }
-    evict?()
+    for stop in evicted { stop() }
   }
 
   // MARK: Looking

@@ -37,7 +37,9 @@ public enum WorkNarration {
     } else if status == .incomplete {
       note += " → cut off"
     }
-    if let duration = command.duration, duration >= .seconds(1) { note += " (\(duration.components.seconds) s)" }
+    if let duration = command.duration, duration >= .seconds(1) {
+      note += " (\((duration + .milliseconds(500)).components.seconds) s)"
+    }
     let excerpt = excerpt(command.output)
     return excerpt.isEmpty ? note : "\(note)\n\n```\n\(excerpt)\n```"
   }

@@ -89,9 +89,10 @@ public struct ControlGroups: Sendable, Hashable {
   // MARK: One sandbox's
 
   /// Makes the groups of one sandbox.
+  /// - Parameter directory: the sandbox's own
   /// - Returns: nil where they cannot be made
-  func make(_ name: String, _ limits: SandboxLimits) -> SandboxGroups? {
-    let groups = groups(of: name)
+  func make(_ directory: String, _ limits: SandboxLimits) -> SandboxGroups? {
+    let groups = groups(of: directory)
     for directory in groups.directories {
       guard mkdir(directory, 0o755) == 0 || errno == EEXIST else { return nil }
     }
@@ -114,9 +115,13 @@ public struct ControlGroups: Sendable, Hashable {
   }
 
   /// The groups that a sandbox has, if it has any.
-  func groups(of name: String) -> SandboxGroups {
-    SandboxGroups(
-      version: version, memory: "\(memory)/\(Self.prefix)\(name)", processes: "\(processes)/\(Self.prefix)\(name)")
+  /// - Parameter directory: the sandbox's own. A copy of it (a backup that is tried out beside the server that it is of)
+  ///   has others, though it bears the same id: what is in them is ended with the sandbox.
+  func groups(of directory: String) -> SandboxGroups {
+    var status = stat()
+    let identity = stat(directory, &status) == 0 ? String(status.st_ino, radix: 16) : "0"
+    let name = "\(Self.prefix)\(directory.split(separator: "/").last ?? "")-\(identity)"
+    return SandboxGroups(version: version, memory: "\(memory)/\(name)", processes: "\(processes)/\(name)")
   }
 
   private static let prefix = "centaur-sandbox-"

@@ -95,7 +95,7 @@ struct StartedShim: SandboxHandle {
 
   func stop() async {
     await stopShim()
-    if isMarked { await ProcessLeftovers.end(of: id, shim: directory) }
+    if isMarked { await ProcessLeftovers.end(of: directory) }
     // Nothing can be in them any more but what the kernel is just taking down. A task of its own, as above.
     await Task { await groups?.remove() }.value
   }

@@ -10,6 +10,10 @@ struct ModelRequest: Sendable {
   var step = 0
   /// The newest tool output.
   var output = ""
+  /// What came of the same command before that, while it ran.
+  var earlierOutputs: [String] = []
+  /// The number under which Codex keeps the newest command, where that still runs and is to be waited for.
+  var runningCommand: Int?
   /// All texts of the user, oldest first.
   var userTexts: [String] = []
   var instructions: [String] = []
@@ -36,6 +40,8 @@ struct ModelRequest: Sendable {
     self.text = text
     step = 0
     output = ""
+    earlierOutputs = []
+    runningCommand = nil
   }
 
   /// `POST /v1/responses`.
@@ -48,20 +54,43 @@ struct ModelRequest: Sendable {
     tools = Set((body["tools"]?.array ?? []).compactMap { $0["name"]?.string })
     if let text = body["input"]?.string { heard(text) }
     var modelSpeaks = false
+    var isAwaited = false
     for item in body["input"]?.array ?? [] {
       let type = item["type"]?.string ?? "message"
       let role = item["role"]?.string
       let isOfModel =
         type == "message" ? role == "assistant" : ["reasoning", "function_call", "custom_tool_call"].contains(type)
+      let isPoll = type == "function_call" && item["name"]?.string == Self.poll
+      if type == "function_call", !isPoll {
+        earlierOutputs = []
+        // A script that says how long it waits does not wait for more.
+        isAwaited = item["arguments"]?.string?.contains(Self.patience) == false
+      }
+      // Still the same step.
+      guard !isPoll else { continue }
       if isOfModel, !modelSpeaks { step += 1 }
       modelSpeaks = isOfModel
       switch (type, role) {
       case ("message", "user"?): heard(Self.text(item["content"]))
       case ("message", "developer"?), ("message", "system"?): instructions.append(Self.text(item["content"]))
-      case ("function_call_output", _), ("custom_tool_call_output", _): output = Self.text(item["output"])
+      case ("function_call_output", _), ("custom_tool_call_output", _):
+        if runningCommand != nil { earlierOutputs.append(output) }
+        output = Self.text(item["output"])
+        runningCommand = isAwaited && tools.contains(Self.poll) ? Self.running(output) : nil
       default: break
       }
     }
+  }
+
+  /// Codex's tool that waits for a command's further output, and the argument that says how long a call waits.
+  static let poll = "write_stdin"
+  static let patience = "yield_time_ms"
+
+  /// From the head that Codex 0.163.0 puts before a command's output.
+  private static func running(_ output: String) -> Int? {
+    let head = output.firstRange(of: "Output:\n").map { output[..<$0.lowerBound] } ?? output[...]
+    guard let mark = head.firstRange(of: "Process running with session ID ") else { return nil }
+    return Int(head[mark.upperBound...].prefix(while: \.isNumber))
   }
 
   /// `POST /v1/messages`.

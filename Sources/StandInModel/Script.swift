@@ -23,7 +23,7 @@ struct Script: Sendable {
     } else if let rest = Self.order("run ", text) {
       steps = [["shell": .string(String(rest))], ["text": "{{stdout}}"]]
     } else {
-      steps = [["text": .string(Self.introduction)]]
+      steps = [["text": .string(Self.introduction), "raw": true]]
     }
   }
 
@@ -90,6 +90,12 @@ extension Script {
   /// The utterance of a call, and the index of the step that it comes from.
   /// - Parameter refused: how many times the step at this index has refused before (`{"error":429,"times":1}`).
   func utterance(_ request: ModelRequest, refused: (Int) -> Int) -> (utterance: Utterance, step: Int) {
+    // A command is over when its process is, not when Codex has waited long enough.
+    if let command = request.runningCommand {
+      let arguments: JSONValue = ["session_id": .int(Int64(command)), "chars": "", "yield_time_ms": 5000]
+      let utterance = Utterance(parts: [.call(name: ModelRequest.poll, arguments: arguments)])
+      return (finished(utterance, .null, request), max(0, request.step - 1))
+    }
     let index = self.index(of: request.step, refused)
     guard index < steps.count else {
       return (finished(Utterance(parts: [.text("(the script has no more steps)", phase: nil)]), .null, request), index)
@@ -167,7 +173,10 @@ extension Script {
     if let name = step["tool"]?.string {
       parts.append(.call(name: name, arguments: step["args"] ?? .object(JSONObject())))
     }
-    if let text = step["text"]?.string { parts.append(.text(fill(text, request), phase: step["phase"]?.string)) }
+    if let text = step["text"]?.string {
+      let isRaw = step["raw"]?.bool ?? false
+      parts.append(.text(isRaw ? text : fill(text, request), phase: step["phase"]?.string))
+    }
     return parts
   }
 
@@ -202,15 +211,17 @@ extension Script {
 
   static func fill(_ text: String, _ request: ModelRequest) -> String {
     guard text.contains("{{") else { return text }
-    return text.replacing("{{out}}", with: request.output).replacing("{{stdout}}", with: stdout(request.output))
+    return text.replacing("{{out}}", with: request.output).replacing("{{stdout}}", with: stdout(request))
       .replacing("{{history}}", with: String(request.userTexts.count))
       .replacing("{{first}}", with: request.userTexts.first ?? "")
       .replacing("{{instructions}}", with: request.instructions.joined(separator: "\n"))
   }
 
   /// A command's output alone: without the head that Codex puts before it, and without the newline at its end.
-  private static func stdout(_ output: String) -> String {
-    let text = output.firstRange(of: "Output:\n").map { output[$0.upperBound...] } ?? output[...]
+  private static func stdout(_ request: ModelRequest) -> String {
+    let text = (request.earlierOutputs + [request.output]).map { output in
+      output.firstRange(of: "Output:\n").map { output[$0.upperBound...] } ?? output[...]
+    }.joined()
     return String(text.reversed().drop { $0.isNewline }.reversed())
   }
 

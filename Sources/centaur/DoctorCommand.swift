@@ -25,7 +25,7 @@ struct DoctorCommand: AsyncParsableCommand {
       configuration = try ServeCommand.settings(
         config: config, data: data, sandbox: sandbox, standInModel: false, environment: environment)
     } catch let error as ConfigurationError {
-      throw ValidationError(error.description)
+      throw error.refusal()
     }
     let findings = await Doctor(configuration: configuration, environment: environment).findings()
     let width = findings.map(\.name.count).max() ?? 0

@@ -40,7 +40,7 @@ struct GatewayCommand: AsyncParsableCommand {
         directory = data
       }
     } catch let error as ConfigurationError {
-      throw ValidationError(error.description)
+      throw error.refusal()
     }
     LoggingSystem.bootstrap { OneLineLog(label: $0) }
     var logger = Logger(label: "centaur.gateway")

@@ -41,7 +41,7 @@ struct ServeCommand: AsyncParsableCommand {
         config: config, listen: listen, data: data, sandbox: sandbox, standInModel: standInModel,
         environment: environment)
     } catch let error as ConfigurationError {
-      throw ValidationError(error.description)
+      throw error.refusal()
     }
     LoggingSystem.bootstrap { OneLineLog(label: $0) }
     var logger = Logger(label: "centaur")
@@ -53,7 +53,7 @@ struct ServeCommand: AsyncParsableCommand {
     do {
       try await server.run(notice: { say($0) }, onListening: { say("listening on \($0)") })
     } catch let error as ConfigurationError {
-      throw ValidationError(error.description)
+      throw error.refusal()
     }
   }
 

@@ -27,7 +27,7 @@ struct SessionsCommand: AsyncParsableCommand {
       } catch let error as CentaurError {
         throw Failure(description: error.message)
       } catch let error as ConfigurationError {
-        throw ValidationError(error.description)
+        throw error.refusal()
       }
     }
 

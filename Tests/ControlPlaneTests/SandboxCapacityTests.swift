@@ -74,6 +74,24 @@ struct SandboxCapacityTests {
     #expect(asked.all == ["b", "c"])
   }
 
+  @Test("where a server found more sandboxes than it has places, one who waits has as many ended as it takes")
+  func adopted() async throws {
+    let capacity = SandboxCapacity(limit: 2, turns: 10)
+    let asked = Record<String>()
+    for name in ["a", "b", "c", "d", "e"] {
+      capacity.adopt()
+      capacity.isIdle(Self.id(name)) { asked.add(name) }
+    }
+    #expect(asked.all.isEmpty)
+    let waiting = Task { try await capacity.take() }
+    try await within { while capacity.waiting < 1 { await Task.yield() } }
+    #expect(asked.all == ["a", "b", "c", "d"])
+    for _ in 0..<4 { capacity.giveBack() }
+    try await within { try await waiting.value }
+    #expect(capacity.taken == 2)
+    #expect(asked.all.count == 4)
+  }
+
   @Test("one that waits for a session gives way before an idle session does, and takes no place that is needed")
   func pool() async throws {
     let capacity = SandboxCapacity(limit: 3, turns: 2)

@@ -23,7 +23,7 @@ struct IsolationTests {
     #expect(
       Set(heard.text.split(separator: "\n").map(String.init)) == [
         "PATH=/usr/bin:/bin", "HOME=\(directory.root)/home", "TMPDIR=\(directory.root)/tmp", "LANG=C.UTF-8",
-        "GIT_CEILING_DIRECTORIES=\(directory.root)", "CODEX_HOME=/x y", "CENTAUR_SANDBOX=\(sandbox.id)",
+        "GIT_CEILING_DIRECTORIES=\(directory.root)", "CODEX_HOME=/x y", "CENTAUR_SANDBOX=\(directory.shim)",
       ])
   }
 

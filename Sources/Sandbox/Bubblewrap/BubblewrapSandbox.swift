@@ -36,7 +36,7 @@ public struct BubblewrapSandbox: SandboxBackend {
     let start = ShimStart(shim: shim, spec: spec)
     try await start.prepare()
     try start.write(BubblewrapCommand.accounts(home: spec.home), to: "\(spec.directory)/etc")
-    let held = groups?.make(spec.id, spec.limits)
+    let held = groups?.make(spec.directory, spec.limits)
     if groups != nil, held == nil {
       throw CentaurError(.harnessStart, "The sandbox's control groups could not be made.")
     }
@@ -61,13 +61,13 @@ public struct BubblewrapSandbox: SandboxBackend {
   }
 
   public func find(_ place: SandboxPlace) async throws -> (handle: any SandboxHandle, isAlive: Bool) {
-    let held = groups?.groups(of: place.id)
+    let held = groups?.groups(of: place.directory)
     return try await StartedShim.find(place, groups: held?.exist == true ? held : nil)
   }
 
   public func stopLeftover(directory: String) async {
     await StartedShim.stopLeftover(directory: directory)
-    await groups?.groups(of: String(directory.split(separator: "/").last ?? "")).remove()
+    await groups?.groups(of: directory).remove()
   }
 
   private static func limits(_ limits: SandboxLimits, areGrouped: Bool) -> [(name: String, value: Int)] {

@@ -27,7 +27,7 @@ public struct ProcessSandbox: SandboxBackend {
     try await start.prepare()
     let meter = await SandboxMeter(spec.place, groups: nil)
     var environment = start.environment(path: path, home: spec.home, temporary: spec.temporary)
-    environment[ProcessLeftovers.variable] = spec.id
+    environment[ProcessLeftovers.variable] = spec.directory
     let process = try start.spawn(
       ShimStart.forwarding(spec.command, to: spec.sockets, shim: shim), cwd: spec.workspace, environment: environment)
     let handle = StartedShim(spec.place, child: process, meter: meter, isMarked: true)
@@ -41,7 +41,6 @@ public struct ProcessSandbox: SandboxBackend {
 
   public func stopLeftover(directory: String) async {
     await StartedShim.stopLeftover(directory: directory)
-    guard let id = directory.split(separator: "/").last else { return }
-    await ProcessLeftovers.end(of: String(id), shim: directory)
+    await ProcessLeftovers.end(of: directory)
   }
 }
