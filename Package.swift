@@ -78,7 +78,7 @@ let package = Package(
     // Floor 3.
     room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
-    room("Ingress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, logging, metrics, nioCore]),
+    room("Ingress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, logging, metrics, nioCore, nioHTTP1]),
     room("ResponsesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     room(
       "MessagesIngress",
