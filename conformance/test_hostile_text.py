@@ -16,7 +16,7 @@ import pytest
 from centaur_server import PROGRAM, CentaurServer, base_environment, content
 from conftest import SERVERS, make_anthropic, make_directory, make_sdk, remove
 from messages_wire import MessagesStream
-from session_api import items, said
+from session_api import answer, items
 from wire import SSEStream, check_stream
 
 HARNESS = Path(__file__).resolve().parent / "wordy_harness.py"
@@ -109,7 +109,7 @@ def test_what_a_harness_says_in_the_log_of_a_session(wordy):
     page = wordy.api.page(key)
     assert not re.search("[\x00-\x1f\x80-\x9f\u2028\u2029]", page.text)
     events = page.json()["data"]
-    assert HOSTILE in said(events)
+    assert HOSTILE in [item["text"] for item in items(events, "message")]
     [command] = items(events, "command")
     assert [command["command"], command["cwd"], command["output"]] == [HOSTILE] * 3
     [change] = items(events, "file_change")
@@ -136,7 +136,7 @@ def test_a_line_that_no_harness_prints(wordy, line):
     key = f"api:{uuid.uuid4()}"
     wordy.api.create(key).raise_for_status()
     events = wordy.api.run(key, told("raw", line) + " " + told("raw", line))
-    assert events[-1]["kind"] == "execution.completed" and "PONG" in said(events)
+    assert events[-1]["kind"] == "execution.completed" and answer(events) == "PONG"
     assert check_frames(httpx.post(f"{wordy.v1}/responses", timeout=60, json={
         "model": "m", "input": told("raw", line), "stream": True}).content)[-1]["type"] == "response.completed"
 
@@ -195,7 +195,7 @@ def test_thread_keys_in_headers_paths_and_tables(server):
 
 
 @pytest.mark.parametrize("path", [
-    "/api/session/api:%0d%0aX-Evil:%201", "/api/sessions?limit=%0d%0aX-Evil:%201", "/api/sessions?after=%00%ff",
+    "/api/session/api:%0d%0aX-Evil:%201", "/api/sessions?limit=%0d%0aX-Evil:%201", 
     "/v1/responses/resp_%0d%0aX-Evil:%201_1", "/v1/models/%0d%0aX-Evil:%201", "/%0d%0aX-Evil:%201", "/%u2028%e2%80%a8",
     "/api/session/api:x/files/%0d%0aX-Evil:%201", "/api/session/api:x/events?after_event_id=1%0a2"])
 def test_paths_and_queries_are_refused_in_one_piece(server, path):

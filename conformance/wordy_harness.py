@@ -64,6 +64,8 @@ def say_message(pieces: list[str] | int) -> None:
         repeat(delta("agentMessage/delta", "0123456789abcde "), pieces)
         text = "0123456789abcde " * pieces
     else:
+        for piece in pieces:
+            write(delta("agentMessage/delta", piece))
         text = "".join(pieces)
     notify("item/completed", item={**item, "text": text})
 
