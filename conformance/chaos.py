@@ -11,48 +11,50 @@ import json
 import os
 import random
 import re
-import signal
 import sys
 import time
 from pathlib import Path
 
 import httpx
 import invariants
-from centaur_server import CentaurServer, ServerFailed, StandInModel, base_environment, processes_with, until
-from chaos_clients import CALLS, KINDS, LEDGER, Client, Relay, Turn
-from chaos_plan import ALLOWED, Plan
+from centaur_server import CentaurServer, StandInModel, processes_with, until
+from chaos_clients import LEDGER, Client, Console, Relay, Turn
+from chaos_faults import CLIENT_SECONDS, LEASE_SECONDS, Faults
+from chaos_plan import ALLOWED, KINDS, Plan
 from conftest import make_directory, remove
+from faulty_disk import FaultyDisk
 from scripts import script, shell, text
 
-# Whether a turn outlives its server. Not yet: it ends with `server_restarted` (docs/architecture.md, "Restarts").
-SURVIVES = True
-TURNS = 2
-CLIENT_SECONDS = 200
 SETTLE_SECONDS = 60
+
 
 class RoundFailed(AssertionError):
     """The text is the whole report."""
 
 
-class Round:
+class Round(Faults):
     """A server, its clients, and one fault."""
 
-    def __init__(self, plan: Plan, directory: Path, model: StandInModel, survives: bool = SURVIVES):
+    def __init__(self, plan: Plan, directory: Path, model: StandInModel):
         self.plan = plan
         self.directory = directory
         self.model = model
-        self.survives = survives
         self.mark = directory / "mark"
+        self.random = random.Random(plan.seed)
         self.relay = Relay()
         providers = {
             "openai": {"base_url": f"{model.url}/v1", "api_key_env": "TEST_MODEL_KEY"},
             "anthropic": {"base_url": model.url, "api_key_env": "TEST_MODEL_KEY"}}
         self.calm = {"TEST_MODEL_KEY": "sk-chaos"}
+        self.disk = FaultyDisk(directory)
+        if plan.hits in ("disk", "power"):
+            self.calm |= self.disk.environment
+        limits = {"gateway_linger": "1s", **({"lease": f"{LEASE_SECONDS}s"} if plan.fault == "paused" else {})}
         self.server = CentaurServer(
-            directory, {"providers": providers, "sandbox": plan.sandbox, "limits": {"gateway_linger": "1s"}}, stand_in=False,
+            directory, {"providers": providers, "sandbox": plan.sandbox, "limits": limits}, stand_in=False,
             environment={**self.calm, **plan.environment, "CENTAUR_KILL_MARK": str(self.mark)})
         self.clients = [
-            KINDS[kind](number, [f"w{plan.seed}x{number}x{turn}" for turn in range(TURNS)], harness, self.relay, directory)
+            KINDS[kind](number, plan.seed, harness, self.relay, directory)
             for number, (kind, harness) in enumerate(plan.clients)]
         self.happened = ""
         self.again = plan.again
@@ -76,120 +78,9 @@ class Round:
             raise RoundFailed(self.report(error)) from error
         finally:
             self.relay.end()
-            self.server.end()
+            for server in filter(None, (self.sleeper, self.server)):
+                server.end()
         return f"{self.happened.strip() or 'nothing happened'}; {self.summary()}"
-
-    def start(self) -> None:
-        """A server that answers, also where one dies on its way there: each tries a sandbox before it listens."""
-        try:
-            self.server.start()
-        except ServerFailed:
-            if not self.mark.exists():
-                raise
-            return self.died()
-        self.relay.upstream = self.server.port
-
-    def restart(self, environment: dict[str, str] | None = None) -> None:
-        self.relay.upstream = None
-        self.server.environment = {**base_environment(), **self.calm, **(environment or {})}
-        self.start()
-
-    def died(self) -> None:
-        """A server has ended at a kill point: another one takes its place, which may have one of its own."""
-        self.server.process.wait(10)
-        assert self.mark.exists(), f"the server ended by itself: {self.server.process.returncode}"
-        self.happened += f" {self.mark.read_text().split()[0]}"
-        self.mark.unlink()
-        again, self.again = self.again, ""
-        if not again:
-            return self.restart()
-        self.restart({"CENTAUR_KILL_AT": again, "CENTAUR_KILL_MARK": str(self.mark)})
-        self.await_death()
-
-    # The fault.
-
-    def break_something(self) -> None:
-        match self.plan.fault:
-            case "server at a point" | "server twice":
-                self.await_death()
-            case "server" | "term" | "shutdown" | "gateway" | "shim" | "harness" | "anything" | "sandbox" | "cut" | "stall":
-                until(lambda: self.events() >= int(self.plan.at) or self.is_over(), CLIENT_SECONDS)
-                self.happened = f"{self.plan.fault} after {self.events()} events"
-                getattr(self, f"break_{self.plan.fault}")()
-            case _:
-                until(self.is_over, CLIENT_SECONDS)
-                self.happened = self.mark.read_text().split()[0] if self.mark.exists() else ""
-
-    def await_death(self) -> None:
-        until(lambda: self.server.process.poll() is not None or self.is_over(), CLIENT_SECONDS)
-        if self.server.process.poll() is not None:
-            self.died()
-
-    def break_server(self) -> None:
-        self.server.kill()
-        self.restart()
-
-    def break_term(self) -> None:
-        assert (status := self.server.stop()) == 0, f"SIGTERM ended the server with {status}"
-        self.restart()
-
-    def break_shutdown(self) -> None:
-        self.server.process.send_signal(signal.SIGTERM)
-        self.server.process.wait(60)
-        self.restart()
-
-    def break_gateway(self) -> None:
-        kill(self.server.gateway_pid)
-
-    def break_shim(self) -> None:
-        for shim in self.shims()[:1]:
-            kill(shim)
-
-    def break_harness(self) -> None:
-        for shim in self.shims()[:1]:
-            for pid in descendants(shim):
-                if program(pid) in ("codex", "claude"):
-                    return kill(pid)
-
-    def break_anything(self) -> None:
-        """Any process of a sandbox: bubblewrap, the way to the gateway, a command."""
-        for shim in self.shims()[:1]:
-            if inside := descendants(shim):
-                victim = random.Random(self.plan.seed).choice(inside)
-                self.happened += f": {program(victim)}"
-                kill(victim)
-
-    def break_sandbox(self) -> None:
-        for shim in self.shims()[:1]:
-            for pid in [shim, *descendants(shim)]:
-                kill(pid)
-
-    def break_cut(self) -> None:
-        self.relay.cut()
-
-    def break_stall(self) -> None:
-        self.relay.flowing.clear()
-        time.sleep(2)
-        self.relay.cut()
-        self.relay.flowing.set()
-
-    def shims(self) -> list[int]:
-        """Those that live, at work first."""
-        busy = {
-            session.id for session in invariants.sessions(self.server.data)
-            if any(row["status"] == "running" for row in session.executions)}
-        files = sorted(self.server.data.glob("sessions/*/sandboxes/*/pid"), key=lambda file: file.parts[-4] not in busy)
-        return [pid for file in files if Path(f"/proc/{(pid := int(file.read_text()))}").exists()]
-
-    def is_over(self) -> bool:
-        return not any(client.thread.is_alive() for client in self.clients)
-
-    def events(self) -> int:
-        database = invariants.open_store(self.server.data)
-        try:
-            return database.execute("SELECT count(*) FROM events").fetchone()[0]
-        finally:
-            database.close()
 
     # Afterwards.
 
@@ -217,8 +108,10 @@ class Round:
             ledger = self.ledger(session)
             for turn in client.turns:
                 self.check_turn(client, turn, session, ledger.count(turn.word), calls.get(turn.word, 0))
-            if seen := getattr(client, "seen", None):
-                self.check_seen(seen, session)
+                assert f"late{turn.word}" not in ledger, f"{turn.word} ({client.kind}) worked on when it was ended"
+            if isinstance(client, Console) and session:
+                client.forget()
+                self.check_seen(client.seen, session)
 
     def check_turn(
         self, client: Client, turn: Turn, session: invariants.Session | None, effects: int, calls: int) -> None:
@@ -227,21 +120,25 @@ class Round:
         states = [state for state, _ in executions]
         codes = {code for state, code in executions if state == "failed"}
         completed = states.count("completed")
-        assert completed <= effects <= len(executions), f"a command was run twice, or never: {what}"
-        assert completed or not turn.answered, f"an answer without a turn: {what}"
+        ended = states.count(turn.end_state)
+        least = completed if turn.has_effect else 0
+        assert least <= effects <= (len(executions) if turn.has_effect else 0), (
+            f"a command was run twice, or never: {what}")
+        assert ended or not turn.answered, f"an answer without a turn: {what}"
         assert completed <= 1, f"a turn was run twice: {what}"
         gave_up = client.is_cli and not turn.answered
         assert executions or gave_up, f"a turn was lost: {what}"
-        assert "cancelled" not in states or gave_up, f"a turn was cancelled: {what}"
-        is_safe = self.plan.hits == "network" or self.survives and self.plan.hits == "server"
-        if is_safe:
-            assert completed, f"a turn did not come to its end: {what}"
+        assert "cancelled" not in states or gave_up or turn.end_state == "cancelled", f"a turn was cancelled: {what}"
+        assert turn.end_state != "cancelled" or not completed, f"a cancel was lost: {what}"
+        if self.plan.hits in ("server", "network"):
+            assert ended, f"a turn did not come to its end: {what}"
             assert len(executions) == 1, f"a turn was run again: {what}"
             assert turn.answered, f"the client was not told: {what}"
         else:
             assert codes <= ALLOWED[self.plan.hits], f"a turn failed for another reason: {what}"
-        if self.plan.hits in ("server", "network"):
-            assert CALLS * completed <= calls <= CALLS * len(executions), f"the model was asked too often: {what}"
+        if self.plan.hits in ("server", "network", "disk"):
+            fewest, most = turn.calls
+            assert fewest * ended <= calls <= most * len(executions), f"the model was asked too often: {what}"
 
     def check_seen(self, seen: list[dict], session: invariants.Session) -> None:
         """What a console was shown, over all its connections, is the log."""
@@ -270,8 +167,7 @@ class Round:
             for event in session.events if event.kind in ("sandbox.stopped", "sandbox.lost")]
         for session, sandbox in ended:
             until(lambda: not processes_with(f"{sandboxes}/{session}/sandboxes/{sandbox}"), 20)
-        status = self.server.stop()
-        assert status == 0, f"the server ended with {status}"
+        assert (status := self.server.stop()) == 0, f"the server ended with {status}"
         until(lambda: not processes_with(sandboxes), 20)
         invariants.check(self.server.data, settled=True)
 
@@ -320,32 +216,6 @@ class Round:
         return f"{report}\n\nkept in {self.directory}"
 
 
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def program(pid: int) -> str:
-    try:
-        return Path(os.readlink(f"/proc/{pid}/exe")).name
-    except OSError:
-        return "(gone)"
-
-
-def descendants(pid: int) -> list[int]:
-    """Children, their children and so on, nearest first."""
-    found = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += [int(child), *descendants(int(child))]
-    except OSError:
-        pass
-    return found
-
-
 def executions_of(session: invariants.Session | None, word: str) -> list[tuple[str, str | None]]:
     """How each turn ended that was asked for with this word: its state and the code of its failure."""
     if session is None:
@@ -361,12 +231,12 @@ def executions_of(session: invariants.Session | None, word: str) -> list[tuple[s
     return found
 
 
-def run(plan: Plan, model: StandInModel, survives: bool = SURVIVES) -> None:
+def run(plan: Plan, model: StandInModel) -> None:
     """One round in a directory of its own, which is kept where it fails."""
     print(plan, flush=True)
     begun = time.monotonic()
     directory = make_directory()
-    happened = Round(plan, directory, model, survives).run()
+    happened = Round(plan, directory, model).run()
     remove(directory, False)
     print(f"  well: {happened}; {time.monotonic() - begun:.1f} s", flush=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import socket
 import struct
 import threading
@@ -37,6 +36,12 @@ class Turn:
     answered: bool = False
     # What the client was shown, or why it gave up.
     shown: str = "(not asked)"
+    # How it ends where nothing is in its way.
+    end_state = "completed"
+    # Model calls of one that came to that end, the fewest and the most.
+    calls = (CALLS, CALLS)
+    # It leaves a line in the ledger.
+    has_effect = True
 
     @property
     def prompt(self) -> str:
@@ -131,13 +136,16 @@ class Client:
 
     kind = ""
     is_cli = False
+    # What it asks, one after the other.
+    asks: tuple[type[Turn], ...] = (Turn, Turn)
 
-    def __init__(self, number: int, words: list[str], harness: str, relay: Relay, directory: Path):
+    def __init__(self, number: int, seed: int, harness: str, relay: Relay, directory: Path):
         self.harness = harness
         self.relay = relay
         self.directory = directory / f"client{number}"
         self.key = f"api:{uuid.uuid4()}"
-        self.turns = [Turn(word) for word in words]
+        # In a conversation the newest is the greatest.
+        self.turns = [turn(f"w{seed}x{number}x{place}") for place, turn in enumerate(self.asks)]
         self.problems: list[str] = []
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -172,16 +180,22 @@ class Client:
             "X-Centaur-Thread-Key": self.key, "X-Centaur-Harness": self.harness, "Idempotency-Key": turn.word}
 
 
-
 class OpenAIProgram(Client):
     kind = "openai-sdk"
 
+    def sdk(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.relay.url}/v1", api_key="none", max_retries=2, timeout=PATIENCE)
+
     def take(self, turn: Turn) -> None:
-        client = openai.OpenAI(base_url=f"{self.relay.url}/v1", api_key="none", max_retries=2, timeout=PATIENCE)
+        turn.end(self.ask(turn))
+
+    def ask(self, turn: Turn, **headers: str) -> str:
+        """The turn's last words."""
+        client = self.sdk()
 
         def attempt() -> str:
             with client.responses.create(
-                model="m", input=turn.prompt, stream=True, extra_headers=self.headers(turn)) as stream:
+                model="m", input=turn.prompt, stream=True, extra_headers=self.headers(turn) | headers) as stream:
                 for event in stream:
                     if event.type == "response.completed":
                         return event.response.output_text
@@ -189,7 +203,7 @@ class OpenAIProgram(Client):
                         return f"(failed) {event.response.error}"
             raise Broken("no response.completed")
 
-        turn.end(self.insist(attempt))
+        return self.insist(attempt)
 
 
 class AnthropicProgram(Client):
@@ -221,20 +235,28 @@ class Console(Client):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.seen: list[dict] = []
+        # After a power loss: so many events were on the disk. It begins again behind them.
+        self.kept: int | None = None
 
     def take(self, turn: Turn) -> None:
-        def admit() -> str:
-            api = SessionAPI(self.relay.url)
-            api.create(self.key, harness=self.harness).raise_for_status()
-            body = {"text": turn.prompt, "id": turn.word}
-            return api.execute(self.key, body, **{"Idempotency-Key": turn.word}).raise_for_status().json()[
-                "execution_id"]
-
-        execution = self.insist(admit)
+        execution = self.insist(lambda: self.admit(turn))
         shown = self.insist(lambda: self.follow(execution))
         turn.end(shown, turn.answer in shown and shown.startswith("(execution.completed)"))
 
+    def admit(self, turn: Turn) -> str:
+        api = SessionAPI(self.relay.url)
+        api.create(self.key, harness=self.harness).raise_for_status()
+        body = {"text": turn.prompt, "id": turn.word}
+        return api.execute(self.key, body, **{"Idempotency-Key": turn.word}).raise_for_status().json()["execution_id"]
+
+    def forget(self) -> None:
+        """What a power loss took was not shown."""
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            del self.seen[kept:]
+
     def follow(self, execution: str) -> str:
+        self.forget()
         api = SessionAPI(self.relay.url)
         for event in api.stream(self.key, last_event_id=str(len(self.seen))):
             if event["id"] != len(self.seen) + 1:
@@ -281,12 +303,3 @@ class ClaudeUser(Client):
         self.session = run.session
         self.key = run.key
         turn.end(run.shown, run.status == 0 and turn.answer in run.stdout)
-
-
-KINDS: dict[str, type[Client]] = {
-    client.kind: client for client in (OpenAIProgram, AnthropicProgram, Console, CodexUser, ClaudeUser)}
-
-
-def some(random_: random.Random, count: int) -> list[tuple[str, str]]:
-    """Different kinds of clients, each with a harness."""
-    return [(kind, random_.choice(["codex", "claude"])) for kind in random_.sample(sorted(KINDS), count)]

@@ -5,9 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from chaos_clients import some
+from chaos_clients import AnthropicProgram, ClaudeUser, Client, CodexUser, Console, OpenAIProgram
+from chaos_meddlers import CancellingProgram, InterruptingConsole, SteeringProgram
 
 CLIENTS = 3
+KINDS: dict[str, type[Client]] = {
+    client.kind: client for client in (
+        OpenAIProgram, AnthropicProgram, Console, CodexUser, ClaudeUser, SteeringProgram, CancellingProgram,
+        InterruptingConsole)}
 # Points of the server, and up to which number they are surely reached in a round with three clients of two turns.
 SERVER_POINTS = {
     "commit.before": 60, "commit.written": 60, "commit.after": 60, "input.before": 8, "input.after": 8,
@@ -20,18 +25,22 @@ SERVER_POINTS = {
 GATEWAY_POINTS = {"gateway.call.begun": 12, "gateway.call.streaming": 30, "gateway.call.ended": 12}
 SHIM_POINTS = {"spool.before": 20, "spool.after": 20, "input.taken": 3, "input.given": 3}
 # Events in all logs together, at which something happens that is not at a kill point.
-MOMENTS = (5, 120)
+MOMENTS = (5, 90)
 
 FAULTS = {
     "server at a point": 10, "server twice": 4, "server": 4, "term": 2, "shutdown": 1, "gateway at a point": 2, "gateway": 1,
-    "shim at a point": 2, "shim": 1, "harness": 2, "anything": 1, "sandbox": 1, "cut": 2, "stall": 1, "nothing": 1}
+    "shim at a point": 2, "shim": 1, "harness": 2, "anything": 1, "sandbox": 1, "cut": 2, "stall": 1, "nothing": 1,
+    "paused": 3, "power": 3, "full disk": 2, "failing store": 3}
 # What a turn may fail with when something is killed that it cannot do without.
 ALLOWED = {
     "server": {"server_restarted"},
     "gateway": {"provider_unavailable", "provider_stream_cut", "harness_died", "harness_start_failed"},
     "sandbox": {
         "harness_died", "harness_start_failed", "sandbox_lost", "provider_unavailable", "provider_stream_cut"},
-    "network": set()}
+    "network": set(),
+    "disk": set(),
+    # Every sandbox dies with the machine.
+    "power": {"server_restarted", "sandbox_lost"}}
 
 
 @dataclass
@@ -62,16 +71,21 @@ class Plan:
         else:
             at = str(random_.randint(*MOMENTS))
         again = f"{random_.choice(sorted(SERVER_POINTS))}#{random_.randint(1, 4)}" if fault == "server twice" else ""
-        clients = some(random_, CLIENTS)
+        clients = [
+            (kind, random_.choice(["codex", "claude"])) for kind in random_.sample(sorted(KINDS), CLIENTS)]
         return cls(seed, fault, at, again, clients, random_.choice(["bubblewrap", "bubblewrap", "process"]))
 
     @property
     def hits(self) -> str:
         """What cannot be done without: a key of `ALLOWED`."""
-        if self.fault.startswith(("server", "term", "shutdown")):
+        if self.fault.startswith(("server", "term", "shutdown", "paused")):
             return "server"
         if self.fault.startswith("gateway"):
             return "gateway"
+        if self.fault == "power":
+            return "power"
+        if self.fault in ("full disk", "failing store"):
+            return "disk"
         return "network" if self.fault in ("cut", "stall", "nothing") else "sandbox"
 
     @property

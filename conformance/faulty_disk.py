@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
+import random
 import subprocess
 import tempfile
 from pathlib import Path
@@ -30,11 +32,12 @@ class FaultyDisk:
     def __init__(self, directory: Path):
         self.rule = directory / "rule"
         self.log = directory / "rule.log"
+        self.writes = directory / "rule.writes"
         self.heal()
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"LD_PRELOAD": str(library()), "FAILING_FILES": str(self.rule)}
+        return {"LD_PRELOAD": str(library()), "FAILING_FILES": str(self.rule), "WRITTEN_FILES": f"{STORE}-wal"}
 
     def fail(self, calls: str, number: int = errno.ENOSPC, *, path: str = STORE, skip: int = 0, count: int = -1) -> None:
         """The calls (`write`, `sync`, `open`, with commas) after the first `skip` fail, `count` of them or all."""
@@ -47,6 +50,20 @@ class FaultyDisk:
         new = self.rule.with_suffix(".new")
         new.write_text(rule)
         new.rename(self.rule)
+
+    def lose_unsynced(self, file: Path, random_: random.Random) -> int:
+        """What a power loss may take of a file whose process is dead: from somewhere in what was written since its last
+        sync on, everything. Returns how many bytes."""
+        end = file.stat().st_size
+        start = end
+        if self.writes.exists():
+            for line in self.writes.read_text().splitlines():
+                call, offset, path = line.split(" ", 2)
+                if path == str(file):
+                    start = end if call == "sync" else min(start, int(offset))
+        kept = random_.randint(start, end)
+        os.truncate(file, kept)
+        return end - kept
 
     @property
     def failed(self) -> int:

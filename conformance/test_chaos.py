@@ -5,7 +5,9 @@ import pytest
 from centaur_server import StandInModel
 from chaos_plan import FAULTS, Plan
 
-ROUNDS = {"server at a point": 1, "server": 2, "term": 3, "gateway at a point": 4, "shim at a point": 5}
+ROUNDS = {
+    "server at a point": 1, "server": 2, "term": 3, "gateway at a point": 4, "shim at a point": 5, "paused": 8, "power": 11,
+    "failing store": 15}
 
 
 @pytest.mark.parametrize("fault, seed", ROUNDS.items(), ids=list(ROUNDS))

@@ -104,9 +104,9 @@ SHIM = PROGRAM.parent / "centaur-shim"
 LINES = "i=0; while [ $i -lt 400 ]; do printf '%0255d\\n' $i; i=$((i+1)); done"
 
 
-def check_spool(spool: bytes) -> None:
+def check_spool(spool: bytes, times: int = 1) -> None:
     """A beginning of what was printed, without a gap."""
-    expected = b"".join(b"%0255d\n" % number for number in range(400))
+    expected = b"".join(b"%0255d\n" % number for number in range(400)) * times
     assert expected.startswith(spool)
 
 
@@ -142,8 +142,9 @@ def test_a_spool_on_a_full_disk(directory):
         f' "{LINES.replace("$", chr(92) + "$")}; rm {place}/ballast; {LINES.replace("$", chr(92) + "$")}"); cat'
         f" {place}/spool/* > {copies}")
     subprocess.run([*wrapper, "sh", "-c", command], timeout=30, check=True)
-    check_spool(copies.read_bytes())
-    assert 0 < copies.stat().st_size < 400 * 256
+    # Where the shim is slow the ballast goes before the spool has met it, and the disk is full in the second half.
+    check_spool(copies.read_bytes(), times=2)
+    assert 0 < copies.stat().st_size < 2 * 400 * 256
 
 
 def frame(kind: int, *fields: int | bytes) -> bytes:

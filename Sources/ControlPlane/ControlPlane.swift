@@ -81,22 +81,26 @@ public actor ControlPlane: Service {
     while (try? await Task.sleep(for: lease / 3)) != nil {
       do {
         let begun = ContinuousClock.now
+        var asked: [SessionID: SessionDrive] = [:]
+        for drive in drives.values { if let id = await drive.session?.id { asked[id] = drive } }
         let held = try await services.store.renewLeases(
-          holder: services.configuration.node, until: services.clock.now + lease)
+          of: Array(asked.keys), holder: services.configuration.node, until: services.clock.now + lease)
         // One that does nothing notices nothing by itself, and its readers would wait for ever.
-        for drive in drives.values { drive.post { await $0.checkLease(held, asOf: begun) } }
+        for (id, drive) in asked { drive.post { await $0.checkLease(held[id], asOf: begun) } }
       } catch { logger.error("leases could not be renewed", metadata: ["error": "\(error)"]) }
     }
   }
 
   /// Looks again and again after sessions that another server, or a drive that was given up, leaves with a turn.
   private func keepRecovering() async {
+    let leftPools = LeftWarmPools(services: services)
+    await leftPools.sweep()
     var round = 0
     while (try? await Task.sleep(for: services.configuration.limits.lease / 3)) != nil {
       round += 1
       // Harnesses without a turn are rarely left behind while a server lives, and looking for them takes its time.
       if round % 6 == 0 { await recoverAll() } else { await recover(await openSessions()) }
-      await services.pool?.sweep()
+      await leftPools.sweep()
     }
   }
 

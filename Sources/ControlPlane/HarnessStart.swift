@@ -8,8 +8,10 @@ struct HarnessStart: Sendable {
   let session: Session
   let setup: ControlPlaneConfiguration.HarnessSetup
   let services: SessionDrive.Services
+  /// Of the session's drive; nil where the session is yet to be.
+  var token: FencingToken?
 
-  /// - Throws: `CentaurError` with `harnessStart`, `workspaceFailed`
+  /// - Throws: `CentaurError` with `harnessStart`, `workspaceFailed`, `leaseLost`, `storeUnavailable`
   func start(generation: Int, begun: ContinuousClock.Instant) async throws -> HarnessProcess {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     let persona = session.persona.flatMap { services.configuration.personas[$0] }
@@ -25,6 +27,7 @@ struct HarnessStart: Sendable {
     do {
       let sockets = try await gateway.open(
         sandbox: id, session: session.id, harness: session.harness, persona: session.persona)
+      try await checkLease()
       sandbox = try await services.sandboxes.start(
         SandboxSpec(
           id: id, directory: directories.sandbox(id), workspace: directories.workspace, home: directories.home,
@@ -32,9 +35,10 @@ struct HarnessStart: Sendable {
           environment: launch.environment.merging(sockets.environment) { $1 }, files: launch.files, sockets: sockets,
           limits: services.configuration.limits.sandbox, spoolLimit: services.configuration.limits.spool))
     } catch {
-      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
-      await gateway.close(sandbox: id)
-      directories.removeSandbox(id)
+      if await services.sandboxes.stopLeftover(directory: directories.sandbox(id), fence: 0) {
+        await gateway.close(sandbox: id)
+        directories.removeSandbox(id)
+      }
       throw error
     }
     return HarnessProcess(
@@ -42,6 +46,14 @@ struct HarnessStart: Sendable {
       origin: setup.adapter.hasConversation(context.state) ? .resumed : .cold, startedAt: begun,
       context: context, machine: setup.adapter.machine(context),
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
+  }
+
+  /// A server that slept until now may find another one at work in the session's directories: two harnesses in one home
+  /// are each other's end.
+  private func checkLease() async throws {
+    guard let token else { return }
+    _ = try await services.store.commit(
+      SessionCommit(session: session.id, token: token, time: services.clock.now, events: []))
   }
 
   private func context(

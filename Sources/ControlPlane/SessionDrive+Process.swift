@@ -5,85 +5,6 @@ import Sandbox
 import SessionModel
 import ShimProtocol
 
-/// A harness process that serves the session: the shim's link to it, and the machine that speaks its protocol.
-struct HarnessProcess {
-  /// Tells steps of this process from those of an earlier one.
-  var generation: Int
-  let sandbox: any SandboxHandle
-  /// There once the shim is reached.
-  var link: ShimLink?
-  let lifetime: HarnessLifetime
-  var origin: SandboxReady.Origin
-  var startedAt: ContinuousClock.Instant
-  /// What it was started for. Of one that waited for its session: what it is to serve now. Nil for one that was taken
-  /// over: its machine knows.
-  var context: HarnessContext?
-  var machine: any HarnessMachine
-  var splitter: HarnessLineSplitter
-  var reader: Task<Void, Never>?
-  /// Output before this offset is not needed to rebuild the machine: a snapshot of it is in the journal.
-  var savedUpTo: Int64 = 0
-  /// Output before this offset was given back to the spool.
-  var released: Int64 = 0
-  /// What its shim has not taken yet, in order.
-  var onTheWay: [InputFrame] = []
-  /// Signals for a harness that is not reached yet.
-  var signals: [Int32] = []
-  /// An earlier server started it.
-  var isTakenOver = false
-  /// Another server can take it over: a snapshot of its machine is in the journal.
-  var isInJournal = false
-  /// The harness takes turns.
-  var isReady = false
-  /// The machine wants it to be ended: no turn is given to it any more.
-  var isDoomed = false
-  /// What the machine saved when it gave up lets the next process begin otherwise.
-  var hasAnotherWay = false
-  /// What the last turn started is being ended; where that fails the sandbox ends, and must not have the next turn.
-  var isSweeping = false
-  /// It is being ended; nothing more is given to it.
-  var isEnding = false
-
-  var takesTurns: Bool { isReady && !isDoomed && !isSweeping }
-  /// It was up before its session was there.
-  var isClaimed: Bool { origin == .warm }
-
-  init(
-    generation: Int, sandbox: any SandboxHandle, lifetime: HarnessLifetime, origin: SandboxReady.Origin,
-    startedAt: ContinuousClock.Instant, context: HarnessContext?, machine: any HarnessMachine,
-    splitter: HarnessLineSplitter
-  ) {
-    self.generation = generation
-    self.sandbox = sandbox
-    self.lifetime = lifetime
-    self.origin = origin
-    self.startedAt = startedAt
-    self.context = context
-    self.machine = machine
-    self.splitter = splitter
-  }
-
-  /// One that an earlier server has led to where `replay` ends.
-  init(
-    takenOver replay: HarnessReplay, sandbox: any SandboxHandle, setup: ControlPlaneConfiguration.HarnessSetup,
-    generation: Int, _ services: SessionDrive.Services
-  ) {
-    self.init(
-      generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime, origin: .resumed, startedAt: .now,
-      context: nil, machine: replay.machine,
-      splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine, at: replay.offset))
-    isTakenOver = true
-    isInJournal = true
-    isReady = true
-    savedUpTo = replay.offset
-    released = replay.offset
-    onTheWay = replay.frames
-    signals = replay.signals
-  }
-
-  mutating func give(_ input: (inout any HarnessMachine) -> [HarnessAction]) -> [HarnessAction] { input(&machine) }
-}
-
 /// The session's harness process: its start, and what it says.
 extension SessionDrive {
   // MARK: Start
@@ -109,6 +30,7 @@ extension SessionDrive {
     let begun = ContinuousClock.now
     let stopping = lastStop
     let services = services
+    let token = token
     schedule(.place, after: services.configuration.limits.sandboxWait) { await $0.placeOverdue() }
     start = Task {
       // An earlier process of the session must be gone first: a harness refuses a second writer of a conversation.
@@ -127,12 +49,12 @@ extension SessionDrive {
       do {
         // Of its own: what was begun is not cancelled half way, or a process would stay that nobody knows of.
         let process = try await Task {
-          try await HarnessStart(session: session, setup: setup, services: services)
+          try await HarnessStart(session: session, setup: setup, services: services, token: token)
             .start(generation: number, begun: begun)
         }.value
         guard post({ drive in await drive.processStarted(process) }) else {
           // The drive has ended in the meantime.
-          await Self.takeDown(process.sandbox, of: session, services)
+          await Self.takeDown(process.sandbox, session: session.id, services)
           return
         }
       } catch {
@@ -144,6 +66,8 @@ extension SessionDrive {
 
   private func processFailed(_ error: any Error) async {
     startingProcess = nil
+    // The store could not be read: the turns that wait are in it, for whoever opens the session when it can be.
+    guard !error.isPassing else { return await lost(error) }
     let failure =
       error as? CentaurError ?? CentaurError(.harnessStart, "The harness could not be started.")
     logger.error("harness start failed", metadata: ["error": "\(error)"])
@@ -164,72 +88,6 @@ extension SessionDrive {
     attend(process)
   }
 
-  /// Listens to a process from here on.
-  func attend(_ started: HarnessProcess) {
-    process = started
-    guard !hasEnded else { return }
-    let sandbox = started.sandbox
-    let number = started.generation
-    let offset = started.splitter.end
-    // Newer than every attachment under an earlier lease.
-    let fence = (token?.epoch ?? 0) << 24 + Int64(number)
-    // It holds the drive for as long as the process lives; `discardProcess` ends it.
-    process?.reader = Task {
-      await withTaskGroup { group in
-        group.addTask {
-          guard let limit = await sandbox.limitExceeded() else { return }
-          self.post { drive in await drive.exceeded(limit, number) }
-        }
-        await follow(sandbox, number, fence: fence, from: offset)
-        group.cancelAll()
-      }
-    }
-    schedule(.start, after: services.configuration.limits.harnessStart) { drive in
-      guard drive.process?.isReady == false else { return }
-      await drive.processEnded(HarnessExit(status: nil, reason: "it did not become ready in time"))
-    }
-  }
-
-  /// Passes on what a sandbox tells until its link ends.
-  private nonisolated func follow(
-    _ sandbox: any SandboxHandle, _ number: Int, fence: Int64, from offset: Int64
-  ) async {
-    do {
-      try await sandbox.withLink(fence: fence, offset: offset) { link, events in
-        var events = events
-        try await serially { drive in await drive.linked(link, number) }
-        // One chunk at a time: what the drive cannot take yet waits in the shim's spool.
-        while let event = try await events.next() {
-          try await serially { drive in await drive.received(event, from: number) }
-        }
-      }
-    } catch {
-      logger.debug("the link to a sandbox ended", metadata: ["error": "\(error)"])
-    }
-    post { drive in await drive.linkEnded(number) }
-  }
-
-  private func linked(_ link: ShimLink, _ number: Int) async {
-    guard process?.generation == number else { return }
-    process?.link = link
-    guard let process else { return }
-    if process.isTakenOver { return await reach(process, link) }
-    guard process.isClaimed, let context = process.context else { return await drive { $0.launched() } }
-    await drive { $0.claimed(by: context) }
-  }
-
-  /// Gives a harness of an earlier server what that one may not have given it any more.
-  private func reach(_ process: HarnessProcess, _ link: ShimLink) async {
-    let taken = Set(link.hello.takenInputIDs)
-    self.process?.onTheWay.removeAll { taken.contains($0.id) }
-    self.process?.signals = []
-    // Heeded once: before a turn has begun, nothing but the harness runs.
-    await tell { try await $0.keep() }
-    for signal in process.signals { await tell { try await $0.signal(signal) } }
-    for frame in self.process?.onTheWay ?? [] { await send(frame) }
-    if running == nil { await sweepProcess() }
-  }
-
   // MARK: What the harness says
 
   /// Gives the machine an input and carries out what it wants.
@@ -240,7 +98,7 @@ extension SessionDrive {
     await perform(actions, after: actions.isEmpty ? nil : written.map { .input($0, offset: offset) })
   }
 
-  private func received(_ event: ShimEvent, from number: Int) async {
+  func received(_ event: ShimEvent, from number: Int) async {
     guard process?.generation == number else { return }
     switch event {
     case .output(let offset, let bytes): await read(bytes, at: offset)
@@ -263,7 +121,7 @@ extension SessionDrive {
   }
 
   /// What runs in the sandbox took more than it may: the turn fails with that, and the next one has a new sandbox.
-  private func exceeded(_ limit: SandboxLimit, _ number: Int) async {
+  func exceeded(_ limit: SandboxLimit, _ number: Int) async {
     guard process?.generation == number, process?.isEnding == false else { return }
     let error = limit.error(services.configuration.limits.sandbox)
     logger.notice("a sandbox exceeded a limit", metadata: ["code": "\(error.code)"])
@@ -372,7 +230,7 @@ extension SessionDrive {
     switch action {
     case .emit, .saveState: break
     case .send, .closeInput: if let frame = action.frame { await give(frame) }
-    case .signal(let signal): await tell { try await $0.signal(signal) }
+    case .signal(let signal): await give(signal: signal)
     case .ready:
       process?.isReady = true
       cancel(.start)
@@ -397,30 +255,5 @@ extension SessionDrive {
 
   func schedule(harness timer: HarnessTimer, after duration: Duration) {
     schedule(.harness(timer), after: duration) { drive in await drive.drive(.timer(timer)) { $0.timerFired(timer) } }
-  }
-
-  /// Input goes to the harness, now or when its shim is reached.
-  private func give(_ frame: InputFrame) async {
-    process?.onTheWay.append(frame)
-    await send(frame)
-  }
-
-  private func send(_ frame: InputFrame) async {
-    await tell { try await $0.send(inputID: frame.id, bytes: [UInt8](frame.bytes), closesInput: frame.closesInput) }
-  }
-
-  /// Tells the shim something. Where it is gone the link's reader notices too, and ends the process in its turn.
-  private func tell(_ body: (ShimLink) async throws -> Void) async {
-    guard let link = process?.link else { return }
-    do { try await body(link) } catch {
-      logger.notice("a sandbox could not be told", metadata: ["error": "\(error)"])
-    }
-  }
-
-  /// What a turn has started ends with it; the harness stays for the next one.
-  func sweepProcess() async {
-    guard process?.link != nil else { return }
-    process?.isSweeping = true
-    await tell { try await $0.sweep() }
   }
 }

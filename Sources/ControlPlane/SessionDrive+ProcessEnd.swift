@@ -60,11 +60,12 @@ extension SessionDrive {
     guard let ended = process else { return }
     forget(ended)
     let services = services
-    let session = session
+    let session = session?.id
     let stopping = lastStop
+    let fence = fence(ended.generation)
     lastStop = Task {
       await stopping?.value
-      await Self.takeDown(ended.sandbox, of: session, services)
+      await Self.takeDown(ended.sandbox, fence: fence, session: session, services)
     }
   }
 
@@ -78,16 +79,15 @@ extension SessionDrive {
     if let session { services.capacity.isBusy(session.id) }
   }
 
-  /// Ends a sandbox, removes its files and gives its place back.
-  static func takeDown(_ sandbox: any SandboxHandle, of session: Session?, _ services: Services) async {
-    await takeDown(sandbox, session: session?.id, services)
-  }
-
-  static func takeDown(_ sandbox: any SandboxHandle, session: SessionID?, _ services: Services) async {
-    await sandbox.stop()
-    await services.configuration.gateway.close(sandbox: sandbox.id)
+  /// Ends a sandbox, removes its files and gives its place back. One that is a newer server's by now is left to it.
+  /// - Parameter fence: as this server has it; 0 where it has none
+  static func takeDown(
+    _ sandbox: any SandboxHandle, fence: Int64 = 0, session: SessionID?, _ services: Services
+  ) async {
+    let isOurs = await sandbox.stop(fence: fence)
+    if isOurs { await services.configuration.gateway.close(sandbox: sandbox.id) }
     services.capacity.giveBack()
-    guard let session else { return }
+    guard isOurs, let session else { return }
     SessionDirectories(data: services.configuration.dataDirectory, session: session).removeSandbox(sandbox.id)
   }
 
@@ -145,7 +145,7 @@ extension SessionDrive {
 
 extension Error {
   /// Whether the store may take the same write later, or takes it from another server.
-  fileprivate var isPassing: Bool {
+  var isPassing: Bool {
     guard let error = self as? CentaurError else { return false }
     return error.code == .storeUnavailable || error.code == .leaseLost || error.code == .sandboxVersion
   }

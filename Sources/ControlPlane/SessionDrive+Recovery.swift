@@ -87,7 +87,7 @@ extension SessionDrive {
     var splitter = HarnessLineSplitter(limit: services.configuration.limits.harnessLine, at: begin)
     var wants = replay.needsMore
     while wants {
-      let bytes = await output.read(from: splitter.end)
+      let bytes = try await output.read(from: splitter.end)
       guard !bytes.isEmpty else { break }
       for line in try splitter.feed(bytes, at: splitter.end) where wants { wants = replay.read(line) }
       wants = wants && replay.needsMore
@@ -137,7 +137,8 @@ extension SessionDrive {
     // Its last words may end a turn: the next one is not for it.
     process?.isDoomed = true
     while let ended = process, ended.generation == number, !ended.isEnding {
-      let bytes = await ended.sandbox.output.read(from: ended.splitter.end)
+      let bytes: [UInt8]
+      do { bytes = try await ended.sandbox.output.read(from: ended.splitter.end) } catch { return await lost(error) }
       guard !bytes.isEmpty else { break }
       await read(bytes, at: ended.splitter.end)
     }
@@ -213,9 +214,11 @@ extension SessionDrive {
   private func stopLeftoverSandboxes(_ session: Session, butFor kept: String?) async throws {
     let directories = SessionDirectories(data: services.configuration.dataDirectory, session: session.id)
     for id in directories.sandboxes where id != kept {
-      // By now another server may have the session, and this sandbox: the store knows.
+      // By now another server may have the session, and this sandbox: the store knows, before there is a shim to ask.
       try await commit([])
-      await services.sandboxes.stopLeftover(directory: directories.sandbox(id))
+      guard await services.sandboxes.stopLeftover(directory: directories.sandbox(id), fence: fence(generation)) else {
+        throw CentaurError(.leaseLost, "Another server drives this session.")
+      }
       await services.configuration.gateway.close(sandbox: id)
       directories.removeSandbox(id)
     }

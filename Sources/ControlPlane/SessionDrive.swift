@@ -12,8 +12,8 @@ import SessionModel
 /// that it started.
 ///
 /// The parts: this file has the inbox and the log; `SessionDrive+Requests` what clients ask, `SessionDrive+Turns` the
-/// turns' life, `SessionDrive+Process` and `SessionDrive+ProcessEnd` the harness process, `SessionDrive+Recovery` what
-/// an earlier server left.
+/// turns' life, `SessionDrive+Process`, `SessionDrive+Link` and `SessionDrive+ProcessEnd` the harness process,
+/// `SessionDrive+Recovery` what an earlier server left.
 actor SessionDrive {
   typealias Step = @Sendable (isolated SessionDrive) async -> Void
 
@@ -248,10 +248,10 @@ actor SessionDrive {
 
   /// Ends the drive where another server has the session.
   /// - Parameters:
-  ///   - held: the sessions of this server.
-  ///   - moment: of a time before they were asked for.
-  func checkLease(_ held: [SessionID: FencingToken], asOf moment: ContinuousClock.Instant) async {
-    guard let session, let token, !hasEnded, let openedAt, openedAt < moment, held[session.id] != token else { return }
+  ///   - held: what this server may write to the session with.
+  ///   - moment: of a time before the store was asked.
+  func checkLease(_ held: FencingToken?, asOf moment: ContinuousClock.Instant) async {
+    guard let token, !hasEnded, let openedAt, openedAt < moment, held != token else { return }
     await lost(CentaurError(.leaseLost, "Another server drives this session."))
   }
 

@@ -82,7 +82,6 @@ actor WarmPool {
     services.capacity.whenFree { [bell] in bell.yield() }
     bell.yield()
     await withDiscardingTaskGroup { group in
-      group.addTask { await self.sweep() }
       for await _ in wishes {
         for (id, harness) in begin() { group.addTask { await self.keep(id, harness) } }
       }
@@ -306,25 +305,5 @@ actor WarmPool {
   private func forget(_ id: SessionID) {
     SessionDirectories(data: services.configuration.dataDirectory, session: id).remove()
     marks.remove(id)
-  }
-
-  /// Ends what the pools of servers that have ended have left. What a session took is the session's.
-  func sweep() async {
-    for id in marks.left(by: services.configuration.isDead) {
-      do {
-        guard try await services.store.session(id) == nil else {
-          marks.remove(id)
-          continue
-        }
-        let directories = SessionDirectories(data: services.configuration.dataDirectory, session: id)
-        for sandbox in directories.sandboxes {
-          await services.sandboxes.stopLeftover(directory: directories.sandbox(sandbox))
-          await services.configuration.gateway.close(sandbox: sandbox)
-        }
-        forget(id)
-      } catch {
-        services.logger.error("a pool's sandbox could not be looked after", metadata: ["error": "\(error)"])
-      }
-    }
   }
 }

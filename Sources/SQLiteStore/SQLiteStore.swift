@@ -223,14 +223,19 @@ public final class SQLiteStore: SessionStore {
   }
 
   @discardableResult
-  public func renewLeases(holder: String, until: Timestamp) async throws -> [SessionID: FencingToken] {
-    try await write { db in
-      try db.execute(
-        sql: "UPDATE sessions SET lease_until = ? WHERE lease_holder = ?", arguments: [until.milliseconds, holder])
-      let rows = try Row.fetchAll(
-        db, sql: "SELECT id, lease_epoch FROM sessions WHERE lease_holder = ?", arguments: [holder])
-      return Dictionary(
-        uniqueKeysWithValues: rows.map { (SessionID(rawValue: $0[0]), FencingToken(epoch: $0[1])) })
+  public func renewLeases(
+    of sessions: [SessionID], holder: String, until: Timestamp
+  ) async throws -> [SessionID: FencingToken] {
+    guard !sessions.isEmpty else { return [:] }
+    return try await write { db in
+      let renewal = try db.makeStatement(
+        sql: "UPDATE sessions SET lease_until = ? WHERE id = ? AND lease_holder = ? RETURNING lease_epoch")
+      var held: [SessionID: FencingToken] = [:]
+      for session in sessions {
+        let epoch = try Int64.fetchOne(renewal, arguments: [until.milliseconds, session.rawValue, holder])
+        if let epoch { held[session] = FencingToken(epoch: epoch) }
+      }
+      return held
     }
   }
 

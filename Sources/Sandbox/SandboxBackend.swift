@@ -12,7 +12,9 @@ public protocol SandboxBackend: Sendable {
   /// - Throws: `CentaurError` with `sandboxVersion` where it lives and its shim is another version's
   func find(_ place: SandboxPlace) async throws -> (handle: any SandboxHandle, isAlive: Bool)
   /// Ends a sandbox of an earlier server, by its shim's directory; returns when nothing of it is left.
-  func stopLeftover(directory: String) async
+  /// - Parameter fence: as `SandboxHandle.withLink` has it
+  /// - Returns: false where the sandbox is a newer server's by now: it goes on, and its files are that one's
+  func stopLeftover(directory: String, fence: Int64) async -> Bool
 }
 
 /// A sandbox that was started.
@@ -22,7 +24,7 @@ public protocol SandboxHandle: Sendable {
   var output: SpooledOutput { get }
   /// Connects to the shim and runs `body` with the connection; the connection ends with it, the sandbox does not.
   /// - Parameters:
-  ///   - fence: of this attachment; an older one is refused while a newer one is there.
+  ///   - fence: of this attachment; one that is older than any before is refused.
   ///   - offset: of the first output byte to be sent.
   /// - Throws: `CentaurError` with `harnessStart` where the shim cannot be reached, and what `body` throws
   func withLink(
@@ -34,5 +36,7 @@ public protocol SandboxHandle: Sendable {
   /// Which limit was exceeded so far: why a harness died.
   func exceededLimit() async -> SandboxLimit?
   /// Ends everything in the sandbox; returns when nothing of it is left.
-  func stop() async
+  /// - Parameter fence: as above
+  /// - Returns: false where the sandbox is a newer server's by now: it goes on, and its files are that one's
+  func stop(fence: Int64) async -> Bool
 }

@@ -88,18 +88,26 @@ public struct ShimLink: Sendable {
   }
 
   /// Tells the shim of `directory` to end, and waits until it has; also for one who is cancelled meanwhile.
-  static func stop(directory: String) async {
+  /// - Returns: false where a newer server has attached: the sandbox is that one's, and goes on
+  static func stop(directory: String, fence: Int64) async -> Bool {
     await Task {
       do {
         let channel = try await connect(directory)
         try await channel.executeThenClose { inbound, outbound in
-          try await outbound.write(ByteBuffer(bytes: FrameCodec.encode(.stop)))
+          var events = ShimEvents(inbound: inbound)
+          let end = try await events.hello().spoolEnd
+          // In one piece: nobody comes between the two.
+          let frames = FrameCodec.encode(.attach(fence: fence, offset: end)) + FrameCodec.encode(.stop)
+          try await outbound.write(ByteBuffer(bytes: frames))
           // The end of the connection is the end of the shim, which goes last.
-          for try await _ in inbound {}
+          while try await events.next() != nil {}
         }
+      } catch let error as CentaurError where error.code == .leaseLost {
+        return false
       } catch {
-        // Nobody listens there: it is gone already.
+        // Nobody listens there, or none that can be told: what is left is ended by its process.
       }
+      return true
     }.value
   }
 

@@ -62,23 +62,33 @@ struct StartedShim: SandboxHandle {
   private static let answerTime = Duration.seconds(5)
 
   /// Ends the shim of an earlier server by its directory; returns when it is gone.
-  static func stopLeftover(directory: String) async {
+  /// - Returns: false where it is a newer server's, and goes on
+  static func stopLeftover(directory: String, fence: Int64) async -> Bool {
     let process = ProcessIdentity(shim: directory)
+    return await withPatience(for: process) {
+      guard await ShimLink.stop(directory: directory, fence: fence) else { return false }
+      guard let process else { return true }
+      // One that could not be told. A task of its own: whoever asked may be cancelled.
+      await Task {
+        while process.isAlive {
+          process.signal(SIGKILL)
+          try? await Task.sleep(for: .milliseconds(2))
+        }
+      }.value
+      _ = waitpid(process.pid, nil, WNOHANG)
+      return true
+    }
+  }
+
+  /// Ends a shim by force where `body`, which waits for its end, takes too long: one that was stopped does not hear. The
+  /// sandbox dies with it.
+  private static func withPatience(for process: ProcessIdentity?, _ body: () async -> Bool) async -> Bool {
     let watchdog = Task {
       try await Task.sleep(for: patience)
       process?.signal(SIGKILL)
     }
     defer { watchdog.cancel() }
-    await ShimLink.stop(directory: directory)
-    guard let process else { return }
-    // One that could not be told. A task of its own: whoever asked may be cancelled.
-    await Task {
-      while process.isAlive {
-        process.signal(SIGKILL)
-        try? await Task.sleep(for: .milliseconds(2))
-      }
-    }.value
-    _ = waitpid(process.pid, nil, WNOHANG)
+    return await body()
   }
 
   var output: SpooledOutput { SpooledOutput(sandbox: directory) }
@@ -93,26 +103,24 @@ struct StartedShim: SandboxHandle {
 
   func exceededLimit() async -> SandboxLimit? { groups?.exceededLimit }
 
-  func stop() async {
-    await stopShim()
+  func stop(fence: Int64) async -> Bool {
+    guard await stopShim(fence) else { return false }
     if isMarked { await ProcessLeftovers.end(of: directory) }
     // Nothing can be in them any more but what the kernel is just taking down. A task of its own, as above.
     await Task { await groups?.remove() }.value
+    return true
   }
 
-  private func stopShim() async {
-    // One that was stopped does not hear; the sandbox dies with it.
-    let watchdog = Task { [process] in
-      try await Task.sleep(for: Self.patience)
-      process.signal(SIGKILL)
+  private func stopShim(_ fence: Int64) async -> Bool {
+    await Self.withPatience(for: process) {
+      guard await ShimLink.stop(directory: directory, fence: fence) else { return false }
+      // A shim that could not be told understands a signal; one that was told has closed its last connection.
+      guard !isGone else { return true }
+      process.signal(SIGTERM)
+      // A child is one until it is waited for. A task of its own: whoever asked may be cancelled.
+      await Task { while !isGone { try? await Task.sleep(for: .milliseconds(2)) } }.value
+      return true
     }
-    defer { watchdog.cancel() }
-    await ShimLink.stop(directory: directory)
-    // A shim that could not be told understands a signal; one that was told has closed its last connection.
-    guard !isGone else { return }
-    process.signal(SIGTERM)
-    // A child is one until it is waited for. A task of its own: whoever asked may be cancelled.
-    await Task { while !isGone { try? await Task.sleep(for: .milliseconds(2)) } }.value
   }
 
   private var isGone: Bool {

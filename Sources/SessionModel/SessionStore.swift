@@ -51,10 +51,13 @@ public protocol SessionStore: Sendable {
     _ session: SessionID, holder: String, now: Timestamp, until: Timestamp,
     _ isDead: @escaping @Sendable (String) -> Bool
   ) async throws -> FencingToken
-  /// Prolongs all leases of a holder.
-  /// - Returns: the sessions that it holds, with its rights to write to them
+  /// Prolongs a holder's leases on the sessions that it still looks after. Others run out: one that could not be given
+  /// back is nobody's in a while.
+  /// - Returns: those of the sessions that it holds, with its rights to write to them
   @discardableResult
-  func renewLeases(holder: String, until: Timestamp) async throws -> [SessionID: FencingToken]
+  func renewLeases(
+    of sessions: [SessionID], holder: String, until: Timestamp
+  ) async throws -> [SessionID: FencingToken]
   /// Gives one lease back.
   func releaseLease(_ session: SessionID, token: FencingToken) async throws
 }

@@ -1,6 +1,7 @@
 /// What a server says to a shim. Frames are length-prefixed (`FrameCodec`); the shim speaks first, with its hello.
 public enum ServerFrame: Sendable, Hashable {
-  /// Send the harness's output from this offset on. A newer or equal fence takes the place of whoever is attached.
+  /// Send the harness's output from this offset on. A newer or equal fence takes the place of whoever is attached; an
+  /// older one than any before is refused. Nothing else is heeded from a connection that is not attached.
   case attach(fence: Int64, offset: Int64)
   /// For the harness's standard input. An id is delivered once, and acknowledged always.
   case input(id: String, bytes: [UInt8], closesInput: Bool)

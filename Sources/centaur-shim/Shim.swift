@@ -13,6 +13,8 @@ struct Shim {
   private var child: HarnessChild?
   private var exit: ShimExit?
   private var connections: [Connection] = []
+  /// Of all that have attached so far: an older server is none any more, also while the newer one is away.
+  private var newestFence = Int64.min
   private var taken: Set<String> = []
   private var takenInOrder: [String] = []
   private var inputFile: Int32 = -1
@@ -280,30 +282,22 @@ struct Shim {
   }
 
   private mutating func handle(_ frame: ServerFrame, from index: Int) {
+    if case .attach(let fence, let offset) = frame { return attach(index, fence, offset) }
+    // Whoever has not attached, or was refused, has nothing to say.
+    guard connections[index].fence != nil else { return }
     switch frame {
-    case .attach(let fence, let offset):
-      let descriptor = connections[index].descriptor
-      let rivals = connections.filter { $0.descriptor != descriptor && $0.fence != nil }
-      if let newer = rivals.compactMap(\.fence).max(), newer > fence {
-        connections[index].send(.refused(reason: "a newer server is attached"))
-        return
-      }
-      connections[index].fence = fence
-      connections[index].offset = max(offset, spool.start)
-      for rival in rivals { drop(rival.descriptor) }
+    case .attach: return
     case .input(let id, let bytes, let closes):
-      guard connections[index].fence != nil else { return }
       if take(id, bytes, closes: closes) { connections[index].send(.accepted(id: id)) }
     case .signal(let number):
-      guard connections[index].fence != nil, let child, exit == nil else { return }
+      guard let child, exit == nil else { return }
       kill(-child.pid, number)
     case .keep:
       // Once: later there may be more than the harness, and another server repeats it.
-      guard connections[index].fence != nil, kept == nil else { return }
+      guard kept == nil else { return }
       kept = Descendants.all
       carriers = kept?.filter(Descendants.isCarrier) ?? []
     case .sweep:
-      guard connections[index].fence != nil else { return }
       // Where a turn has ended the way to the gateway, or something of it cannot be ended, nothing here is of use.
       guard let kept, exit == nil, !Descendants.end(butFor: kept) || !carriers.isSubset(of: Descendants.all) else {
         connections[index].send(.swept)
@@ -315,6 +309,19 @@ struct Shim {
     case .release(let offset): spool.release(before: offset)
     case .stop: stop()
     }
+  }
+
+  private mutating func attach(_ index: Int, _ fence: Int64, _ offset: Int64) {
+    guard fence >= newestFence else {
+      connections[index].fence = nil
+      connections[index].send(.refused(reason: "a newer server has attached"))
+      return
+    }
+    newestFence = fence
+    connections[index].fence = fence
+    connections[index].offset = max(offset, spool.start)
+    let descriptor = connections[index].descriptor
+    for rival in connections where rival.descriptor != descriptor && rival.fence != nil { drop(rival.descriptor) }
   }
 
   private mutating func feedConnections() {

@@ -5,6 +5,7 @@ import Synchronization
 final class FaultyStore: SessionStore {
   enum Call: Sendable, Hashable {
     case commit
+    case releaseLease
     /// Of a session's open turns: the first read of a recovery.
     case openExecutions(SessionID)
   }
@@ -71,10 +72,13 @@ final class FaultyStore: SessionStore {
   ) async throws -> FencingToken {
     try await base.acquireLease(session, holder: holder, now: now, until: until, isDead)
   }
-  func renewLeases(holder: String, until: Timestamp) async throws -> [SessionID: FencingToken] {
-    try await base.renewLeases(holder: holder, until: until)
+  func renewLeases(
+    of sessions: [SessionID], holder: String, until: Timestamp
+  ) async throws -> [SessionID: FencingToken] {
+    try await base.renewLeases(of: sessions, holder: holder, until: until)
   }
   func releaseLease(_ session: SessionID, token: FencingToken) async throws {
+    try check(.releaseLease)
     try await base.releaseLease(session, token: token)
   }
 }

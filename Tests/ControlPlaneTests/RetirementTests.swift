@@ -45,6 +45,27 @@ struct RetirementTests {
     }
   }
 
+  @Test("a lease that the store did not take back runs out, though its server lives")
+  func notGivenBack() async throws {
+    var limits = Self.limits
+    limits.lease = .milliseconds(300)
+    try await World.run(limits) { world in
+      world.store.fail(.releaseLease)
+      let turn = try await world.submit(.sdk("say one", key: "test:a"))
+      _ = try await turn.finished()
+      try await within {
+        while true {
+          let now = WallClock.system.now
+          let taken = try? await world.store.acquireLease(
+            turn.session.id, holder: "another", now: now, until: now + .seconds(60)
+          ) { _ in false }
+          if taken != nil { break }
+          try await Task.sleep(for: .milliseconds(20))
+        }
+      }
+    }
+  }
+
   @Test("somebody who listens keeps the session, also while he is busy with what he has read; then it ends")
   func listener() async throws {
     try await World.run(Self.limits, hasServer: false) { world in

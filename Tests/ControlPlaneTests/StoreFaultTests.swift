@@ -73,6 +73,23 @@ struct StoreFaultTests {
     }
   }
 
+  @Test("a read that fails while a harness is started costs no turn: it is started again, and the turn runs")
+  func start() async throws {
+    try await World.run { world in
+      let opened = try await world.controlPlane.openSession(
+        owner: .local, key: ThreadKey("test:a"), harness: nil, persona: nil, instructions: nil, origin: "test")
+      world.store.fail(.openExecutions(opened.session.id))
+      let request = try TurnRequest.cli([.said("count done; say one", "m1")], key: "test:a", turn: "t1")
+      let turn = try await world.submit(request)
+      await #expect(throws: NoEnd.self) { try await turn.finished() }
+      world.store.heal()
+      let again = try await world.submit(request)
+      #expect(again.execution.id == turn.execution.id)
+      #expect(try await again.finished().ends == ["completed"])
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+    }
+  }
+
   @Test("a fault while a session is opened does not leave it half open")
   func recovery() async throws {
     try await World.run { world in

@@ -229,8 +229,10 @@ struct WarmPoolTests {
     }
   }
 
-  @Test("what a server that vanished had waiting is ended by the next one, and its sessions are left alone")
-  func vanished() async throws {
+  @Test(
+    "what a server that vanished had waiting is ended by the next one, with a pool or without; its sessions are left alone",
+    arguments: [one, [:]])
+  func vanished(pool: [HarnessName: Int]) async throws {
     try await World.run(hasServer: false, warmPool: Self.one) { world in
       let gone = world.startServer("node-2")
       _ = try await world.pool(1, of: gone)
@@ -240,7 +242,7 @@ struct WarmPoolTests {
       // As a kill between the session's commit and the mark's removal would leave it.
       let taken = try #require(try await world.store.session(owner: .local, key: ThreadKey("test:a"))).id
       try WarmPoolMarks(data: world.data, node: "node-2").add(taken)
-      let next = world.startServer("node-3")
+      let next = world.startServer("node-3") { $0.warmPool = pool }
       try await within {
         while world.marks.contains(waiting.rawValue) || world.marks.contains(taken.rawValue) {
           try await Task.sleep(for: .milliseconds(5))

@@ -222,7 +222,7 @@ struct World: Sendable {
     for session in (try? files.contentsOfDirectory(atPath: "\(data)/sessions")) ?? [] {
       let root = "\(data)/sessions/\(session)/sandboxes"
       for id in (try? files.contentsOfDirectory(atPath: root)) ?? [] {
-        await backend.stopLeftover(directory: "\(root)/\(id)")
+        _ = await backend.stopLeftover(directory: "\(root)/\(id)", fence: .max)
       }
     }
   }

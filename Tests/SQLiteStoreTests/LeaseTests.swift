@@ -80,14 +80,25 @@ struct LeaseTests {
   func renewed() async throws {
     let token = try await store.commit(.create("s", holder: "one", until: .past)).token
     _ = try await store.commit(.create("t", holder: "three", until: .past))
-    try await store.renewLeases(holder: "one", until: .far)
+    let other = SessionID(rawValue: "t")
+    #expect(try await store.renewLeases(of: [session, other], holder: "one", until: .far) == [session: token])
     #expect(
       await code {
         _ = try await store.acquireLease(session, holder: "two", now: .noon, until: .far) { _ in false }
       } == .sessionElsewhere)
     #expect(try await writes(token))
-    let other = SessionID(rawValue: "t")
     #expect(try await store.acquireLease(other, holder: "two", now: .noon, until: .far) { _ in false }.epoch == 2)
+  }
+
+  @Test("a lease on a session that its server does not look after any more runs out")
+  func forgotten() async throws {
+    let held = try await store.commit(.create("s", holder: "one", until: .past)).token
+    let left = try await store.commit(.create("t", holder: "one", until: .past)).token
+    #expect(try await store.renewLeases(of: [session], holder: "one", until: .far) == [session: held])
+    #expect(try await store.renewLeases(of: [], holder: "one", until: .far).isEmpty)
+    let other = SessionID(rawValue: "t")
+    let taken = try await store.acquireLease(other, holder: "two", now: .noon, until: .far) { _ in false }
+    #expect(left < taken)
   }
 
   @Test("a lease that was given back is free for the next server")

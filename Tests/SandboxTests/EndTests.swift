@@ -252,15 +252,16 @@ struct EndTests {
       #expect(error?.code == .harnessStart)
     }
     let backend = ProcessSandbox(shim: ShimBinary.path, environment: [:])
-    await backend.stopLeftover(directory: directory.shim)
-    await backend.stopLeftover(directory: "\(directory.root)/nowhere")
+    #expect(await backend.stopLeftover(directory: directory.shim, fence: .max))
+    #expect(await backend.stopLeftover(directory: "\(directory.root)/nowhere", fence: .max))
   }
 
   @Test("a server that starts ends what an earlier one left, by its directory")
   func leftover() async throws {
     let pid = try await directory.run(script: "echo $$; exec sleep 1000") { sandbox in
       let heard = try await sandbox.attach { _, listener in try await listener.listen { $0.text.hasSuffix("\n") } }
-      await ProcessSandbox(shim: ShimBinary.path, environment: [:]).stopLeftover(directory: directory.shim)
+      _ = await ProcessSandbox(shim: ShimBinary.path, environment: [:])
+        .stopLeftover(directory: directory.shim, fence: .max)
       for pid in try pids(heard.text) { #expect(!isRunning(pid)) }
       return heard.text
     }

@@ -63,4 +63,30 @@ struct FenceTests {
       #expect(try await sandbox.attach(fence: 2) { link, _ in link.hello.takenInputIDs } == ["a", "b"])
     }
   }
+
+  @Test(
+    "an older server cannot end a newer one's sandbox, nor take it while that one is away", arguments: [true, false])
+  func ended(isThere: Bool) async throws {
+    try await directory.run(["/bin/cat"]) { sandbox in
+      let backend = ProcessSandbox(shim: ShimBinary.path, environment: [:])
+      @Sendable func fails() async throws {
+        #expect(await sandbox.stop(fence: 1) == false)
+        #expect(await backend.stopLeftover(directory: directory.shim, fence: 1) == false)
+        let refusal = await #expect(throws: CentaurError.self) {
+          try await sandbox.attach(fence: 1) { _, events in try await events.listen { _ in false } }
+        }
+        #expect(refusal?.code == .leaseLost)
+      }
+      try await sandbox.attach(fence: 2) { new, events in
+        if isThere { try await fails() }
+        try await new.send(inputID: "a", bytes: Array("a".utf8))
+        try await events.listen { $0.text == "a" }
+      }
+      if !isThere { try await fails() }
+      let heard = try await sandbox.attach(fence: 2) { _, events in try await events.listen { $0.text == "a" } }
+      #expect(heard.exit == nil)
+      #expect(await sandbox.stop(fence: 2))
+      #expect(try await SpooledOutput(sandbox: directory.shim).read(from: 0) == Array("a".utf8))
+    }
+  }
 }

@@ -105,6 +105,9 @@ final class SandboxDirectory: Sendable {
 }
 
 extension SandboxHandle {
+  /// As the newest server of all.
+  func stop() async { #expect(await stop(fence: .max)) }
+
   /// Attaches, and brings out what `body` has found.
   func attach<T: Sendable>(
     fence: Int64 = 1, offset: Int64 = 0, _ body: @escaping @Sendable (ShimLink, inout Listener) async throws -> T

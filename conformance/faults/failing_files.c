@@ -7,6 +7,9 @@
 // CALLS: `write`, `sync`, `open`, or several with commas. PATH: a text that the file's path contains. ERRNO: a number.
 // The first SKIP such calls since the rule was written go through, the next COUNT fail, -1: all. An empty file, or none:
 // nothing fails. What failed is written to FAILING_FILES.log, one line each.
+//
+// Of files whose path contains WRITTEN_FILES each write at an offset, and each sync, that was done is written to
+// FAILING_FILES.writes: what a power loss may take is what was written since the last sync.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,9 +38,9 @@ static int is_among(const char *call, const char *calls) {
   return 0;
 }
 
-static void note(const char *control, const char *call, const char *path, long number) {
+static void note(const char *kind, const char *call, const char *path, long number) {
   char name[PATH_MAX + 8], line[PATH_MAX + 64];
-  snprintf(name, sizeof name, "%s.log", control);
+  snprintf(name, sizeof name, "%s.%s", getenv("FAILING_FILES"), kind);
   int length = snprintf(line, sizeof line, "%s %ld %s\n", call, number, path);
   int file = raw_open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC);
   if (file < 0) return;
@@ -67,18 +70,34 @@ static int failure(const char *call, const char *path) {
   long position = seen++;
   pthread_mutex_unlock(&lock);
   if (position < skip || (count >= 0 && position >= skip + count)) return 0;
-  note(control, call, path, position + 1);
+  note("log", call, path, position + 1);
   return number;
 }
 
-static int failure_of(const char *call, int descriptor) {
-  if (!getenv("FAILING_FILES")) return 0;
-  char link[64], path[PATH_MAX];
+// Of PATH_MAX bytes; 0: it has no name.
+static int name_of(int descriptor, char *path) {
+  char link[64];
   snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-  ssize_t length = readlink(link, path, sizeof path - 1);
+  ssize_t length = readlink(link, path, PATH_MAX - 1);
   if (length <= 0) return 0;
   path[length] = 0;
-  return failure(call, path);
+  return 1;
+}
+
+static int failure_of(const char *call, int descriptor) {
+  char path[PATH_MAX];
+  return getenv("FAILING_FILES") && name_of(descriptor, path) ? failure(call, path) : 0;
+}
+
+// Returns what the call returned.
+static ssize_t done(const char *call, int descriptor, long offset, ssize_t result) {
+  const char *wanted = getenv("WRITTEN_FILES");
+  char path[PATH_MAX];
+  if (!wanted || !getenv("FAILING_FILES") || result < 0 || !name_of(descriptor, path)) return result;
+  int number = errno;
+  if (strstr(path, wanted)) note("writes", call, path, offset);
+  errno = number;
+  return result;
 }
 
 #define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
@@ -98,22 +117,22 @@ ssize_t write(int descriptor, const void *bytes, size_t count) {
 
 ssize_t pwrite(int descriptor, const void *bytes, size_t count, off_t offset) {
   FAIL_IF(failure_of("write", descriptor));
-  return REAL(pwrite)(descriptor, bytes, count, offset);
+  return done("write", descriptor, offset, REAL(pwrite)(descriptor, bytes, count, offset));
 }
 
 ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t offset) {
   FAIL_IF(failure_of("write", descriptor));
-  return REAL(pwrite64)(descriptor, bytes, count, offset);
+  return done("write", descriptor, offset, REAL(pwrite64)(descriptor, bytes, count, offset));
 }
 
 int fsync(int descriptor) {
   FAIL_IF(failure_of("sync", descriptor));
-  return REAL(fsync)(descriptor);
+  return (int)done("sync", descriptor, 0, REAL(fsync)(descriptor));
 }
 
 int fdatasync(int descriptor) {
   FAIL_IF(failure_of("sync", descriptor));
-  return REAL(fdatasync)(descriptor);
+  return (int)done("sync", descriptor, 0, REAL(fdatasync)(descriptor));
 }
 
 static mode_t mode_of(int flags, va_list more) {

@@ -130,7 +130,7 @@ private struct Trial {
           }
         }
       }
-      await handle.stop()
+      _ = await handle.stop(fence: 0)
       try link.get()
       return await answer.verdict
     } catch {

@@ -65,9 +65,10 @@ public struct BubblewrapSandbox: SandboxBackend {
     return try await StartedShim.find(place, groups: held?.exist == true ? held : nil)
   }
 
-  public func stopLeftover(directory: String) async {
-    await StartedShim.stopLeftover(directory: directory)
+  public func stopLeftover(directory: String, fence: Int64) async -> Bool {
+    guard await StartedShim.stopLeftover(directory: directory, fence: fence) else { return false }
     await groups?.groups(of: directory).remove()
+    return true
   }
 
   private static func limits(_ limits: SandboxLimits, areGrouped: Bool) -> [(name: String, value: Int)] {

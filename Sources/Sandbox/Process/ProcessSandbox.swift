@@ -39,8 +39,9 @@ public struct ProcessSandbox: SandboxBackend {
     try await StartedShim.find(place, groups: nil, isMarked: true)
   }
 
-  public func stopLeftover(directory: String) async {
-    await StartedShim.stopLeftover(directory: directory)
+  public func stopLeftover(directory: String, fence: Int64) async -> Bool {
+    guard await StartedShim.stopLeftover(directory: directory, fence: fence) else { return false }
     await ProcessLeftovers.end(of: directory)
+    return true
   }
 }
