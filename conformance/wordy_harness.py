@@ -114,6 +114,7 @@ def take_turn(identifier: int, text: str) -> None:
     if "hold" in text:
         return
     say_message(int(asked["events"]) if "events" in asked else ["PONG"])
+    notify("thread/tokenUsage/updated", tokenUsage={"last": {"inputTokens": 1, "outputTokens": 1}})
     notify("turn/completed", turn={**turn, "status": "completed"})
 
 
