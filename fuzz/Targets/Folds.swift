@@ -52,9 +52,20 @@ enum Folds {
     try require(events.map(\.sequence) == Array(events.indices), "events that are not numbered one by one")
     var open: String?
     var finished = 0
+    var pieces = ""
     for event in events {
       switch event.type {
+      case "response.output_text.delta": pieces += event.data["delta"]?.string ?? ""
+      case "response.output_text.done":
+        let text = event.data["text"]?.string ?? ""
+        // A harness may contradict itself, but no piece is left out.
+        try require(
+          text.utf8.elementsEqual(pieces.utf8) || !text.utf8.starts(with: pieces.utf8), "pieces that lack their end")
+      default: break
+      }
+      switch event.type {
       case "response.output_item.added":
+        pieces = ""
         try require(open == nil && event.data["output_index"]?.int == finished, "an item inside another")
         open = event.data["item"]?["id"]?.string ?? ""
       case "response.output_item.done":
