@@ -20,7 +20,10 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -56,6 +59,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
     .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
   ],
   targets: [
@@ -76,9 +80,14 @@ let package = Package(
     room("Harness", ["SessionModel"]),
     room("ModelGateway", ["SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),
     // Floor 3.
-    room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", lifecycle, logging, metrics]),
+    room("ControlPlane", ["SessionModel", "ShimProtocol", "Sandbox", "Harness", crypto, lifecycle, logging, metrics]),
     // Floor 4: one dialect each, and what HTTP is to all of them.
-    room("Ingress", ["SessionModel", "ControlPlane", hummingbird, httpTypes, logging, metrics, nioCore, nioHTTP1]),
+    room(
+      "Ingress",
+      [
+        "SessionModel", "ControlPlane", hummingbird, httpTypes, logging, metrics, nioCore, nioHTTP1, nioHTTPTypes,
+        nioHTTPTypesHTTP1, nioWebSocket,
+      ]),
     room("ResponsesIngress", ["SessionModel", "ControlPlane", "Ingress", hummingbird, httpTypes, nioCore, logging]),
     room(
       "MessagesIngress",
@@ -103,7 +112,7 @@ let package = Package(
       name: "FuzzTargets",
       dependencies: [
         "SessionModel", "ShimProtocol", "Harness", "ModelGateway", "ControlPlane", "Ingress", "ResponsesIngress",
-        "MessagesIngress", "SessionAPI", "CentaurServer", nioCore, nioHTTP1,
+        "MessagesIngress", "SessionAPI", "CentaurServer", nioCore, nioHTTP1, nioWebSocket,
       ],
       path: "fuzz/Targets", swiftSettings: settings),
     tests("FuzzTests", ["FuzzTargets"]),
@@ -119,7 +128,10 @@ let package = Package(
       ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel", lifecycle, logging]),
     tests(
       "ResponsesIngressTests",
-      ["ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns"],
+      [
+        "ResponsesIngress", "Ingress", "ControlPlane", "SessionModel", "GoldenFiles", "SampleTurns", nioCore,
+        nioWebSocket,
+      ],
       fixtures: true),
     tests(
       "MessagesIngressTests",

@@ -73,13 +73,14 @@ class CodexHome:
 
     def __init__(
         self, directory: Path, base_url: str, *, provider: str = "Centaur", extra: str = "",
-        headers: dict[str, str] | None = None):
+        headers: dict[str, str] | None = None, websockets: bool = False):
         self.directory = directory
         self.home = directory / "codex-home"
         self.work = directory / "work"
         self.provider = provider
         self.extra = extra
         self.headers = dict(headers or {})
+        self.websockets = websockets
         for path in (self.home, self.work, directory / "tmp"):
             path.mkdir(parents=True, exist_ok=True)
         self.point_at(base_url)
@@ -92,13 +93,15 @@ class CodexHome:
             f'[projects."{self.work}"]\ntrust_level = "trusted"\n'
             "[model_providers.centaur]\n"
             f'name = "{self.provider}"\nbase_url = "{base_url}"\nwire_api = "responses"\n'
-            f"http_headers = {{ {headers} }}\n")
+            f"http_headers = {{ {headers} }}\nsupports_websockets = {json.dumps(self.websockets)}\n")
 
     def copy(self, directory: Path, base_url: str) -> CodexHome:
         """The same user on another machine: all that Codex kept, elsewhere."""
         directory.mkdir(parents=True)
         shutil.copytree(self.home / "sessions", directory / "codex-home" / "sessions")
-        return CodexHome(directory, base_url, provider=self.provider, extra=self.extra, headers=self.headers)
+        return CodexHome(
+            directory, base_url, provider=self.provider, extra=self.extra, headers=self.headers,
+            websockets=self.websockets)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -83,10 +83,10 @@ def test_thread_key_at_its_limit(server):
 def test_body_limit(directory, make_server):
     """A body over the limit is refused with 413, one at the limit is not; Codex's user reads why."""
     server = make_server({"limits": {"body": "16KiB"}})
-    frame = len(json.dumps({"model": "m", "input": "Reply FITS", "metadata": {"pad": ""}}))
+    frame = len(json.dumps({"model": "m", "input": "Reply FITS", "padding": {"pad": ""}}))
     for size, status in ((16 * 1024, 200), (16 * 1024 + 1, 413)):
         pad = "p" * (size - frame)
-        answer = post(server, {"model": "m", "input": "Reply FITS", "metadata": {"pad": pad}})
+        answer = post(server, {"model": "m", "input": "Reply FITS", "padding": {"pad": pad}})
         assert len(answer.request.content) == size
         assert answer.status_code == status, answer.text[:500]
     assert answer.json()["error"]["code"] == "body_too_large"
@@ -109,10 +109,10 @@ def test_unknown_paths_and_methods(server):
 
 
 def test_websocket_is_declined_as_codex_expects(server):
-    """A Codex that tries a WebSocket is sent to HTTP at once."""
+    """A client of another WebSocket than there is, is sent to HTTP at once, as Codex takes it."""
     answer = httpx.get(
         f"{server.v1}/responses", headers={
-            "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+            "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "99",
             "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
     assert answer.status_code == 426
 

@@ -388,7 +388,7 @@ def test_unknown_ids(server, sdk):
 def test_other_methods(server):
     """A method that there is not is a 404 like everywhere, and does nothing."""
     id, _, _ = begin(server, "Reply X")
-    for method, rest in (("DELETE", ""), ("PUT", ""), ("POST", ""), ("GET", "/cancel"), ("GET", "/input_items")):
+    for method, rest in (("PUT", ""), ("POST", ""), ("GET", "/cancel"), ("DELETE", "/cancel"), ("POST", "/input_items")):
         answer = httpx.request(method, path(server, id, rest))
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), (method, rest)
     assert httpx.head(path(server, id)).status_code == httpx.head(f"{server.v1}/models").status_code

@@ -189,6 +189,12 @@ def seeds(target: str) -> Iterator[bytes]:
             yield from (script.encode() for script in codex_exec())
         case "claude":
             yield from (part.encode() for script in claude() for part in parts(script))
+        case "socket":
+            yield b'm{"type":"response.create","stream_id":"a","model":"m","input":"hi"}'
+            yield b'm{"type":"response.steer","previous_response_id":"r","input":[]}'
+            yield b"f\x81\x02hi\x01\x01a\x00\x01b\x80\x01c\x89\x02xy\x8a\x00\x88\x02\x03\xe8"
+            yield b"f\x82\x01x"
+            yield b"f\x81\xff" + b"a" * 255
         case "shim":
             yield from shim()
         case "gateway":
@@ -200,7 +206,7 @@ def seeds(target: str) -> Iterator[bytes]:
 ROOMS = {
     "responses": ["ResponsesIngress", "Ingress"], "messages": ["MessagesIngress", "Ingress"], "session": ["SessionAPI"],
     "codex": ["Harness/Codex", "Harness"], "codex-exec": ["Harness/CodexExec"], "claude": ["Harness/ClaudeCode"],
-    "gateway": ["ModelGateway"], "configuration": ["CentaurServer/Configuration"],
+    "socket": ["ResponsesIngress"], "gateway": ["ModelGateway"], "configuration": ["CentaurServer/Configuration"],
 }
 
 

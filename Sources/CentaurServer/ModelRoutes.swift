@@ -24,7 +24,7 @@ struct ModelRoutes {
   private static func entry(_ model: String) -> JSONValue {
     [
       "id": .string(model), "object": "model", "created": 0, "owned_by": "centaur", "type": "model",
-      "display_name": .string(model), "created_at": "1970-01-01T00:00:00Z",
+      "display_name": .string(model), "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active",
     ]
   }
 

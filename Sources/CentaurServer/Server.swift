@@ -82,6 +82,9 @@ public struct Server: Sendable {
         configuration: .init(
           additionalChannelHandlers: [
             ConnectionBounds(connections, writeStall: limits.writeStall), ClientPresenceHandler(),
+            WebSocketUpgrade(
+              WebSocketRules(
+                messageSize: limits.body, pingInterval: limits.keepAlive, longestSilence: limits.idleConnection)),
           ],
           idleTimeout: TimeAmount(limits.idleConnection))),
       configuration: .init(

@@ -38,7 +38,10 @@ struct ServerRoutes {
     let limits = configuration.limits
     ModelRoutes(models: models).add(to: router)
     ResponsesRoutes(
-      controlPlane: controlPlane, clock: clock, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive
+      controlPlane: controlPlane, clock: clock, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive,
+      socketLimits: ResponsesSocketLimits(
+        age: limits.websocket, streams: limits.websocketStreams, responses: limits.websocketResponses,
+        waiting: limits.websocketQueue)
     ).add(to: router)
     MessagesRoutes(
       controlPlane: controlPlane, ids: ids, bodyLimit: limits.body, keepAlive: limits.keepAlive

@@ -186,31 +186,6 @@ public actor ControlPlane: Service {
     }
   }
 
-  // MARK: For the ingresses
-
-  /// Takes a request: the turn that answers it runs, waits, or is shown again.
-  /// - Throws: `CentaurError`; then nothing was changed.
-  public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
-    let key = try await key(of: request)
-    return try await ask(request.owner, key) { try await $0.submit(request) }
-  }
-
-  private func key(of request: TurnRequest) async throws -> ThreadKey {
-    switch request.session {
-    case .key(let key): return key
-    case .fresh: return try ThreadKey("api:\(services.ids.thread())")
-    case .continuing(let replyID):
-      guard let reply = try await services.store.reply(owner: request.owner, wireID: replyID),
-        let session = try await services.store.session(reply.sessionID)
-      else {
-        throw CentaurError(
-          .previousResponseNotFound, "There is no response with the id '\(replyID.prefix(128))'.",
-          parameter: "previous_response_id")
-      }
-      return session.key
-    }
-  }
-
   // MARK: For the session API
 
   /// Opens a session, or finds it.

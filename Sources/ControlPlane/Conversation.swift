@@ -21,6 +21,11 @@ struct Conversation: Sendable {
     return entries.filter { !waiting.contains($0.seq) }.map(\.message)
   }
 
+  /// Without what turns behind this one were asked while it was still at work.
+  func messages(through turn: Execution) -> [Message] {
+    entries.filter { $0.execution == nil || $0.execution == turn.id || $0.seq < turn.firstSeq }.map(\.message)
+  }
+
   mutating func fold(_ event: SessionEvent) {
     pending.fold(event)
     switch event.payload {

@@ -97,6 +97,8 @@ struct PendingSteer: Sendable, Codable {
   var origin: String
   var replyPrefix: String
   var echo: JSONValue
+  /// Absent in a journal of a version that kept every reply.
+  var keepsReply: Bool?
 
   init(number: Int, input: [Message], of request: TurnRequest, to execution: ExecutionID) {
     self.number = number
@@ -109,6 +111,7 @@ struct PendingSteer: Sendable, Codable {
     origin = request.origin
     replyPrefix = request.replyPrefix
     echo = request.echo
+    keepsReply = request.keepsReply
   }
 
   /// As the harness is told it.
@@ -116,8 +119,10 @@ struct PendingSteer: Sendable, Codable {
 
   /// The request, as far as an open session needs to know it.
   func request(of owner: Owner, _ key: ThreadKey) -> TurnRequest {
-    TurnRequest(
+    var request = TurnRequest(
       owner: owner, session: .key(key), client: .cli, turnKey: turnKey, input: said, isOneMessage: isOneMessage,
       origin: origin, options: options, replyPrefix: replyPrefix, echo: echo)
+    request.keepsReply = keepsReply ?? true
+    return request
   }
 }

@@ -13,8 +13,7 @@ extension ControlPlane {
       // Read last: its log holds whatever the turn's status says.
       let session = try await store.session(reply.sessionID)
     else {
-      throw CentaurError(
-        .responseNotFound, "There is no response with the id '\(replyID.prefix(128))'.", parameter: "response_id")
+      throw CentaurError.responseNotFound(replyID)
     }
     let after = execution.firstSeq - 1
     let events =
@@ -24,6 +23,15 @@ extension ControlPlane {
         EventFeed(log: session.id, to: execution.terminalSeq ?? session.lastSeq, store: store).subscribe(after: after)
       }
     return AdmittedTurn(session: session, execution: execution, reply: reply, isReplay: true, events: events)
+  }
+
+  /// Makes a response unknown. Its turn stays in the log; one that is not over is ended, as nobody can come back for it.
+  /// - Throws: `CentaurError` with `responseNotFound`
+  public func forget(owner: Owner, replyID: String) async throws {
+    let turn = try await turn(owner: owner, replyID: replyID, isFollowed: false)
+    try await ask(owner, turn.session.key) { drive in
+      try await drive.serially { try await $0.forget(turn.reply) }
+    }
   }
 
   /// Ends a turn because its client went away; where that cannot be done, the log says why.

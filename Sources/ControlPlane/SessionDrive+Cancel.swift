@@ -15,6 +15,14 @@ extension SessionDrive {
     }
   }
 
+  /// Forgets an answer, and ends its turn where no other answer shows it.
+  func forget(_ reply: Reply) async throws {
+    guard try await open() else { return }
+    try await commit([], forgets: [reply.wireID])
+    guard try await !services.store.replies(reply.executionID).contains(where: \.isKept) else { return }
+    try await cancel(reply.executionID, reason: "deleted")
+  }
+
   /// Ends the turn that the client names; else the one that runs, or, where none does, the one that would be next.
   ///
   /// Without a name a repeated request would end the turn behind the one that its user meant. `repeatKey` tells: what it

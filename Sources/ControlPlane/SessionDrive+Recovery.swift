@@ -178,7 +178,7 @@ extension SessionDrive {
       default: break
       }
     }
-    return input
+    return input.map(\.asSaidByUser)
   }
 
   /// The events of a turn so far.

@@ -26,7 +26,12 @@ extension SessionDrive {
   private func admit(
     _ request: TurnRequest, answer: CheckedContinuation<AdmittedTurn, any Error>
   ) async throws -> AdmittedTurn? {
-    guard try await open() else { return try await create(request) }
+    var request = request
+    guard try await open() else {
+      request.preface += try await addedMessages(request)
+      return try await create(request)
+    }
+    if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
     try checkWishes(harness: request.harness, persona: request.persona)
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request) }
@@ -43,17 +48,21 @@ extension SessionDrive {
     switch decision {
     case .nothing: throw CentaurError(.emptyInput, "The request holds no new user input.", parameter: "input")
     case .attach(let id): return try await attach(id, request)
-    case .steer(let id, let input): return try await steer(id, input, request, answer)
+    case .steer(let id, let input):
+      return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
     case .start(let input, let history):
       switch busyPolicy(request) {
       case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
-        if let id = running?.execution.id { return try await steer(id, input, request, answer) }
+        if let id = running?.execution.id {
+          return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
+        }
       case .supersede: try await supersede()
       default: break
       }
-      return try await start(input, history: history, request)
+      request.preface += try await addedMessages(request)
+      return try await start(request.preface + input, history: history, request)
     case .repeated(let input):
       try await supersede()
       return try await start(input, history: [], request, isRepeated: true)
@@ -112,10 +121,13 @@ extension SessionDrive {
   }
 
   private func newSession(
-    harness: HarnessName?, persona: String?, instructions: String?, origin: String, history: [Message] = []
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String, options: TurnOptions? = nil,
+    history: [Message] = []
   ) async throws -> NewSession {
     let chosen = try services.configuration.choose(harness: harness, persona: persona, origin: origin)
-    let wish = WarmPool.Wish(harness: chosen, persona: persona, instructions: instructions, history: history)
+    let turn = options.map { TurnWishes(model: chooseModel($0.requestedModel, of: chosen).0, options: $0) }
+    let wish = WarmPool.Wish(
+      harness: chosen, persona: persona, instructions: instructions, turn: turn, history: history)
     let claimed = await services.pool?.claim(wish)
     let session = Session(
       id: claimed?.session ?? services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
@@ -161,12 +173,19 @@ extension SessionDrive {
     }
     try checkCapacity()
     // What was said since the fork and got no answer is in no parent's log up to there.
-    let history = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
+    let before = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
+    let history = request.fork == nil ? request.preface + before : before + request.preface
+    // Another harness, or persona, is not what the parent's was made for.
+    let parent = request.harness == nil || request.harness == forked?.harness ? forked : nil
     let new = try await newSession(
-      harness: request.harness ?? forked?.harness, persona: request.persona, instructions: request.instructions,
-      origin: request.origin, history: history)
+      harness: request.harness ?? forked?.harness, persona: request.persona ?? parent?.persona,
+      instructions: request.instructions ?? parent?.instructions, origin: request.origin, options: request.options,
+      history: history)
     var events = [new.created]
-    if let forked { events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq))) }
+    if let forked {
+      events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq)))
+      events.append(Self.ownWorkspace)
+    }
     events += history.map { EventDraft(.messageAppended($0)) }
     let turn = newTurn(input, request, in: new.session, ordinal: 1)
     var takes = turn.takes
@@ -203,7 +222,7 @@ extension SessionDrive {
     var reply: Reply
   }
 
-  /// The events of a turn that begins, `execution.queued` last.
+  /// The events of a turn that begins: what was said, `execution.queued`, and what of its request is not honoured.
   func newTurn(
     _ input: [Message], _ request: TurnRequest, in session: Session, ordinal: Int, isFollowUp: Bool = false
   ) -> NewTurn {
@@ -217,10 +236,11 @@ extension SessionDrive {
     var takes: [String: ExecutionID?] = [:]
     for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
     let said = request.isOneMessage ? [Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)] : input
+    let ignored = request.notHonoured.map { EventPayload.warning(code: EventPayload.notHonouredCode, message: $0) }
+    let payloads = said.map(EventPayload.messageAppended) + [.executionQueued(request.options)]
     return NewTurn(
       execution: execution, input: said,
-      events: said.map { EventDraft(.messageAppended($0), execution: id) }
-        + [EventDraft(.executionQueued(request.options), execution: id)],
+      events: (payloads + [ignored].compactMap(\.self)).map { EventDraft($0, execution: id) },
       turnKeys: turnKey.map { [id: $0] } ?? [:], takes: takes,
       reply: reply(to: request, id, number: 1, at: now, in: session))
   }
@@ -230,7 +250,7 @@ extension SessionDrive {
   ) -> Reply {
     Reply(
       wireID: "\(request.replyPrefix)_\(execution)_\(number)", owner: owner, sessionID: session.id,
-      executionID: execution, echo: request.echo, createdAt: time)
+      executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply)
   }
 
   private func start(
@@ -251,7 +271,7 @@ extension SessionDrive {
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }
     // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
-    let start = isWaitingForTurn ? startEvents(turn.execution) : nil
+    let start = isWaiting(for: turn.execution) ? startEvents(turn.execution) : nil
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
     let begun = try start.map { try beginning(turn.execution.id, $0.model) }
     let written = try await commit(

@@ -73,6 +73,8 @@ actor SessionDrive {
     var execution: Execution
     /// What its harness has added to the log, in bytes as `EventPayload.logSize` counts them.
     var output = 0
+    /// What its model calls have written so far, in tokens.
+    var tokens = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
   }
@@ -192,7 +194,7 @@ actor SessionDrive {
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
     retakes: [String: ExecutionID] = [:], releases: [ExecutionID] = [], replies: [Reply] = [],
-    harnessState: JSONValue? = nil, harnessJournal: [HarnessJournalChange] = []
+    forgets: [String] = [], harnessState: JSONValue? = nil, harnessJournal: [HarnessJournalChange] = []
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
@@ -201,8 +203,8 @@ actor SessionDrive {
       result = try await services.store.commit(
         SessionCommit(
           session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
-          takes: takes, retakes: retakes, releases: releases, replies: replies, harnessState: harnessState,
-          harnessJournal: harnessJournal))
+          takes: takes, retakes: retakes, releases: releases, replies: replies, forgets: forgets,
+          harnessState: harnessState, harnessJournal: harnessJournal))
     } catch let conflict as StoreConflict {
       throw conflict
     } catch {

@@ -10,6 +10,10 @@ public struct TurnRequest: Sendable {
     case key(ThreadKey)
     /// The session of an earlier answer, by that answer's wire id.
     case continuing(replyID: String)
+    /// That of a conversation that the client opened by name.
+    case conversation(String)
+    /// That of a compacted conversation, by its item's opaque name; `parameter` is where the request has it.
+    case compacted(String, parameter: String)
     /// None: a session of its own under a new `api:` key.
     case fresh
   }
@@ -34,12 +38,24 @@ public struct TurnRequest: Sendable {
   public struct Fork: Sendable, Hashable {
     /// The session it was forked from, as the client names it.
     public var parent: ThreadKey
-    /// The wire ids of our items that the copied history still holds, oldest first: the parent's history counts up to
-    /// the last of them.
-    public var heldItemIDs: [String]
+    public var point: Point
+
+    /// Up to where the parent's history counts.
+    public enum Point: Sendable, Hashable {
+      /// The last of our items that the copied history still holds: their wire ids, oldest first.
+      case heldItems([String])
+      /// The end of a turn.
+      case turn(ExecutionID)
+    }
+
     public init(parent: ThreadKey, heldItemIDs: [String]) {
       self.parent = parent
-      self.heldItemIDs = heldItemIDs
+      point = .heldItems(heldItemIDs)
+    }
+
+    public init(parent: ThreadKey, turn: ExecutionID) {
+      self.parent = parent
+      point = .turn(turn)
     }
   }
 
@@ -67,6 +83,10 @@ public struct TurnRequest: Sendable {
   public var history: @Sendable () -> [Message]
   public var hasHistory: Bool
   public var fork: Fork?
+  /// What was said before the input beside the session's turns, which the agent is to be told with it.
+  var preface: [Message] = []
+  /// The session's turn that the client goes on from; another one than the newest branches off.
+  var head: Execution?
   /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish
   /// is a conflict.
   public var harness: HarnessName?
@@ -83,6 +103,13 @@ public struct TurnRequest: Sendable {
   /// The first part of the answer's wire id (`resp`, `msg`), and what the ingress's fold needs to build it again.
   public var replyPrefix: String
   public var echo: JSONValue
+  /// An answer that was not kept may be gone on from: whoever asks has it at hand.
+  public var continuesUnkept = false
+  /// Whether the answer may be asked for by its id later.
+  public var keepsReply = true
+
+  /// What of the request no harness can be asked for, in a sentence for the log.
+  public var notHonoured: String?
 
   /// Where its client names neither turn nor messages but by an `Idempotency-Key`: how it is known again once it has
   /// steered a turn.

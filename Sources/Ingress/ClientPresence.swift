@@ -7,35 +7,52 @@ import Synchronization
 /// Whether the client at the other end of a connection is still there.
 ///
 /// Known from the connection itself, not from the next failing write: a turn that writes nothing for minutes notices too.
-/// Concurrency: the connection's handler says that it left, one request at a time wants to be told.
+/// Concurrency: the connection's handler says that it left, whoever answers one of its requests wants to be told.
 public final class ClientPresence: Sendable {
+  /// A wish to be told.
+  public struct Watch: Sendable {
+    fileprivate let id: UInt64
+  }
+
   private struct State {
     var hasLeft = false
-    var callback: (@Sendable () -> Void)?
+    var callbacks: [UInt64: @Sendable () -> Void] = [:]
+    var next: UInt64 = 0
   }
 
   private let state = Mutex(State())
 
   init() {}
 
-  public var hasLeft: Bool { state.withLock { $0.hasLeft } }
-
-  /// Calls back when the client leaves, at once where it has left; takes the place of an earlier wish.
-  public func onLeave(_ callback: (@Sendable () -> Void)?) {
-    let hasLeft = state.withLock { state in
-      state.callback = callback
-      return state.hasLeft
-    }
-    if hasLeft { callback?() }
+  /// Of somebody whose interest may end before the client leaves, and ends with it.
+  public convenience init(within client: ClientPresence) {
+    self.init()
+    // Not forgotten: both live as long as the connection.
+    _ = client.onLeave { [weak self] in self?.leave() }
   }
 
-  fileprivate func leave() {
-    let callback = state.withLock { state in
-      state.hasLeft = true
-      defer { state.callback = nil }
-      return state.callback
+  public var hasLeft: Bool { state.withLock { $0.hasLeft } }
+
+  /// Calls back when the client leaves, at once where it has left; until it is told to forget.
+  public func onLeave(_ callback: @escaping @Sendable () -> Void) -> Watch {
+    let (watch, hasLeft) = state.withLock { state in
+      state.next += 1
+      if !state.hasLeft { state.callbacks[state.next] = callback }
+      return (Watch(id: state.next), state.hasLeft)
     }
-    callback?()
+    if hasLeft { callback() }
+    return watch
+  }
+
+  public func forget(_ watch: Watch) { state.withLock { $0.callbacks[watch.id] = nil } }
+
+  public func leave() {
+    let callbacks = state.withLock { state in
+      state.hasLeft = true
+      defer { state.callbacks = [:] }
+      return state.callbacks.values
+    }
+    for callback in callbacks { callback() }
   }
 }
 

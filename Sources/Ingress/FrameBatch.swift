@@ -1,4 +1,3 @@
-public import Hummingbird
 public import NIOCore
 
 /// Frames of a stream that came together and leave together: one way to the socket for all of them, each still a chunk
@@ -13,16 +12,16 @@ public struct FrameBatch {
   public init() {}
 
   /// Adds frames, and writes what there is where it is enough.
-  public mutating func add(_ more: [ByteBuffer], to writer: inout any ResponseBodyWriter) async throws {
+  public mutating func add(_ more: [ByteBuffer], _ write: ([ByteBuffer]) async throws -> Void) async throws {
     frames += more
     size += more.reduce(0) { $0 + $1.readableBytes }
-    if size > Self.writeSize { try await flush(to: &writer) }
+    if size > Self.writeSize { try await flush(write) }
   }
 
   /// Writes what there is.
-  public mutating func flush(to writer: inout any ResponseBodyWriter) async throws {
+  public mutating func flush(_ write: ([ByteBuffer]) async throws -> Void) async throws {
     guard !frames.isEmpty else { return }
-    try await writer.write(contentsOf: frames)
+    try await write(frames)
     (frames, size) = ([], 0)
   }
 }

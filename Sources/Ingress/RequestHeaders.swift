@@ -12,6 +12,10 @@ public struct RequestHeaders: Sendable {
     self.init(Dictionary(fields.map { ($0.name.canonicalName, $0.value) }) { first, _ in first })
   }
 
+  public func without(_ names: Set<String>) -> RequestHeaders {
+    RequestHeaders(values.filter { !names.contains($0.key) })
+  }
+
   public subscript(name: String) -> String? { values[name] }
 
   /// Lower-case.

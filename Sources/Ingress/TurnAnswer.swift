@@ -81,25 +81,35 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   /// - Parameter closing: what follows the turn's last frame
   public func stream(headers more: HTTPFields = [:], closing: ByteBuffer? = nil) -> Response {
     EventStream.response(headers: headers + more) { writer in
-      var translator = translator
-      var frames = FrameBatch()
-      // None where the client has seen them.
-      try await frames.add(translator.start().map { $0.frame }, to: &writer)
-      try await frames.flush(to: &writer)
-      try await follow(quietAfter: keepAlive) { batch in
-        if batch.isEmpty { try await frames.add([translator.keepAlive.frame], to: &writer) }
-        for event in batch { try await frames.add(translator.fold(event).map { $0.frame }, to: &writer) }
-        if translator.isFinished, let closing { try await frames.add([closing], to: &writer) }
-        try await frames.flush(to: &writer)
-        return !translator.isFinished
-      }
-      // The log's tail ended before the turn did: the server is going down, or its store takes no more. The client sees
-      // a cut, and comes back.
-      guard translator.isFinished else { throw CutShort() }
+      try await deliver(as: \.frame, closing: closing) { try await writer.write(contentsOf: $0) }
     }
   }
 
-  private struct CutShort: Error {}
+  /// Writes the turn's events as they come, those that come together together.
+  /// - Parameters:
+  ///   - encode: an event as it is written
+  ///   - closing: what follows the turn's last frame
+  /// - Throws: `CutShort` where the log ends before the turn does, `ClientLeft`, and what `write` throws
+  public func deliver(
+    as encode: (Translator.Event) -> ByteBuffer, closing: ByteBuffer? = nil,
+    to write: ([ByteBuffer]) async throws -> Void
+  ) async throws {
+    var translator = translator
+    var frames = FrameBatch()
+    // None where the client has seen them.
+    try await frames.add(translator.start().map(encode), write)
+    try await frames.flush(write)
+    try await follow(quietAfter: keepAlive) { batch in
+      if batch.isEmpty { try await frames.add([encode(translator.keepAlive)], write) }
+      for event in batch { try await frames.add(translator.fold(event).map(encode), write) }
+      if translator.isFinished, let closing { try await frames.add([closing], write) }
+      try await frames.flush(write)
+      return !translator.isFinished
+    }
+    // The log's tail ended before the turn did: the server is going down, or its store takes no more. The client sees
+    // a cut, and comes back.
+    guard translator.isFinished else { throw CutShort() }
+  }
 
   /// The fold of the whole turn, when that has ended.
   /// - Throws: `CentaurError` with `shuttingDown`, `storeUnavailable`, `ClientLeft`
@@ -130,9 +140,10 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
   /// Reads the turn's events until `body` has enough or the client goes away. Then the turn goes on, unless the client
   /// had asked otherwise.
   private func follow(quietAfter: Duration, _ body: ([SessionEvent]) async throws -> Bool) async throws {
-    defer { client.onLeave(nil) }
+    var watch: ClientPresence.Watch?
+    defer { if let watch { client.forget(watch) } }
     do {
-      try await admitted.events.read(quietAfter: quietAfter, wakes: client.onLeave) { batch in
+      try await admitted.events.read(quietAfter: quietAfter, wakes: { watch = client.onLeave($0) }) { batch in
         guard !client.hasLeft else { throw ClientLeft() }
         return try await body(batch)
       }
@@ -141,6 +152,11 @@ public struct TurnAnswer<Translator: TurnTranslator>: Sendable {
       throw error
     }
   }
+}
+
+/// The answer could not be told to its end.
+public struct CutShort: Error {
+  init() {}
 }
 
 /// Nobody is there to read the answer.

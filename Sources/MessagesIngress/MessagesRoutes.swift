@@ -29,7 +29,7 @@ public struct MessagesRoutes: Sendable {
     router.post("/v1/messages/count_tokens") { request, context in
       await told(request, context) { _, _ in
         let body = try MessagesRequest(try await json(request))
-        return .json(["input_tokens": JSONValue(TokenEstimate.tokens(of: body.body))])
+        return .json(["input_tokens": JSONValue(MessagesTokens.tokens(of: body.body))])
       }
     }
     // Claude Code looks whether somebody is there.

@@ -2,11 +2,10 @@ import ControlPlane
 import HTTPTypes
 import Hummingbird
 import Ingress
-import Logging
 import SessionModel
 
-/// Responses by their ids, for whoever comes back: `GET /v1/responses/{id}`, also as a stream from any event on, and
-/// `POST /v1/responses/{id}/cancel`.
+/// Responses by their ids, for whoever comes back: `GET /v1/responses/{id}`, also as a stream from any event on,
+/// `POST /v1/responses/{id}/cancel`, `GET /v1/responses/{id}/input_items` and `DELETE /v1/responses/{id}`.
 ///
 /// All of it is folded from the log by what was kept with the reply: it holds across restarts, and no `GET` starts or
 /// ends anything. Errors have the form for SDKs, since Codex asks for none of this.
@@ -26,20 +25,24 @@ struct KnownResponses: Sendable {
     response.post("/cancel") { _, context in
       await answer(context) { id in try await cancel(id, of: context.owner, for: context.client) }
     }
+    response.delete { _, context in
+      await answer(context) { id in
+        try await controlPlane.forget(owner: context.owner, replyID: id)
+        return .json(["id": .string(id), "object": "response", "deleted": true])
+      }
+    }
+    response.get("/input_items") { request, context in
+      await answer(context) { id in
+        let query = try ItemQuery(request.uri.queryParameters)
+        return .json(try await query.page(of: controlPlane.input(ofReply: id, owner: context.owner)))
+      }
+    }
   }
 
   private func answer(
     _ context: EdgeRequestContext, _ body: (_ id: String) async throws -> Response
   ) async -> Response {
-    let id = context.parameters.get("response_id") ?? ""
-    do {
-      return try await body(id)
-    } catch is ClientLeft {
-      return Response(status: .badRequest)
-    } catch {
-      if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
-      return ResponsesError.response(CentaurError(caught: error))
-    }
+    await ResponsesError.answering(context) { try await body(context.parameters.get("response_id") ?? "") }
   }
 
   private func turnAnswer<Translator: TurnTranslator>(
@@ -50,10 +53,18 @@ struct KnownResponses: Sendable {
       cancelsOnDisconnect: false)
   }
 
+  /// The turn behind a response that is to be had by its id.
+  /// - Throws: `CentaurError` with `responseNotFound`, also for one that its client did not want stored
+  private func kept(_ id: String, of owner: Owner, isFollowed: Bool) async throws -> AdmittedTurn {
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: isFollowed)
+    guard ReplyEcho(json: turn.reply.echo).isStored else { throw CentaurError.responseNotFound(id) }
+    return turn
+  }
+
   /// The response as of now.
   /// - Throws: `CentaurError` with `responseNotFound`
   func show(_ id: String, of owner: Owner, to client: ClientPresence) async throws -> Response {
-    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
+    let turn = try await kept(id, of: owner, isFollowed: false)
     let answer = turnAnswer(turn, ResponsesTranslator(turn), to: client)
     return .json(try await answer.folded().current, headers: answer.headers)
   }
@@ -64,7 +75,7 @@ struct KnownResponses: Sendable {
   private func stream(
     _ id: String, of owner: Owner, after last: Int?, to client: ClientPresence
   ) async throws -> Response {
-    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: true)
+    let turn = try await kept(id, of: owner, isFollowed: true)
     let whole = ResponsesTranslator(turn)
     if let last, turn.execution.status.isTerminal {
       let newest = try await turnAnswer(turn, whole, to: client).folded().eventCount - 1
@@ -81,7 +92,7 @@ struct KnownResponses: Sendable {
   /// Ends the response and answers when it is over. One that is over stays as it is.
   /// - Throws: `CentaurError` with `responseNotFound`, `shuttingDown`
   private func cancel(_ id: String, of owner: Owner, for client: ClientPresence) async throws -> Response {
-    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: true)
+    let turn = try await kept(id, of: owner, isFollowed: true)
     if !turn.execution.status.isTerminal { try await controlPlane.end(turn, reason: "cancelled") }
     let answer = turnAnswer(turn, ResponsesTranslator(turn), to: client)
     return .json(try await answer.whole().current, headers: answer.headers)

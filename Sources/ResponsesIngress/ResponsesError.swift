@@ -1,6 +1,7 @@
 import Ingress
 import HTTPTypes
 public import Hummingbird
+import Logging
 public import SessionModel
 
 /// How this API says that something went wrong, in the form that each client shows to its user
@@ -20,10 +21,39 @@ public enum ResponsesError {
     return .json(body(error), status: error.status, headers: headers)
   }
 
+  /// What `body` answers, or its error in the form for SDKs.
+  static func answering(
+    _ context: EdgeRequestContext, _ body: () async throws -> Response
+  ) async -> Response {
+    do {
+      return try await body()
+    } catch is ClientLeft {
+      return Response(status: .badRequest)
+    } catch {
+      if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
+      return response(CentaurError(caught: error))
+    }
+  }
+
+  /// What a client is told.
+  enum Refusal {
+    /// A status and an error object.
+    case status(CentaurError)
+    /// A response that fails at once.
+    case stream([ResponsesEvent])
+  }
+
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
-    guard isCodex else { return response(error) }
+    switch refusal(error, isCodex: isCodex, responseID: responseID, now: now) {
+    case .status(let error): response(error)
+    case .stream(let events): ResponsesEvent.stream(events)
+    }
+  }
+
+  static func refusal(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Refusal {
+    guard isCodex else { return .status(error) }
     if isTemporary(error.code) {
-      return response(
+      return .status(
         CentaurError(
           error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)))
     }
@@ -32,7 +62,7 @@ public enum ResponsesError {
     var writer = OutputWriter(held: [])
     let failed = object.json(
       status: "failed", error: (wireCode(error.code.rawValue, isCodex: true), error.message), usage: TurnUsage())
-    return ResponsesEvent.stream([
+    return .stream([
       writer.event("response.created", [("response", object.json(status: "in_progress"))]),
       writer.event("response.failed", [("response", failed)]),
     ])

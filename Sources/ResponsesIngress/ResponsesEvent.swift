@@ -14,6 +14,14 @@ struct ResponsesEvent: WireEvent, Hashable {
   /// One SSE frame, to be written at once. `event:` equals the data's `type`.
   var frame: ByteBuffer { EventStream.frame(event: type, data: data.serialized) }
 
+  /// One WebSocket message: what follows `data:` in the frame.
+  /// - Parameter stream: of the socket, where the request named one; then the event names it too
+  func message(stream: String?) -> ByteBuffer {
+    guard let stream, case .object(var object) = data else { return ByteBuffer(bytes: data.serialized) }
+    object.append("stream_id", .string(stream))
+    return ByteBuffer(bytes: JSONValue.object(object).serialized)
+  }
+
   /// What ends every stream over HTTP.
   static let done = ByteBuffer(string: "data: [DONE]\n\n")
 

@@ -1,48 +1,59 @@
-import Ingress
 public import SessionModel
 
-/// The body of `POST /v1/responses`, checked: what is known has the right type and range, what is unknown is accepted.
+/// The body of `POST /v1/responses`, as far as it must be right whoever sends it: what is read has the right type.
 ///
-/// Follows Open Responses 2026-04-24, `CreateResponseBody`; Codex's two dialects are subsets of it with additions.
+/// Follows Open Responses 2026-04-24, `CreateResponseBody`; Codex's two dialects are subsets of it with additions. A
+/// program's request is held to all of the specification (`RequestFields.check`).
 public struct ResponsesRequest: Sendable {
   public let body: JSONValue
   public let input: [JSONValue]
   public let streams: Bool
   /// Without `streams` the answer is the response as it begins; the client comes back for the rest.
   public let isBackground: Bool
+  /// The conversation that the request names.
+  let conversationID: String?
 
+  /// - Parameter needsInput: not where nothing is to be answered, as when a WebSocket is warmed up
   /// - Throws: `CentaurError` whose parameter is the field's path
-  public init(_ body: JSONValue) throws(CentaurError) {
+  public init(_ body: JSONValue, needsInput: Bool = true) throws(CentaurError) {
     guard case .object = body else {
       throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
     }
     self.body = body
-    let checks = BodyFields(body)
-    for name in [
-      "model", "instructions", "previous_response_id", "service_tier", "prompt_cache_key", "safety_identifier",
-    ] {
-      try checks.string(name)
-    }
-    for name in ["stream", "store", "parallel_tool_calls", "background"] { try checks.bool(name) }
-    try checks.number("temperature", in: 0...2)
-    try checks.number("top_p", in: 0...1)
-    try checks.number("presence_penalty", in: -2...2)
-    try checks.number("frequency_penalty", in: -2...2)
-    try checks.integer("max_output_tokens", in: 1...Int.max)
-    try checks.integer("max_tool_calls", in: 1...Int.max)
-    try checks.integer("top_logprobs", in: 0...20)
-    for name in ["reasoning", "text", "metadata", "client_metadata", "stream_options"] { try checks.object(name) }
-    for name in ["tools", "include"] { try checks.array(name) }
-    try checks.oneOf("truncation", ["auto", "disabled"])
-    if let conversation = body["conversation"], !conversation.isNull {
-      throw CentaurError(.unsupported, "Conversations are not supported yet.", parameter: "conversation")
-    }
+    try RequestFields.checkTypes(body)
+    conversationID = try Self.conversationID(body)
     streams = body["stream"]?.bool ?? false
     isBackground = body["background"]?.bool ?? false
-    input = try Self.items(body["input"])
+    input = needsInput || !Self.isEmpty(body["input"]) ? try Self.items(body["input"]) : []
   }
 
-  private static func items(_ input: JSONValue?) throws(CentaurError) -> [JSONValue] {
+  private static func isEmpty(_ input: JSONValue?) -> Bool {
+    switch input {
+    case nil, .null?: true
+    case .string(let text)?: text.isEmpty
+    case .array(let items)?: items.isEmpty
+    default: false
+    }
+  }
+
+  /// A name, alone or in an object.
+  static func conversationID(_ body: JSONValue) throws(CentaurError) -> String? {
+    guard let conversation = body["conversation"], !conversation.isNull else { return nil }
+    guard let id = conversation.string ?? conversation["id"]?.string else {
+      throw CentaurError(
+        .invalidType, "'conversation' must be an id, or an object with an 'id'.", parameter: "conversation")
+    }
+    if let previous = body["previous_response_id"], !previous.isNull {
+      throw CentaurError(
+        .mutuallyExclusive, "Only one of 'previous_response_id' and 'conversation' may be given.",
+        parameter: "conversation")
+    }
+    return id
+  }
+
+  /// The items of an input.
+  /// - Throws: `CentaurError` with `missingField`, `emptyInput`, `invalidType`, `invalidValue`
+  static func items(_ input: JSONValue?) throws(CentaurError) -> [JSONValue] {
     switch input {
     case nil, .null: throw CentaurError(.missingField, "The request needs 'input'.", parameter: "input")
     case .string(let text):
@@ -58,14 +69,14 @@ public struct ResponsesRequest: Sendable {
     }
   }
 
-  private static func check(_ item: JSONValue, path: String) throws(CentaurError) {
+  static func check(_ item: JSONValue, path: String) throws(CentaurError) {
     guard case .object = item else {
       throw CentaurError(.invalidType, "An input item must be an object, not \(item.kindDescription).", parameter: path)
     }
     if let type = item["type"], type.string == nil {
       throw CentaurError(.invalidType, "'type' must be a string.", parameter: "\(path).type")
     }
-    guard item["type"]?.string ?? "message" == "message" else { return }
+    guard item["type"]?.string ?? "message" == "message", !InputItem.isReference(item) else { return }
     guard let role = item["role"]?.string else {
       throw CentaurError(.missingField, "A message needs a 'role'.", parameter: "\(path).role")
     }

@@ -5,15 +5,14 @@ import SessionModel
 struct SideAnswer {
   let kind: RequestClass
   let request: ResponsesRequest
-  let metadata: CodexMetadata
   let object: ResponseObject
 
-  init(_ kind: RequestClass, _ request: ResponsesRequest, _ metadata: CodexMetadata, responseID: String, now: Timestamp)
-  {
+  init(_ kind: RequestClass, _ reading: TurnReading, responseID: String, now: Timestamp) {
     self.kind = kind
-    self.request = request
-    self.metadata = metadata
-    let echo = ReplyEcho(body: request.body, isCodex: true, showsWork: false, showsItems: false, heldItemIDs: [])
+    request = reading.request
+    let echo = ReplyEcho(
+      body: request.body, isCodex: reading.isCodex, showsWork: false, showsItems: false,
+      heldItemIDs: [])
     object = ResponseObject(id: responseID, createdAt: now, echo: echo)
   }
 

@@ -18,39 +18,59 @@ struct TurnReading {
 
   /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`, `unsupported`
   func turn(of owner: Owner) throws(CentaurError) -> (TurnRequest, ReplyEcho) {
+    if !isCodex { try RequestFields.check(request.body) }
     let input = isCodex ? try TurnInput.ofCodex(request.input) : try TurnInput.ofSDK(request.input)
     guard !input.messages.isEmpty else {
       throw CentaurError(.emptyInput, "The input holds no message of the user.", parameter: "input")
     }
     let items = request.input
     let historyEnd = input.tailStart
+    // What stands before a compaction item is in what it stands for.
+    let historyStart = isCodex ? 0 : CompactionItem.index(in: items).map { $0 + 1 } ?? 0
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
     let echo = echo(input)
-    let turn = TurnRequest(
+    var turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey,
       input: input.messages,
-      abortsRunningTurn: input.isAbort, hasHistory: hasHistory(before: historyEnd),
-      history: { InputItem.history(items[..<historyEnd]) }, fork: try fork(input),
+      abortsRunningTurn: input.isAbort, hasHistory: hasHistory(items[historyStart..<historyEnd]),
+      history: { InputItem.history(items[historyStart..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
-      options: TurnOptions(
-        requestedModel: wishes.model, effort: effort, outputSchema: outputSchema),
+      options: options(model: wishes.model),
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
+    turn.keepsReply = request.body["store"]?.bool ?? true
+    if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
     return (turn, echo)
   }
 
   private func echo(_ input: TurnInput) -> ReplyEcho {
-    let summary = request.body["reasoning"]?["summary"].flatMap { $0.isNull ? nil : $0.string != "none" }
+    let asked = request.body["reasoning"].flatMap { $0["summary"] ?? $0["generate_summary"] }
+    let summary = asked.flatMap { $0.isNull ? nil : $0.string != "none" }
     return ReplyEcho(
       body: request.body, isCodex: isCodex, showsWork: summary ?? isCodex,
       showsItems: headers["x-centaur-items"] == "full" && !isCodex, heldItemIDs: input.heldItemIDs)
   }
 
   private func session(_ key: ThreadKey?) throws(CentaurError) -> TurnRequest.SessionChoice {
+    if let conversation = request.conversationID {
+      guard
+        try key.map({ key throws(CentaurError) in try key == ControlPlane.key(ofConversation: conversation) }) ?? true
+      else {
+        throw CentaurError(
+          .mutuallyExclusive, "X-Centaur-Thread-Key names another session than 'conversation'.",
+          parameter: "conversation")
+      }
+      return .conversation(conversation)
+    }
     if let key { return .key(key) }
     if isCodex, let session = metadata.sessionID, metadata.threadID ?? session == session {
       return .key(try ThreadKey("api:codex:\(session)"))
     }
     if let previous = request.body["previous_response_id"]?.string { return .continuing(replyID: previous) }
+    if !isCodex, let index = CompactionItem.index(in: request.input) {
+      return .compacted(
+        try CompactionItem.name(request.input[index], path: "input[\(index)]"),
+        parameter: "input[\(index)].encrypted_content")
+    }
     return .fresh
   }
 
@@ -59,8 +79,8 @@ struct TurnReading {
     return headers["idempotency-key"].map { "key:\($0)" }
   }
 
-  private func hasHistory(before end: Int) -> Bool {
-    request.input[..<end].contains { item in
+  private func hasHistory(_ items: ArraySlice<JSONValue>) -> Bool {
+    items.contains { item in
       InputItem.isMessage(item, ["user", "assistant"]) && !ClientContext.isContext(item)
     }
   }
@@ -78,13 +98,20 @@ struct TurnReading {
     return all.isEmpty ? nil : all.joined(separator: "\n\n")
   }
 
+  private func options(model: String?) -> TurnOptions {
+    var options = TurnOptions(
+      requestedModel: model, effort: effort, outputSchema: TextFields.outputSchema(request.body))
+    let summary = request.body["reasoning"].flatMap { $0["summary"] ?? $0["generate_summary"] }?.string
+    options.summary = summary.flatMap { ["concise", "detailed"].contains($0) ? $0 : nil }
+    // Codex's is its provider's, and its provider is us.
+    guard !isCodex else { return options }
+    options.serviceTier = request.body["service_tier"]?.string.flatMap { ["auto", "default"].contains($0) ? nil : $0 }
+    options.maxOutputTokens = request.body["max_output_tokens"]?.int
+    return options
+  }
+
   /// An empty one says nothing; a harness would refuse it.
   private var effort: String? { request.body["reasoning"]?["effort"]?.string.flatMap { $0.isEmpty ? nil : $0 } }
-
-  private var outputSchema: JSONValue? {
-    guard let format = request.body["text"]?["format"], format["type"]?.string == "json_schema" else { return nil }
-    return format["schema"]
-  }
 }
 
 extension RequestHeaders {

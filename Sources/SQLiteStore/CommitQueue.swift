@@ -124,7 +124,8 @@ extension SessionCommit {
   /// It holds pieces of a running turn and nothing else. What has said them is gone with the power, and the turn with
   /// it: they need not be on the disk before the turn's next step of another kind, which puts them there too.
   fileprivate var isOutputOnly: Bool {
-    guard creation == nil, takes.isEmpty, retakes.isEmpty, releases.isEmpty, replies.isEmpty, harnessState == nil,
+    guard creation == nil, takes.isEmpty, retakes.isEmpty, releases.isEmpty, replies.isEmpty, forgets.isEmpty,
+      harnessState == nil,
       !events.isEmpty, harnessJournal.allSatisfy({ if case .restart = $0 { true } else { false } })
     else { return false }
     return events.allSatisfy { event in

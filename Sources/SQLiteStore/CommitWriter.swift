@@ -23,6 +23,7 @@ struct CommitWriter {
     try take(session, events)
     try release(session)
     try insertReplies()
+    try forgetReplies()
     try updateSession(session, nextSeq: row[1] + Int64(events.count), nextOrdinal: nextOrdinal)
     return CommitResult(events: events, token: token)
   }
@@ -189,15 +190,23 @@ struct CommitWriter {
       do {
         try db.cachedStatement(
           sql: """
-            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at) VALUES (?, ?, ?, ?, ?, ?)
+            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
             """
         ).execute(arguments: [
           reply.wireID, reply.owner.rawValue, reply.sessionID.rawValue, reply.executionID.rawValue,
-          Data(reply.echo.serialized), reply.createdAt.milliseconds,
+          Data(reply.echo.serialized), reply.createdAt.milliseconds, reply.isKept,
         ])
       } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
         throw StoreConflict.wireID(reply.wireID)
       }
+    }
+  }
+
+  private func forgetReplies() throws {
+    for id in commit.forgets {
+      try db.cachedStatement(sql: "UPDATE replies SET is_kept = 0, is_forgotten = 1 WHERE wire_id = ? AND session = ?")
+        .execute(arguments: [id, commit.session.rawValue])
     }
   }
 

@@ -50,17 +50,33 @@ enum Rows {
     "ORDER BY",
     with: "AND kind NOT IN (\(SessionEvent.piecesOfTurns.map { "'\($0)'" }.joined(separator: ", "))) ORDER BY")
 
+  /// A page of what was said, between two events. `INDEXED BY`, as the planner takes the primary key for as good.
+  static func conversationQuery(newestFirst: Bool) -> String {
+    """
+    SELECT seq, execution, kind, payload, created_at, source_offset, source_index
+    FROM events INDEXED BY conversation_events
+    WHERE session = ? AND seq > ? AND seq < ? AND \(Schema.conversationEvents)
+    ORDER BY seq \(newestFirst ? "DESC" : "ASC") LIMIT ?
+    """
+  }
+
   /// No event is added to a page that holds so many bytes of payloads.
   static let pageSize = 4 << 20
 
   static func events(
     _ db: Database, _ session: SessionID, after: Int64, limit: Int, _ query: String = eventsQuery
   ) throws -> [SessionEvent] {
+    try events(db, session, query) { [$0, after, limit] }
+  }
+
+  static func events(
+    _ db: Database, _ session: SessionID, _ query: String, _ arguments: (_ rowid: Int64) -> StatementArguments
+  ) throws -> [SessionEvent] {
     let id = try Int64.fetchOne(
       db.cachedStatement(sql: "SELECT rowid FROM sessions WHERE id = ?"), arguments: [session.rawValue])
     guard let id else { return [] }
     let statement = try db.cachedStatement(sql: query)
-    let rows = try Row.fetchCursor(statement, arguments: [id, after, limit])
+    let rows = try Row.fetchCursor(statement, arguments: arguments(id))
     var events: [SessionEvent] = []
     var size = 0
     // A reader holds one page: a few large events are one, too.
@@ -82,20 +98,20 @@ enum Rows {
 
   static func replies(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Reply] {
     let statement = try db.cachedStatement(
-      sql: "SELECT wire_id, owner, session, execution, echo, created_at FROM replies \(condition)")
+      sql: "SELECT wire_id, owner, session, execution, echo, created_at, is_kept FROM replies \(condition)")
     return try Row.fetchAll(statement, arguments: arguments).map { row in
       Reply(
         wireID: row[0], owner: Owner(rawValue: row[1]), sessionID: SessionID(rawValue: row[2]),
         executionID: ExecutionID(rawValue: row[3]), echo: try json(bytes(row, 4) ?? []),
-        createdAt: Timestamp(milliseconds: row[5]))
+        createdAt: Timestamp(milliseconds: row[5]), isKept: row[6])
     }
   }
 
-  private static func bytes(_ row: Row, _ index: Int) -> [UInt8]? {
+  static func bytes(_ row: Row, _ index: Int) -> [UInt8]? {
     (try? row.withUnsafeData(atIndex: index) { $0.map(Array.init) }) ?? nil
   }
 
-  private static func json(_ bytes: [UInt8]) throws -> JSONValue {
+  static func json(_ bytes: [UInt8]) throws -> JSONValue {
     do {
       return try JSONValue(parsing: bytes)
     } catch {

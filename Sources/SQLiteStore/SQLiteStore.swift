@@ -73,7 +73,7 @@ public final class SQLiteStore: SessionStore {
 
   // MARK: Reading
 
-  private func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+  func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     do {
       return try await pool.read(body)
     } catch let error as CentaurError {
@@ -110,6 +110,26 @@ public final class SQLiteStore: SessionStore {
 
   public func eventsWithoutPieces(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
     try await read { db in try Rows.events(db, session, after: after, limit: limit, Rows.eventsWithoutPiecesQuery) }
+  }
+
+  public func conversation(
+    _ session: SessionID, after: Int64, before: Int64, newestFirst: Bool, limit: Int
+  ) async throws -> [SessionEvent] {
+    try await read { db in
+      try Rows.events(db, session, Rows.conversationQuery(newestFirst: newestFirst)) { [$0, after, before, limit] }
+    }
+  }
+
+  public func isFollowed(_ execution: Execution) async throws -> Bool {
+    try await read { db in
+      try Bool.fetchOne(
+        db,
+        sql: """
+          SELECT 1 FROM executions
+          WHERE session = (SELECT rowid FROM sessions WHERE id = ?) AND ordinal > ?
+            AND status NOT IN ('failed', 'cancelled') LIMIT 1
+          """, arguments: [execution.sessionID.rawValue, execution.ordinal]) ?? false
+    }
   }
 
   public func execution(_ id: ExecutionID) async throws -> Execution? {
@@ -165,7 +185,13 @@ public final class SQLiteStore: SessionStore {
 
   public func reply(owner: Owner, wireID: String) async throws -> Reply? {
     try await read { db in
-      try Rows.replies(db, "WHERE wire_id = ? AND owner = ?", [wireID, owner.rawValue]).first
+      try Rows.replies(db, "WHERE wire_id = ? AND owner = ? AND is_kept", [wireID, owner.rawValue]).first
+    }
+  }
+
+  public func replyOrUnkept(owner: Owner, wireID: String) async throws -> Reply? {
+    try await read { db in
+      try Rows.replies(db, "WHERE wire_id = ? AND owner = ? AND NOT is_forgotten", [wireID, owner.rawValue]).first
     }
   }
 
@@ -189,7 +215,7 @@ public final class SQLiteStore: SessionStore {
 
   // MARK: Leases
 
-  private func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+  func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     do {
       return try await pool.write(body)
     } catch let error as CentaurError {

@@ -1,9 +1,10 @@
 import GRDB
+import SessionModel
 
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2"]
+  static let versions = ["v1", "v2", "v4"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -93,6 +94,47 @@ enum Schema {
           CREATE INDEX sessions_by_lease ON sessions (lease_holder) WHERE lease_holder IS NOT NULL;
           """)
     }
+    // Behind "v3", which is the keys'.
+    migrator.registerMigration("v4") { db in
+      try db.execute(
+        sql: """
+          ALTER TABLE replies ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 1;
+          ALTER TABLE replies ADD COLUMN is_forgotten INTEGER NOT NULL DEFAULT 0;
+          CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
+
+          CREATE TABLE conversations (
+            id TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            metadata BLOB NOT NULL,
+            created_at INTEGER NOT NULL
+          ) WITHOUT ROWID;
+          CREATE TABLE conversation_items (
+            rowid INTEGER PRIMARY KEY,
+            conversation TEXT NOT NULL,
+            id TEXT NOT NULL,
+            shown BLOB NOT NULL,
+            message BLOB NOT NULL,
+            is_taken INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (conversation, id)
+          );
+          CREATE INDEX waiting_items ON conversation_items (conversation, rowid) WHERE is_taken = 0;
+          CREATE TABLE hidden_items (
+            conversation TEXT NOT NULL,
+            id TEXT NOT NULL,
+            PRIMARY KEY (conversation, id)
+          ) WITHOUT ROWID;
+          CREATE TABLE compacted_conversations (
+            id TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            execution TEXT,
+            messages BLOB NOT NULL
+          ) WITHOUT ROWID;
+          """)
+    }
     return migrator
   }
+
+  /// Which events hold what was said, as the index says it: a query finds the index only by the same words.
+  static let conversationEvents =
+    "kind IN (\(SessionEvent.kindsOfConversation.map { "'\($0)'" }.joined(separator: ", ")))"
 }

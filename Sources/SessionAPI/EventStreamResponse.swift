@@ -11,15 +11,17 @@ enum EventStreamResponse {
     EventStream.response { writer in
       // The first bytes leave at once: a client knows that it is subscribed before anything happens.
       try await writer.write(ByteBuffer(string: ": subscribed\n\n"))
-      try await events.read(quietAfter: keepAlive, wakes: client.onLeave) { batch in
+      var watch: ClientPresence.Watch?
+      defer { if let watch { client.forget(watch) } }
+      try await events.read(quietAfter: keepAlive, wakes: { watch = client.onLeave($0) }) { batch in
         guard !client.hasLeft else { return false }
         guard !batch.isEmpty else {
           try await writer.write(ByteBuffer(string: ": quiet\n\n"))
           return true
         }
         var frames = FrameBatch()
-        for event in batch { try await frames.add([frame(event)], to: &writer) }
-        try await frames.flush(to: &writer)
+        for event in batch { try await frames.add([frame(event)]) { try await writer.write(contentsOf: $0) } }
+        try await frames.flush { try await writer.write(contentsOf: $0) }
         return true
       }
     }

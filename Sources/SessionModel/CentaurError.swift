@@ -59,6 +59,12 @@ extension CentaurError {
       retryAfter: noFreeSandboxRetry)
   }
 
+  /// There is none of this id, or none that whoever asks may see: the two are told alike.
+  public static func responseNotFound(_ id: String) -> CentaurError {
+    CentaurError(
+      .responseNotFound, "There is no response with the id '\(id.prefix(128))'.", parameter: "response_id")
+  }
+
   public static let shuttingDown = CentaurError(
     .shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
 
@@ -88,6 +94,9 @@ extension CentaurError.Code {
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
   public static let responseNotFound = Self("response_not_found", .notFound)
+  public static let conversationNotFound = Self("conversation_not_found", .notFound)
+  public static let itemNotFound = Self("item_not_found", .notFound)
+  public static let mutuallyExclusive = Self("mutually_exclusive_parameters", .invalidRequest)
   public static let executionNotFound = Self("execution_not_found", .notFound)
   public static let modelNotFound = Self("model_not_found", .notFound)
   public static let routeNotFound = Self("not_found", .notFound)
@@ -99,6 +108,10 @@ extension CentaurError.Code {
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
+  public static let invalidStreamID = Self("invalid_stream_id", .invalidRequest)
+  public static let socketStreams = Self("websocket_stream_limit_reached", .invalidRequest)
+  public static let socketAge = Self("websocket_connection_limit_reached", .invalidRequest)
+  public static let socketQueue = Self("websocket_queue_full", .rateLimited)
   public static let sessionElsewhere = Self("session_elsewhere", .unavailable)
   public static let tooManyConnections = Self("too_many_connections", .unavailable)
   public static let tooManyTurns = Self("too_many_turns", .unavailable)
@@ -145,9 +158,10 @@ extension CentaurError.Code {
   /// Every code, for whoever reads one from the log.
   public static let all: [Self] = [
     .malformedRequest, .invalidJSON, .invalidType, .missingField, .invalidValue,
-    .emptyInput, .unsupported, .threadKeyTooLong, .threadKeyMalformed,
+    .emptyInput, .unsupported, .mutuallyExclusive, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
-    .previousResponseNotFound, .responseNotFound, .executionNotFound, .modelNotFound, .routeNotFound, .methodNotAllowed,
+    .previousResponseNotFound, .responseNotFound, .conversationNotFound, .itemNotFound, .executionNotFound,
+    .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
@@ -160,7 +174,7 @@ extension CentaurError.Code {
     .callNotAllowed, .modelNotAllowed, .tooManyCalls, .sessionTokenLimit, .sessionRequestLimit, .serverRestarted,
     .storeUnavailable, .storeCorrupt, .internalFailure,
     .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
-    .fileTooLarge, .fileFailed,
+    .fileTooLarge, .fileFailed, .invalidStreamID, .socketStreams, .socketAge, .socketQueue,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.

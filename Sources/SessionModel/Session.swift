@@ -91,9 +91,12 @@ public struct Reply: Sendable, Hashable {
   /// The ingress's own notes for the fold (model asked for, omitted items, …); nobody else reads them.
   public let echo: JSONValue
   public let createdAt: Timestamp
+  /// It may be asked for by its id later. Where not, the turn is in the log none the less.
+  public let isKept: Bool
 
   public init(
-    wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp
+    wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp,
+    isKept: Bool = true
   ) {
     self.wireID = wireID
     self.owner = owner
@@ -101,5 +104,6 @@ public struct Reply: Sendable, Hashable {
     self.executionID = executionID
     self.echo = echo
     self.createdAt = createdAt
+    self.isKept = isKept
   }
 }

@@ -6,7 +6,7 @@
 ///
 /// All methods throw `CentaurError` with `storeUnavailable` when the database refuses, `storeCorrupt` when what it
 /// holds cannot be read.
-public protocol SessionStore: Sendable {
+public protocol SessionStore: ConversationStore {
   /// Applies one step.
   /// - Throws: `CentaurError` with `leaseLost` when the token is not the newest, `conflict` codes where a unique key
   ///   is taken (`StoreConflict` says which). Nothing is written then.
@@ -24,12 +24,21 @@ public protocol SessionStore: Sendable {
   /// The same without the pieces of turns (`SessionEvent.piecesOfTurns`): what was said, and how turns went.
   func eventsWithoutPieces(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent]
 
+  /// What was said (`SessionEvent.kindsOfConversation`) between two events, without these, from the oldest on or from the
+  /// newest back: at most `limit` events, and fewer where they are large.
+  func conversation(
+    _ session: SessionID, after: Int64, before: Int64, newestFirst: Bool, limit: Int
+  ) async throws -> [SessionEvent]
+
   func execution(_ id: ExecutionID) async throws -> Execution?
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
   /// How a session took messages of these client ids, for each of the ids that is known.
   func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput]
   /// Turns of a session that have no terminal event yet, oldest first.
   func openExecutions(_ session: SessionID) async throws -> [Execution]
+  /// Whether a turn of the session that is newer than this one was answered, or is yet to be: then a conversation that
+  /// goes on from this one branches off. Turns that failed or were cancelled are not looked at.
+  func isFollowed(_ execution: Execution) async throws -> Bool
   /// The newest turn of a session.
   func newestExecution(_ session: SessionID) async throws -> Execution?
   /// Sessions that have a turn without a terminal event: what a server must look after when nobody else does.
@@ -38,8 +47,12 @@ public protocol SessionStore: Sendable {
   /// What a next server needs to go on with the session's harness.
   func harnessJournal(_ session: SessionID) async throws -> HarnessJournal
 
+  /// Not one that was not kept, or is forgotten.
   func reply(owner: Owner, wireID: String) async throws -> Reply?
-  /// An execution's replies, oldest first: one, and one more for each time that it was steered.
+  /// Also one that was not kept, but not one that is forgotten.
+  func replyOrUnkept(owner: Owner, wireID: String) async throws -> Reply?
+  /// An execution's replies, oldest first: one, and one more for each time that it was steered. Those that are not kept
+  /// are among them: their turn is there.
   func replies(_ execution: ExecutionID) async throws -> [Reply]
 
   /// Makes `holder` the only one that may commit to the session, if no other holder's lease is still running.
@@ -65,6 +78,9 @@ public protocol SessionStore: Sendable {
 extension SessionEvent {
   /// Kinds of which a long turn has very many, and which add nothing to what its other events say.
   public static let piecesOfTurns = ["item.started", "item.delta", "usage.updated"]
+
+  /// Kinds that hold what was said. Stores have an index of these: a list of them is newer than the index that it needs.
+  public static let kindsOfConversation = ["session.created", "message.appended", "item.completed"]
 }
 
 /// How a session took a client's message.
@@ -119,6 +135,8 @@ public struct SessionCommit: Sendable {
   /// are free again.
   public var releases: [ExecutionID]
   public var replies: [Reply]
+  /// Wire ids of replies that nobody is to find again.
+  public var forgets: [String]
   /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
   /// In order.
@@ -127,7 +145,7 @@ public struct SessionCommit: Sendable {
   public init(
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
     turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
-    releases: [ExecutionID] = [], replies: [Reply] = [], harnessState: JSONValue? = nil,
+    releases: [ExecutionID] = [], replies: [Reply] = [], forgets: [String] = [], harnessState: JSONValue? = nil,
     harnessJournal: [HarnessJournalChange] = []
   ) {
     self.session = session
@@ -140,6 +158,7 @@ public struct SessionCommit: Sendable {
     self.retakes = retakes
     self.releases = releases
     self.replies = replies
+    self.forgets = forgets
     self.harnessState = harnessState
     self.harnessJournal = harnessJournal
   }

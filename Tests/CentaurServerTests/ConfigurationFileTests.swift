@@ -77,6 +77,10 @@ struct ConfigurationFileTests {
         connections: 100
         idle_connection: 1m
         write_stall: 30s
+        websocket: 10m
+        websocket_streams: 4
+        websocket_responses: 3
+        websocket_queue: 7
         keep_alive: 1s
         workspace: 1GiB
         file: 2MiB
@@ -119,6 +123,10 @@ struct ConfigurationFileTests {
     expected.limits.connections = 100
     expected.limits.idleConnection = .seconds(60)
     expected.limits.writeStall = .seconds(30)
+    expected.limits.websocket = .seconds(600)
+    expected.limits.websocketStreams = 4
+    expected.limits.websocketResponses = 3
+    expected.limits.websocketQueue = 7
     expected.limits.keepAlive = .seconds(1)
     expected.limits.workspace = 1 << 30
     expected.limits.file = 2 << 20

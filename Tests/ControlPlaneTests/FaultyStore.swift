@@ -10,7 +10,7 @@ final class FaultyStore: SessionStore {
     case openExecutions(SessionID)
   }
 
-  private let base: any SessionStore
+  fileprivate let base: any SessionStore
   private let faults = Mutex<[Call: Int]>([:])
 
   init(_ base: any SessionStore) { self.base = base }
@@ -61,9 +61,18 @@ final class FaultyStore: SessionStore {
   }
   func newestExecution(_ session: SessionID) async throws -> Execution? { try await base.newestExecution(session) }
   func sessionsWithOpenExecutions() async throws -> [SessionID] { try await base.sessionsWithOpenExecutions() }
+  func conversation(
+    _ session: SessionID, after: Int64, before: Int64, newestFirst: Bool, limit: Int
+  ) async throws -> [SessionEvent] {
+    try await base.conversation(session, after: after, before: before, newestFirst: newestFirst, limit: limit)
+  }
+  func isFollowed(_ execution: Execution) async throws -> Bool { try await base.isFollowed(execution) }
   func harnessJournal(_ session: SessionID) async throws -> HarnessJournal { try await base.harnessJournal(session) }
   func reply(owner: Owner, wireID: String) async throws -> Reply? {
     try await base.reply(owner: owner, wireID: wireID)
+  }
+  func replyOrUnkept(owner: Owner, wireID: String) async throws -> Reply? {
+    try await base.replyOrUnkept(owner: owner, wireID: wireID)
   }
   func replies(_ execution: ExecutionID) async throws -> [Reply] { try await base.replies(execution) }
   func acquireLease(
@@ -80,5 +89,39 @@ final class FaultyStore: SessionStore {
   func releaseLease(_ session: SessionID, token: FencingToken) async throws {
     try check(.releaseLease)
     try await base.releaseLease(session, token: token)
+  }
+}
+
+extension FaultyStore {
+  func add(_ conversation: ConversationRecord, _ items: [AddedItem]) async throws {
+    try await base.add(conversation, items)
+  }
+  func conversation(owner: Owner, id: String) async throws -> ConversationRecord? {
+    try await base.conversation(owner: owner, id: id)
+  }
+  func setMetadata(_ metadata: JSONValue, of conversation: String, owner: Owner) async throws -> Bool {
+    try await base.setMetadata(metadata, of: conversation, owner: owner)
+  }
+  func removeConversation(_ id: String, owner: Owner) async throws -> Bool {
+    try await base.removeConversation(id, owner: owner)
+  }
+  func add(_ items: [AddedItem], to conversation: String, of session: SessionID?) async throws {
+    try await base.add(items, to: conversation, of: session)
+  }
+  func waitingItems(_ conversation: String, takenBy session: SessionID?) async throws -> [AddedItem] {
+    try await base.waitingItems(conversation, takenBy: session)
+  }
+  func addedItems(_ conversation: String, ids: [String]) async throws -> [AddedItem] {
+    try await base.addedItems(conversation, ids: ids)
+  }
+  func hideItem(_ id: String, of conversation: String) async throws {
+    try await base.hideItem(id, of: conversation)
+  }
+  func hiddenItems(_ conversation: String, among ids: [String]) async throws -> Set<String> {
+    try await base.hiddenItems(conversation, among: ids)
+  }
+  func add(_ compacted: CompactedConversation) async throws { try await base.add(compacted) }
+  func compacted(owner: Owner, id: String) async throws -> CompactedConversation? {
+    try await base.compacted(owner: owner, id: id)
   }
 }

@@ -131,9 +131,7 @@ struct ScriptedMachine: HarnessMachine {
       switch step.split(separator: " ", maxSplits: 1).first {
       case "hold": running.isHeld = true
       case "instructed":
-        // A line is a command.
-        let words = instructions?.split(separator: "\n").joined(separator: " / ")
-        actions.append(send("say \(words ?? "nothing")"))
+        actions.append(send("say \(instructions ?? "nothing")"))
       case "recall": actions.append(send("say \(heard.joined(separator: " | "))"))
       case "steering": running.steering = String(step.dropFirst("steering ".count))
       case "deaf": running.isDeaf = true
@@ -147,6 +145,8 @@ struct ScriptedMachine: HarnessMachine {
 
   private mutating func send(_ line: String) -> HarnessAction {
     nextInput += 1
+    // A line is a command.
+    let line = line.split(separator: "\n").joined(separator: " / ")
     return .send(id: "input/\(nextInput)", bytes: Array("\(line)\n".utf8))
   }
 

@@ -117,6 +117,7 @@ struct RecordedRequestTests {
       switch turn.session {
       case .key(let key): parts.append("session \(key)")
       case .continuing(let reply): parts.append("after \(reply)")
+      case .conversation, .compacted: parts.append("\(turn.session)")
       case .fresh: parts.append("session of its own")
       }
       if turn.continues { parts.append("goes on") }

@@ -73,10 +73,13 @@ struct RecordedRequestTests {
       case .key(let key): parts.append("session \(key)")
       case .continuing(let reply): parts.append("after \(reply)")
       case .fresh: parts.append("session of its own")
+      case .conversation, .compacted: parts.append("\(turn.session)")
       }
       if let key = turn.turnKey { parts.append("turn key \(key)") }
       if turn.abortsRunningTurn { parts.append("aborts") }
-      if let fork = turn.fork { parts.append("fork of \(fork.parent) at \(fork.heldItemIDs.last ?? "-")") }
+      if let fork = turn.fork, case .heldItems(let held) = fork.point {
+        parts.append("fork of \(fork.parent) at \(held.last ?? "-")")
+      }
       if turn.hasHistory { parts.append("history of \(turn.history().count)") }
       if !echo.heldItemIDs.isEmpty { parts.append("holds \(echo.heldItemIDs.joined(separator: ","))") }
       if turn.options.outputSchema != nil { parts.append("with a schema") }

@@ -20,7 +20,11 @@ struct QueryCostTests {
     func take() -> [String] {
       all.withLock { statements in
         defer { statements = [] }
-        return statements.filter { $0.contains(/\b(sessions|executions|events|inputs|replies)\b/) }
+        return statements.filter {
+          $0.contains(
+            /\b(sessions|executions|events|inputs|replies|conversations|conversation_items|hidden_items|compacted_conversations)\b/
+          )
+        }
       }
     }
   }
@@ -44,6 +48,15 @@ struct QueryCostTests {
   func page() throws {
     #expect(try plan(Rows.eventsWithoutPiecesQuery) == plan(Rows.eventsQuery))
     #expect(try plan(Rows.eventsQuery) == ["SEARCH events USING PRIMARY KEY (session=? AND seq>?)"])
+  }
+
+  @Test("a page of what was said is one range of its index, whatever else the turns left between")
+  func conversation() throws {
+    for newestFirst in [false, true] {
+      #expect(
+        try plan(Rows.conversationQuery(newestFirst: newestFirst))
+          == ["SEARCH events USING INDEX conversation_events (session=? AND seq>? AND seq<?)"])
+    }
   }
 
   @Test("no statement of a turn goes through all events, turns, inputs or answers")
@@ -70,9 +83,28 @@ struct QueryCostTests {
     _ = try await store.takers(session, clientIDs: ["c"])
     _ = try await store.reply(owner: .local, wireID: "resp")
     _ = try await store.replies(id)
+    _ = try await store.replyOrUnkept(owner: .local, wireID: "resp")
     _ = try await store.harnessJournal(session)
     _ = try await store.acquireLease(session, holder: "server-1", now: .noon, until: .far) { _ in false }
     try await store.releaseLease(session, token: token)
+
+    let item = AddedItem(id: "msg_a", shown: .null, message: Message(parts: []))
+    let conversation = ConversationRecord(id: "conv_c", owner: .local, metadata: .null, createdAt: .noon)
+    try await store.add(conversation, [item])
+    _ = try await store.conversation(owner: .local, id: "conv_c")
+    _ = try await store.setMetadata(.null, of: "conv_c", owner: .local)
+    try await store.add([AddedItem(id: "msg_b", shown: .null, message: Message(parts: []))], to: "conv_c", of: session)
+    _ = try await store.waitingItems("conv_c", takenBy: session)
+    _ = try await store.addedItems("conv_c", ids: ["msg_a"])
+    try await store.hideItem("msg_a", of: "conv_c")
+    _ = try await store.hiddenItems("conv_c", among: ["msg_a"])
+    _ = try await store.removeConversation("conv_c", owner: .local)
+    try await store.add(CompactedConversation(id: "x", owner: .local, execution: id, messages: []))
+    _ = try await store.compacted(owner: .local, id: "x")
+    _ = try await store.isFollowed(#require(store.execution(id)))
+    for newestFirst in [false, true] {
+      _ = try await store.conversation(session, after: 0, before: .max, newestFirst: newestFirst, limit: 10)
+    }
 
     let statements = Set(statements.take())
     #expect(statements.count > 15)

@@ -15,6 +15,7 @@ public struct FuzzTarget: Sendable {
     .init(name: "codex", check: { try HarnessTarget.check($0, .codex) }),
     .init(name: "codex-exec", check: { try HarnessTarget.check($0, .codexExec) }),
     .init(name: "claude", check: { try HarnessTarget.check($0, .claude) }),
+    .init(name: "socket", check: SocketTarget.check),
     .init(name: "shim", check: ShimTarget.check),
     .init(name: "gateway", check: GatewayTarget.check),
     .init(name: "configuration", check: ConfigurationTarget.check),

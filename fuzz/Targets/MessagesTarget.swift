@@ -10,7 +10,7 @@ enum MessagesTarget {
     guard let sent = RequestInput(input) else { return }
     do {
       let request = try MessagesRequest(sent.body)
-      try require(TokenEstimate.tokens(of: request.body) > 0, "an estimate of no tokens")
+      try require(MessagesTokens.tokens(of: request.body) > 0, "an estimate of no tokens")
       let reading = TurnReading(request, headers: sent.headers)
       let kind = reading.isClaudeCode ? RequestClass.of(request, sent.headers) : .turn
       guard kind == .turn else {

@@ -13,8 +13,7 @@ enum ResponsesTarget {
       let reading = TurnReading(request, headers: sent.headers)
       let kind = reading.isCodex ? RequestClass.of(request.body, reading.metadata) : .turn
       guard kind == .turn else {
-        let answer = SideAnswer(
-          kind, request, reading.metadata, responseID: "resp_side_1", now: Timestamp(milliseconds: 0))
+        let answer = SideAnswer(kind, reading, responseID: "resp_side_1", now: Timestamp(milliseconds: 0))
         return try Frames.check(answer.events().events)
       }
       let (turn, echo) = try reading.turn(of: .local)

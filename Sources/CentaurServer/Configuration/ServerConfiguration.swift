@@ -99,6 +99,12 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var idleConnection: Duration = .seconds(300)
     /// How long a client may leave unread what was written to it.
     public var writeStall: Duration = .seconds(300)
+    /// How old a WebSocket may become.
+    public var websocket: Duration = .seconds(3600)
+    /// Of one WebSocket: streams with a name, responses at one time, requests that wait.
+    public var websocketStreams = 32
+    public var websocketResponses = 16
+    public var websocketQueue = 64
     /// What everything in a sandbox may take together: memory in bytes, processes.
     public var memory = 4 << 30
     public var processes = 1024

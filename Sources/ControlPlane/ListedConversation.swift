@@ -1,0 +1,163 @@
+public import SessionModel
+
+/// What was said in a session and what waits to be: a list that is read by pages, from either end, at the cost of the
+/// page. An ingress shows its entries.
+public struct ListedConversation: Sendable {
+  /// One entry: an event of the log, or an item that waits for a turn.
+  public enum Entry: Sendable, Hashable {
+    case event(SessionEvent)
+    case waiting(AddedItem)
+  }
+
+  /// An entry and its place. Places are given to nobody but to this list again.
+  public struct Place: Sendable, Hashable, Comparable {
+    let value: Int64
+    public static func < (left: Place, right: Place) -> Bool { left.value < right.value }
+    public static let beginning = Place(value: 0)
+    public static let end = Place(value: .max)
+    public var before: Place { Place(value: value - 1) }
+    public var after: Place { Place(value: value + 1) }
+  }
+
+  private let store: any SessionStore
+  private let session: SessionID?
+  /// The turn whose input this is; its own items and what came later are no part of it.
+  private let turn: Execution?
+  /// The log's events from here on are not listed.
+  private let logEnd: Int64
+  private let waiting: [AddedItem]
+  /// Its items may be hidden, and may have been given a form of their own.
+  private let conversation: String?
+
+  init(
+    _ store: any SessionStore, session: SessionID?, turn: Execution? = nil, logEnd: Int64 = firstWaiting,
+    conversation: String? = nil, waiting: [AddedItem] = []
+  ) {
+    self.store = store
+    self.session = session
+    self.turn = turn
+    self.logEnd = logEnd
+    self.conversation = conversation
+    self.waiting = waiting
+  }
+
+  /// Items that wait have places behind all events.
+  private static let firstWaiting = Int64.max / 2
+
+  /// Entries between two places, without these. Fewer than `limit` do not mean that there are no more: none does.
+  public func entries(
+    after: Place, before: Place, newestFirst: Bool, limit: Int
+  ) async throws -> [(place: Place, entry: Entry)] {
+    let those = waiting.enumerated().map {
+      (place: Place(value: Self.firstWaiting + Int64($0)), entry: Entry.waiting($1))
+    }
+    .filter { $0.place > after && $0.place < before }
+    guard !newestFirst else {
+      if !those.isEmpty { return Array(those.reversed().prefix(limit)) }
+      return try await events(after: after, before: before, newestFirst: true, limit: limit)
+    }
+    let events = try await events(after: after, before: before, newestFirst: false, limit: limit)
+    return events.isEmpty ? Array(those.prefix(limit)) : events
+  }
+
+  private func events(
+    after: Place, before: Place, newestFirst: Bool, limit: Int
+  ) async throws -> [(place: Place, entry: Entry)] {
+    guard let session else { return [] }
+    var (low, high) = (after.value, min(before.value, logEnd))
+    while true {
+      let page = try await store.conversation(
+        session, after: low, before: high, newestFirst: newestFirst, limit: limit)
+      let listed = page.filter(isListed)
+      guard listed.isEmpty, let last = page.last else {
+        return listed.map { (Place(value: $0.seq), .event($0)) }
+      }
+      // All of it is another turn's: the next ones may not be.
+      if newestFirst { high = last.seq } else { low = last.seq }
+    }
+  }
+
+  /// A turn is not asked what later ones were asked while it waited, and its items are its answer.
+  private func isListed(_ event: SessionEvent) -> Bool {
+    guard let turn, event.seq > turn.firstSeq else { return true }
+    if case .messageAppended = event.payload { return event.executionID == turn.id }
+    return event.executionID != turn.id
+  }
+
+  /// Where an entry stands, by the id that clients know; nil where this list has no such entry.
+  public func place(of id: String) async throws -> Place? {
+    if let index = waiting.firstIndex(where: { $0.id == id }) { return Place(value: Self.firstWaiting + Int64(index)) }
+    guard let session else { return nil }
+    let seq: Int64? =
+      if let seq = Self.seq(inItemID: id, of: session) {
+        seq
+      } else if let taken = try await store.takers(session, clientIDs: [id])[id], taken.seq > 0 { taken.seq } else {
+        try await store.seq(ofItem: id, in: session)
+      }
+    guard let seq, seq > 0, seq < logEnd else { return nil }
+    return Place(value: seq)
+  }
+
+  /// The id of a message that was said to the session, where its client has given it none that is ours.
+  public static func itemID(_ event: SessionEvent) -> String { "msg_\(event.sessionID)_m\(event.seq)" }
+
+  private static func seq(inItemID id: String, of session: SessionID) -> Int64? {
+    let prefix = "msg_\(session)_m"
+    return id.hasPrefix(prefix) ? Int64(id.dropFirst(prefix.count)) : nil
+  }
+
+  /// Those of the ids that the client has given items itself, as it is to be shown them.
+  public func added(_ ids: [String]) async throws -> [String: JSONValue] {
+    guard let conversation, !ids.isEmpty else { return [:] }
+    return Dictionary(
+      try await store.addedItems(conversation, ids: ids).map { ($0.id, $0.shown) }
+    ) { first, _ in first }
+  }
+
+  /// Those of the ids that the client has taken out.
+  public func hidden(_ ids: [String]) async throws -> Set<String> {
+    guard let conversation, !ids.isEmpty else { return [] }
+    return try await store.hiddenItems(conversation, among: ids)
+  }
+}
+
+extension ControlPlane {
+  /// What the turn behind a response was asked: all that was said in its session before it, and its own input.
+  /// - Throws: `CentaurError` with `responseNotFound`
+  public func input(ofReply id: String, owner: Owner) async throws -> ListedConversation {
+    let turn = try await turn(owner: owner, replyID: id, isFollowed: false)
+    let end = try await start(of: turn.execution) ?? turn.session.lastSeq + 1
+    return ListedConversation(services.store, session: turn.session.id, turn: turn.execution, logEnd: end)
+  }
+
+  /// The event with which a turn began to be answered, or ended without that; nil where it waits.
+  private func start(of turn: Execution) async throws -> Int64? {
+    var cursor = turn.firstSeq - 1
+    while true {
+      let page = try await services.store.eventsWithoutPieces(turn.sessionID, after: cursor, limit: 200)
+      for event in page where event.executionID == turn.id {
+        if case .executionStarted = event.payload { return event.seq }
+        if event.payload.isTerminal { return event.seq }
+      }
+      guard let last = page.last else { return nil }
+      cursor = last.seq
+    }
+  }
+
+  /// All of a conversation.
+  /// - Throws: `CentaurError` with `conversationNotFound`
+  public func items(ofConversation id: String, owner: Owner) async throws -> ListedConversation {
+    _ = try await conversation(owner: owner, id: id)
+    let session = try await services.store.session(owner: owner, key: Self.key(ofConversation: id))
+    return ListedConversation(
+      services.store, session: session?.id, conversation: id,
+      waiting: try await services.store.waitingItems(id, takenBy: session?.id))
+  }
+
+  /// Shows an item of a conversation no more. What the agent was told it still knows.
+  /// - Throws: `CentaurError` with `conversationNotFound`
+  public func hideItem(_ item: String, ofConversation id: String, owner: Owner) async throws {
+    _ = try await conversation(owner: owner, id: id)
+    try await services.store.hideItem(item, of: id)
+  }
+}

@@ -1,0 +1,76 @@
+import ControlPlane
+import Ingress
+import Logging
+import SessionModel
+
+/// What becomes of a request for a response, whichever way it came: read, classified, admitted; and what its client is
+/// told where it is refused. `ResponsesRoutes` and `ResponsesSocket` know how that is written.
+struct ResponsesReception: Sendable {
+  let controlPlane: ControlPlane
+  let clock: WallClock
+  let ids: IdentifierSource
+  let keepAlive: Duration
+
+  enum Admission {
+    /// No turn: the events of a stream, and the response where none is wanted.
+    case side(events: [ResponsesEvent], response: JSONValue)
+    case turn(AdmittedTurn, TurnAnswer<ResponsesTranslator>)
+  }
+
+  /// - Parameters:
+  ///   - client: who waits for the answer
+  ///   - previous: the response that the client says it continues, where that is not what the request's body says
+  /// - Throws: `CentaurError`; then nothing was changed
+  func admit(
+    _ request: ResponsesRequest, headers: RequestHeaders, owner: Owner, client: ClientPresence,
+    previous: String? = nil
+  ) async throws -> Admission {
+    let reading = TurnReading(request, headers: headers)
+    let kind = reading.isCodex ? RequestClass.of(request.body, reading.metadata) : .turn
+    guard kind == .turn else { return side(kind, reading) }
+    var (turn, echo) = try reading.turn(of: owner)
+    if let previous {
+      echo.fields["previous_response_id"] = .string(previous)
+      turn.echo = echo.json
+      // Its socket knows which ones it may name.
+      turn.continuesUnkept = true
+    }
+    let admitted = try await controlPlane.submit(turn)
+    // Codex's echo is this request's: one that comes back may hold more items than the first did.
+    let isKnown = admitted.isReplay && !reading.isCodex && admitted.reply.wireID.hasPrefix("resp_")
+    let answer = TurnAnswer(
+      admitted, controlPlane: controlPlane,
+      translator: ResponsesTranslator(admitted, echo: isKnown ? ReplyEcho(json: admitted.reply.echo) : echo),
+      client: client, keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
+    return .turn(admitted, answer)
+  }
+
+  /// A response that is over at once and whose id may be continued: nothing is done for it.
+  func warmUp(_ request: ResponsesRequest, headers: RequestHeaders) -> Admission {
+    side(.prewarm, TurnReading(request, headers: headers))
+  }
+
+  private func side(_ kind: RequestClass, _ reading: TurnReading) -> Admission {
+    let (events, response) = SideAnswer(kind, reading, responseID: sideID(), now: clock.now).events()
+    return .side(events: events, response: response)
+  }
+
+  private func sideID() -> String { "resp_side_\(ids.thread())" }
+
+  /// Whether a response can be continued by whoever knows its id: it is there, and its client wanted it kept.
+  func isKept(_ id: String, of owner: Owner) async throws -> Bool {
+    do {
+      let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
+      return ReplyEcho(json: turn.reply.echo).fields["store"]?.bool ?? true
+    } catch let error as CentaurError where error.code == .responseNotFound {
+      return false
+    }
+  }
+
+  /// What the client is told of an error; one that is not for it is logged.
+  func refusal(_ error: any Error, isCodex: Bool, responseID: String? = nil, logger: Logger) -> ResponsesError.Refusal {
+    if !(error is CentaurError) { logger.error("a request failed", metadata: ["error": "\(error)"]) }
+    return ResponsesError.refusal(
+      CentaurError(caught: error), isCodex: isCodex, responseID: responseID ?? sideID(), now: clock.now)
+  }
+}

@@ -1,0 +1,113 @@
+import ControlPlane
+import SessionModel
+import Testing
+
+/// Conversations that clients open by a name of ours: what they add waits for the next turn.
+struct ConversationTests {
+  private static func item(_ id: String, _ role: Message.Role, _ text: String) -> AddedItem {
+    AddedItem(id: id, shown: ["id": .string(id)], message: Message(role: role, parts: [.text(text)]))
+  }
+
+  private static func opened(_ world: World, _ items: AddedItem...) async throws -> String {
+    try await world.controlPlane.openConversation(owner: .local, metadata: ["a": "b"], items: items).id
+  }
+
+  private static func turn(_ id: String, _ text: String) throws -> TurnRequest {
+    try .sdk(text, key: "test:unused").with { $0.session = .conversation(id) }
+  }
+
+  @Test("a conversation is one session, which begins with what was added before its first turn")
+  func begins() async throws {
+    try await World.run { world in
+      let id = try await Self.opened(
+        world, Self.item("msg_a", .user, "I am Ada."), Self.item("msg_b", .assistant, "Noted."))
+      let one = try await world.submit(Self.turn(id, "recall").with { $0.instructions = "Be brief." })
+      #expect(try await one.finished().texts == ["user: I am Ada. | assistant: Noted."])
+      #expect(one.session.key == (try ControlPlane.key(ofConversation: id)))
+      #expect(one.session.instructions == "Be brief.")
+      let two = try await world.submit(Self.turn(id, "recall"))
+      #expect(two.session.id == one.session.id)
+      #expect(try await two.finished().texts == ["user: I am Ada. | assistant: Noted. | recall"])
+    }
+  }
+
+  @Test("what is added later is told with the next turn, once")
+  func added() async throws {
+    try await World.run { world in
+      let id = try await Self.opened(world)
+      _ = try await world.submit(Self.turn(id, "say one")).finished()
+      try await world.controlPlane.add(
+        [Self.item("msg_a", .user, "say more"), Self.item("msg_b", .assistant, "Sure.")], toConversation: id,
+        owner: .local)
+      let turn = try await world.submit(Self.turn(id, "say two"))
+      let messages = try await turn.finished().compactMap { event -> String? in
+        if case .messageAppended(let message) = event.payload { "\(message.role): \(message.text)" } else { nil }
+      }
+      #expect(messages == ["user: say more", "assistant: Sure.", "user: say two"])
+      let next = try await world.submit(Self.turn(id, "say three")).finished()
+      #expect(next.filter { if case .messageAppended = $0.payload { true } else { false } }.count == 1)
+    }
+  }
+
+  @Test("another owner's conversation is unknown, whatever is asked of it")
+  func owners() async throws {
+    try await World.run { world in
+      let id = try await Self.opened(world)
+      let other = Owner(rawValue: "somebody else")
+      let plane = world.controlPlane
+      func code(_ body: () async throws -> Void) async -> CentaurError.Code? {
+        do { try await body() } catch { return (error as? CentaurError)?.code }
+        return nil
+      }
+      for name in [id, "conv_none"] {
+        let owner = name == id ? other : .local
+        #expect(await code { _ = try await plane.conversation(owner: owner, id: name) } == .conversationNotFound)
+        #expect(
+          await code { try await plane.setMetadata(.null, ofConversation: name, owner: owner) } == .conversationNotFound
+        )
+        #expect(await code { try await plane.forgetConversation(name, owner: owner) } == .conversationNotFound)
+        #expect(await code { try await plane.add([], toConversation: name, owner: owner) } == .conversationNotFound)
+        #expect(await code { _ = try await plane.items(ofConversation: name, owner: owner) } == .conversationNotFound)
+        let request = try Self.turn(name, "x").with { $0.owner = owner }
+        #expect(await code { _ = try await plane.submit(request) } == .conversationNotFound)
+      }
+      #expect(try await plane.conversation(owner: .local, id: id).metadata == ["a": "b"])
+    }
+  }
+
+  @Test("a compacted conversation goes on in its session, and from an older point branches off")
+  func compacted() async throws {
+    try await World.run { world in
+      let one = try await world.submit(.sdk("say one", key: "test:parent"))
+      _ = try await one.finished()
+      let plane = world.controlPlane
+      let point = try await plane.compact([.said("say also")], behind: .response(one.reply.wireID), owner: .local)
+      let request = try TurnRequest.sdk("say two", key: "test:unused")
+        .with { $0.session = .compacted(point.id, parameter: "p") }
+      let two = try await world.submit(request)
+      #expect(two.session.key == one.session.key)
+      let said = try await two.finished().filter { if case .messageAppended = $0.payload { true } else { false } }
+      #expect(said.count == 2)
+      let branch = try await world.submit(request.with { $0.input = [.said("recall")] })
+      #expect(branch.session.key != one.session.key)
+      #expect(try await branch.finished().texts == ["user: say one | assistant: one | user: say also"])
+      // Without a session of ours it is what the client told.
+      let told = try await plane.compact([.said("I am Ada.")], behind: .nothing, owner: .local)
+      let again = try await plane.compact(
+        [.said("I am 36.")], behind: .compacted(told.id, parameter: "p"), owner: .local)
+      let fresh = try await world.submit(
+        request.with {
+          $0.session = .compacted(again.id, parameter: "p")
+          $0.input = [.said("recall")]
+        })
+      #expect(try await fresh.finished().texts == ["user: I am Ada. | user: I am 36."])
+      let other = Owner(rawValue: "somebody else")
+      await #expect(throws: CentaurError.self) {
+        try await world.submit(request.with { $0.owner = other })
+      }
+      await #expect(throws: CentaurError.self) {
+        try await world.submit(request.with { $0.session = .compacted(point.id + "0", parameter: "p") })
+      }
+    }
+  }
+}
