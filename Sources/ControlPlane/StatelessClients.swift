@@ -7,10 +7,13 @@ import SessionModel
 /// whole history is that of a turn of one session, and of one only: where two conversations went the same way, it is not
 /// known whose this is, and the client's own telling begins a new one.
 extension ControlPlane {
+  /// Each may cost a look-up: whoever sends ids of somebody else's is not to cost many.
+  private static let mostHeldItems = 64
+
   /// Where a request without a session goes on; nil where it is not known.
   func conversation(toldBy request: inout TurnRequest) async throws -> RequestedSession? {
     guard request.hasHistory else { return nil }
-    for held in request.heldItems.reversed() {
+    for held in request.heldItems.suffix(Self.mostHeldItems).reversed() {
       guard let execution = Self.execution(inID: held.id),
         let requested = try await session(endingWith: execution, of: request.owner)
       else { continue }
