@@ -339,7 +339,7 @@ def test_a_picture_reaches_the_model(make_server, model):
 
 
 def test_effort_and_schema_reach_the_model(make_server, model):
-    """A turn's effort holds for that turn; a schema for its answer is told to the model."""
+    """A turn's effort holds for that turn; a schema for its answer is the model's tool to answer by, for that turn too."""
     server = with_model(make_server, model)
     sdk = make_sdk(server, default_headers={
         "X-Centaur-Harness": "claude", "X-Centaur-Thread-Key": f"api:{uuid.uuid4()}"})
@@ -350,8 +350,10 @@ def test_effort_and_schema_reach_the_model(make_server, model):
     assert json.loads(response.output_text) == {"n": 3}
     asked = calls(model)[-1]["body"]
     assert asked["output_config"]["effort"] == "low"
-    assert json.dumps(schema, separators=(",", ":")) in str(asked["messages"])
+    assert schema["properties"] == {
+        tool["name"]: tool["input_schema"] for tool in asked["tools"]}["StructuredOutput"]["properties"]
     sdk.responses.create(model="m", input="Reply X")
+    assert "StructuredOutput" not in str(calls(model)[-1]["body"]["tools"])
     assert calls(model)[-1]["body"]["output_config"]["effort"] != "low"
 
 

@@ -83,10 +83,10 @@ def test_thread_key_at_its_limit(server):
 def test_body_limit(directory, make_server):
     """A body over the limit is refused with 413, one at the limit is not; Codex's user reads why."""
     server = make_server({"limits": {"body": "16KiB"}})
-    frame = len(json.dumps({"model": "m", "input": "Reply FITS", "metadata": {"pad": ""}}))
+    frame = len(json.dumps({"model": "m", "input": "Reply FITS", "padding": {"pad": ""}}))
     for size, status in ((16 * 1024, 200), (16 * 1024 + 1, 413)):
         pad = "p" * (size - frame)
-        answer = post(server, {"model": "m", "input": "Reply FITS", "metadata": {"pad": pad}})
+        answer = post(server, {"model": "m", "input": "Reply FITS", "padding": {"pad": pad}})
         assert len(answer.request.content) == size
         assert answer.status_code == status, answer.text[:500]
     assert answer.json()["error"]["code"] == "body_too_large"

@@ -5,6 +5,7 @@ import uuid
 
 import httpx
 import openai
+import pydantic
 import pytest
 import schema
 from conftest import make_sdk
@@ -294,6 +295,32 @@ def test_fields_that_programs_send_are_accepted(sdk):
         extra_body={"something_new": {"deep": [1]}})
     assert response.output_text == "YES"
     assert (response.metadata, response.temperature, response.top_p) == ({"team": "blue"}, 0.3, 0.9)
+
+
+def test_a_field_that_is_wrong_is_named(sdk, server):
+    """A program that asks for what cannot be is told which field, and nothing has begun."""
+    known = server.api.known()
+    for field, value in {
+        "temperature": 9, "metadata.k": {"k": "v" * 513}, "reasoning.effort": {"effort": "frantic"},
+        "tools[0].type": [{"type": "web_search"}], "max_output_tokens": 3, "tool_choice": "required",
+    }.items():
+        with pytest.raises(openai.BadRequestError) as raised:
+            sdk.responses.create(model="m", input="x", **{field.partition(".")[0].partition("[")[0]: value})
+        assert raised.value.param == field and raised.value.type == "invalid_request_error", raised.value
+    assert server.api.known() == known
+
+
+def test_an_answer_is_parsed(server, harness):
+    """`responses.parse` gives the answer as the program's own type, whichever harness worked for it."""
+
+    class Count(pydantic.BaseModel):
+        n: int
+        of: str
+
+    sdk = make_sdk(server, default_headers={"X-Centaur-Harness": harness})
+    response = sdk.responses.parse(
+        model="m", input=script(shell("echo work"), text('{"n": 3, "of": "files"}')), text_format=Count)
+    assert response.output_parsed == Count(n=3, of="files")
 
 
 def test_models_are_listed(sdk):

@@ -8,6 +8,8 @@ struct HarnessStart: Sendable {
   let session: Session
   let setup: ControlPlaneConfiguration.HarnessSetup
   let services: SessionDrive.Services
+  /// The turn that it is started for.
+  let turn: TurnWishes?
   /// Of the session's drive; nil where the session is yet to be.
   var token: FencingToken?
 
@@ -65,7 +67,8 @@ struct HarnessStart: Sendable {
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,
       modelBaseURL: "http://127.0.0.1:\(SandboxSpec.modelPort)/v1", model: setup.model, models: setup.models,
-      instructions: Self.instructions(persona, session.instructions), state: session.harnessState, history: history)
+      instructions: Self.instructions(persona, session.instructions), state: session.harnessState, turn: turn,
+      history: history)
   }
 
   /// What a session is instructed: by its persona, then by its client.

@@ -13,8 +13,7 @@ extension ControlPlane {
       // Read last: its log holds whatever the turn's status says.
       let session = try await store.session(reply.sessionID)
     else {
-      throw CentaurError(
-        .responseNotFound, "There is no response with the id '\(replyID.prefix(128))'.", parameter: "response_id")
+      throw CentaurError.responseNotFound(replyID)
     }
     let after = execution.firstSeq - 1
     let events =

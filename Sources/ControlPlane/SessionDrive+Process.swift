@@ -30,6 +30,7 @@ extension SessionDrive {
     let begun = ContinuousClock.now
     let stopping = lastStop
     let services = services
+    let turn = queue.first.map { wishes(of: $0.execution) }
     let token = token
     schedule(.place, after: services.configuration.limits.sandboxWait) { await $0.placeOverdue() }
     start = Task {
@@ -49,7 +50,7 @@ extension SessionDrive {
       do {
         // Of its own: what was begun is not cancelled half way, or a process would stay that nobody knows of.
         let process = try await Task {
-          try await HarnessStart(session: session, setup: setup, services: services, token: token)
+          try await HarnessStart(session: session, setup: setup, services: services, turn: turn, token: token)
             .start(generation: number, begun: begun)
         }.value
         guard post({ drive in await drive.processStarted(process) }) else {
@@ -141,6 +142,7 @@ extension SessionDrive {
       await perform(actions)
       if let limit, let number { return await exceeded(limit, number) }
       guard await endsWordyTurn() == false else { return }
+      await endsCostlyTurn()
       await giveBackSpool()
     } catch {
       logger.error("the harness's output could not be read", metadata: ["error": "\(error)"])
@@ -209,6 +211,7 @@ extension SessionDrive {
       }
       for draft in drafts where draft.executionID == running?.execution.id {
         running?.output += draft.payload.logSize
+        if case .usageUpdated(_, let turn) = draft.payload { running?.tokens = turn.sum.output }
       }
       services.metrics.events.increment(by: drafts.count)
       for draft in drafts { services.metrics.turnEnded(draft.payload) }
@@ -224,6 +227,13 @@ extension SessionDrive {
     return .sandboxReady(
       SandboxReady(
         id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
+  }
+
+  /// Ends a turn that has written more than its client wants, unless that was its last word.
+  private func endsCostlyTurn() async {
+    guard let running, let limit = running.execution.options.maxOutputTokens, running.tokens > limit else { return }
+    self.running?.tokens = 0
+    await interruptHarness(reason: TurnOptions.outputLimitReason)
   }
 
   private func carryOut(_ action: HarnessAction) async {

@@ -121,10 +121,13 @@ extension SessionDrive {
   }
 
   private func newSession(
-    harness: HarnessName?, persona: String?, instructions: String?, origin: String, history: [Message] = []
+    harness: HarnessName?, persona: String?, instructions: String?, origin: String, options: TurnOptions? = nil,
+    history: [Message] = []
   ) async throws -> NewSession {
     let chosen = try services.configuration.choose(harness: harness, persona: persona, origin: origin)
-    let wish = WarmPool.Wish(harness: chosen, persona: persona, instructions: instructions, history: history)
+    let turn = options.map { TurnWishes(model: chooseModel($0.requestedModel, of: chosen).0, options: $0) }
+    let wish = WarmPool.Wish(
+      harness: chosen, persona: persona, instructions: instructions, turn: turn, history: history)
     let claimed = await services.pool?.claim(wish)
     let session = Session(
       id: claimed?.session ?? services.ids.session(), owner: owner, key: key, harness: chosen, persona: persona,
@@ -181,7 +184,8 @@ extension SessionDrive {
     let parent = request.harness == nil || request.harness == forked?.harness ? forked : nil
     let new = try await newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona ?? parent?.persona,
-      instructions: request.instructions ?? parent?.instructions, origin: request.origin, history: history)
+      instructions: request.instructions ?? parent?.instructions, origin: request.origin, options: request.options,
+      history: history)
     var events = [new.created]
     if let forked {
       events.append(EventDraft(.sessionForked(from: forked.parent, atSeq: forked.atSeq)))
@@ -223,7 +227,7 @@ extension SessionDrive {
     var reply: Reply
   }
 
-  /// The events of a turn that begins, `execution.queued` last.
+  /// The events of a turn that begins: what was said, `execution.queued`, and what of its request is not honoured.
   func newTurn(
     _ input: [Message], _ request: TurnRequest, in session: Session, ordinal: Int, isFollowUp: Bool = false
   ) -> NewTurn {
@@ -237,10 +241,11 @@ extension SessionDrive {
     var takes: [String: ExecutionID?] = [:]
     for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
     let said = request.isOneMessage ? [Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)] : input
+    let ignored = request.notHonoured.map { EventPayload.warning(code: EventPayload.notHonouredCode, message: $0) }
+    let payloads = said.map(EventPayload.messageAppended) + [.executionQueued(request.options)]
     return NewTurn(
       execution: execution, input: said,
-      events: said.map { EventDraft(.messageAppended($0), execution: id) }
-        + [EventDraft(.executionQueued(request.options), execution: id)],
+      events: (payloads + [ignored].compactMap(\.self)).map { EventDraft($0, execution: id) },
       turnKeys: turnKey.map { [id: $0] } ?? [:], takes: takes,
       reply: reply(to: request, id, number: 1, at: now, in: session))
   }
@@ -271,7 +276,7 @@ extension SessionDrive {
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }
     // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
-    let start = isWaitingForTurn ? startEvents(turn.execution) : nil
+    let start = isWaiting(for: turn.execution) ? startEvents(turn.execution) : nil
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
     let begun = try start.map { try beginning(turn.execution.id, $0.model) }
     let written = try await commit(

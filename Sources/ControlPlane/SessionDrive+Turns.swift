@@ -11,6 +11,10 @@ extension SessionDrive {
     services.capacity.isBusy(next.execution.sessionID)
     cancel(.idle)
     guard let process, process.takesTurns else { return await startProcess() }
+    guard process.machine.serves(wishes(of: next.execution)) else {
+      await stopProcess(reason: "turn_options")
+      return await startProcess()
+    }
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
     do {
@@ -20,7 +24,15 @@ extension SessionDrive {
   }
 
   /// Whether a turn that comes now needs to wait for nothing.
-  var isWaitingForTurn: Bool { running == nil && queue.isEmpty && process?.takesTurns == true }
+  func isWaiting(for turn: Execution) -> Bool {
+    guard running == nil, queue.isEmpty, let process, process.takesTurns else { return false }
+    return process.machine.serves(wishes(of: turn))
+  }
+
+  /// What a turn asks of the harness.
+  func wishes(of turn: Execution) -> TurnWishes {
+    TurnWishes(model: chooseModel(turn.options.requestedModel).0, options: turn.options)
+  }
 
   /// What the log says of a turn that starts, and the model that it runs.
   func startEvents(_ execution: Execution) -> (model: String, events: [EventDraft]) {
@@ -50,7 +62,12 @@ extension SessionDrive {
   }
 
   private func chooseModel(_ requested: String?) -> (String, EventPayload?) {
-    guard let session, let setup = services.configuration.harnesses[session.harness] else { return ("", nil) }
+    guard let session else { return ("", nil) }
+    return chooseModel(requested, of: session.harness)
+  }
+
+  func chooseModel(_ requested: String?, of harness: HarnessName) -> (String, EventPayload?) {
+    guard let setup = services.configuration.harnesses[harness] else { return ("", nil) }
     guard let requested, requested != setup.model else { return (setup.model, nil) }
     if setup.models.contains(requested) { return (requested, nil) }
     let message = "The model '\(requested.prefix(128))' is not on the harness's list; '\(setup.model)' runs."
@@ -120,7 +137,7 @@ extension SessionDrive {
     return running.execution.id
   }
 
-  private func interruptHarness(reason: String) async {
+  func interruptHarness(reason: String) async {
     await drive(.interrupt(reason: reason, failure: running?.failure)) { $0.interrupt(reason: reason) }
   }
 

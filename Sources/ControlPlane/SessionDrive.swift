@@ -75,6 +75,8 @@ actor SessionDrive {
     var execution: Execution
     /// What its harness has added to the log, in bytes as `EventPayload.logSize` counts them.
     var output = 0
+    /// What its model calls have written so far, in tokens.
+    var tokens = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
   }

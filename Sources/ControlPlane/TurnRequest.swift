@@ -121,6 +121,9 @@ public struct TurnRequest: Sendable {
   /// Whether the answer may be asked for by its id later.
   public var keepsReply = true
 
+  /// What of the request no harness can be asked for, in a sentence for the log.
+  public var notHonoured: String?
+
   /// Where its client names neither turn nor messages but by an `Idempotency-Key`: how it is known again once it has
   /// steered a turn.
   var steerKey: String? {

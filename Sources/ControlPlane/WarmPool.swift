@@ -29,6 +29,8 @@ actor WarmPool {
     var harness: HarnessName
     var persona: String?
     var instructions: String?
+    /// The turn that the session is made for.
+    var turn: TurnWishes?
     var history: [Message] = []
   }
 
@@ -109,6 +111,7 @@ actor WarmPool {
     else { return nil }
     guard var context = process.context else { return nil }
     context.instructions = HarnessStart.instructions(persona, wish.instructions)
+    context.turn = wish.turn
     context.history = wish.history
     guard setup.adapter.canBeClaimed(by: context) else { return nil }
     process.context = context
@@ -204,7 +207,7 @@ actor WarmPool {
     let session = Session(
       id: id, owner: .local, key: try ThreadKey("pool:\(id)"), harness: harness, persona: nil, instructions: nil,
       createdAt: services.clock.now)
-    return try await HarnessStart(session: session, setup: setup, services: services)
+    return try await HarnessStart(session: session, setup: setup, services: services, turn: nil)
       .start(generation: 0, begun: .now)
   }
 

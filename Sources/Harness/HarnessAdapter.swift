@@ -53,12 +53,15 @@ public struct HarnessContext: Sendable, Codable {
   public var instructions: String?
   /// What an earlier process saved with `saveState`.
   public var state: JSONValue?
+  /// The turn that the process is started for; nil for one that waits for its session.
+  public var turn: TurnWishes?
   /// For a conversation that the harness has not begun: what was said before, oldest first.
   public var history: [Message]
 
   public init(
     session: SessionID, executable: String, workspace: String, home: String, temporary: String, modelBaseURL: String,
-    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, history: [Message] = []
+    model: String, models: [String], instructions: String? = nil, state: JSONValue? = nil, turn: TurnWishes? = nil,
+    history: [Message] = []
   ) {
     self.session = session
     self.executable = executable
@@ -70,6 +73,7 @@ public struct HarnessContext: Sendable, Codable {
     self.models = models
     self.instructions = instructions
     self.state = state
+    self.turn = turn
     self.history = history
   }
 

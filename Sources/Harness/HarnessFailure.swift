@@ -70,6 +70,13 @@ enum HarnessFailure {
   static let unreadableLine = EventPayload.warning(
     code: "harness_protocol", message: "The harness printed a line that is not of its protocol.")
 
+  /// What the log says of a provider's tier that the harness cannot ask for.
+  static func noTier(_ tier: String) -> EventPayload {
+    .warning(
+      code: "service_tier_not_supported",
+      message: "The harness cannot ask for the service tier '\(tier.prefix(64))'; the provider's usual one is used.")
+  }
+
   /// What the log says where the harness's own conversation is gone.
   static let conversationRestarted = EventPayload.warning(
     code: "conversation_restarted",

@@ -18,6 +18,8 @@ public protocol HarnessMachine: Sendable, Codable {
   /// The session has come, after the `ready` of `launchedWithoutSession`. As after `launched`, turns may begin at the
   /// next `ready`.
   mutating func claimed(by context: HarnessContext) -> [HarnessAction]
+  /// Whether the process, as it was started, can run such a turn. Where it cannot, another is started for it.
+  func serves(_ turn: TurnWishes) -> Bool
   /// Give the harness a turn.
   mutating func begin(_ turn: HarnessTurn) -> [HarnessAction]
   /// Add to the running turn. Answered by `steered` or `steerRejected`, at once or after lines to come.
@@ -38,6 +40,19 @@ extension HarnessMachine {
   /// For those that do not wait for sessions.
   public mutating func launchedWithoutSession() -> [HarnessAction] { [.stop] }
   public mutating func claimed(by context: HarnessContext) -> [HarnessAction] { [.stop] }
+  public func serves(_ turn: TurnWishes) -> Bool { true }
+}
+
+/// What a turn asks of its harness beside its input.
+public struct TurnWishes: Sendable, Hashable, Codable {
+  /// The model to run, already chosen from the harness's list.
+  public var model: String
+  public var options: TurnOptions
+
+  public init(model: String, options: TurnOptions) {
+    self.model = model
+    self.options = options
+  }
 }
 
 /// One line of a harness's standard output.

@@ -17,6 +17,12 @@ enum InputItem {
     return roles.contains(role)
   }
 
+  /// An item that only names another one by its id; it may come without a type.
+  static func isReference(_ item: JSONValue) -> Bool {
+    if let type = item["type"]?.string { return type == "item_reference" }
+    return item["id"]?.string != nil && item["role"] == nil && item["content"] == nil
+  }
+
   /// The message that an item is, `path` being its place in the body.
   /// - Throws: `CentaurError` with `unsupported`, `invalidType`, `missingField`
   static func message(_ item: JSONValue, path: String) throws(CentaurError) -> Message {
@@ -26,8 +32,10 @@ enum InputItem {
       case "developer", "system": .system
       default: .user
       }
-    return Message(
+    var message = Message(
       role: role, parts: try parts(item["content"] ?? .null, path: "\(path).content"), clientID: item["id"]?.string)
+    if role == .assistant { message.phase = MessageItem.Phase(wireName: item["phase"]?.string) }
+    return message
   }
 
   private static func parts(_ content: JSONValue, path: String) throws(CentaurError) -> [Message.Part] {
@@ -55,27 +63,11 @@ enum InputItem {
       return text.isEmpty ? nil : .text(text)
     case "refusal": return part["refusal"]?.string.map(Message.Part.text)
     case "input_image":
-      guard let url = part["image_url"]?.string else {
-        throw CentaurError(
-          .unsupported, "An image must be given as 'image_url' with a data: URL.", parameter: "\(path).image_url")
-      }
-      return .image(dataURL: try dataURL(url, "\(path).image_url"))
+      do { return try InlineData.image(part) } catch { throw error.inside(path).error }
     case "input_file":
-      guard let data = part["file_data"]?.string else {
-        throw CentaurError(
-          .unsupported, "A file must be given as 'file_data'; addresses and uploads are not fetched.",
-          parameter: "\(path).file_data")
-      }
-      return .file(name: part["filename"]?.string, dataURL: try dataURL(data, "\(path).file_data"))
+      do { return try InlineData.file(part) } catch { throw error.inside(path).error }
     default: return nil
     }
-  }
-
-  private static func dataURL(_ url: String, _ path: String) throws(CentaurError) -> String {
-    guard url.hasPrefix("data:"), url.contains(",") else {
-      throw CentaurError(.unsupported, "Only data: URLs are taken; addresses are never fetched.", parameter: path)
-    }
-    return url
   }
 
   /// What the user and the assistant said, for a harness that is told the conversation by us; tool calls as short notes.

@@ -28,12 +28,42 @@ struct ReplyEcho: Sendable {
     self.heldItemIDs = heldItemIDs
     fields = JSONObject()
     for name in Self.repeated where !(isCodex && Self.notForCodex.contains(name)) {
-      if let value = body[name], !value.isNull { fields.append(name, value) }
+      if let value = body[name], !value.isNull { fields.append(name, Self.form(of: name, value)) }
     }
     if let id = body["conversation"].flatMap({ $0.string ?? $0["id"]?.string }) {
       fields.append("conversation", ["id": .string(id)])
     }
   }
+
+  /// The form that a response has the field in, where it is another than the request's.
+  private static func form(of name: String, _ value: JSONValue) -> JSONValue {
+    switch name {
+    case "tools": ToolFields.echo(tools: value)
+    case "tool_choice": ToolFields.echo(choice: value)
+    case "text": TextFields.echo(value)
+    case "reasoning": reasoning(value)
+    // Which tier it is by itself the server does not know: no other than the provider's own.
+    case "service_tier" where value == "auto": "default"
+    default: value
+    }
+  }
+
+  /// The specification has fewer words for efforts than OpenAI's models and harnesses.
+  private static func reasoning(_ asked: JSONValue) -> JSONValue {
+    let effort: JSONValue =
+      switch asked["effort"]?.string {
+      case "minimal": "low"
+      case "max": "xhigh"
+      case let effort? where ["none", "low", "medium", "high", "xhigh"].contains(effort): .string(effort)
+      default: .null
+      }
+    let summary = (asked["summary"] ?? asked["generate_summary"])?.string
+    let isSummary = summary.map(["auto", "concise", "detailed"].contains) == true
+    return ["effort": effort, "summary": isSummary ? JSONValue(summary) : .null]
+  }
+
+  /// Whether the response is to be had by its id. Codex says `store: false` always, and means its provider.
+  var isStored: Bool { isCodex || fields["store"]?.bool != false }
 
   var json: JSONValue {
     [

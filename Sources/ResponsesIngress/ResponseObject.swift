@@ -33,13 +33,13 @@ struct ResponseObject: Sendable {
     object.append("tool_choice", field("tool_choice", "auto"))
     object.append("truncation", field("truncation", "disabled"))
     object.append("parallel_tool_calls", field("parallel_tool_calls", true))
-    object.append("text", text)
+    object.append("text", field("text", ["format": ["type": "text"]]))
     object.append("top_p", field("top_p", 1))
     object.append("presence_penalty", field("presence_penalty", 0))
     object.append("frequency_penalty", field("frequency_penalty", 0))
     object.append("top_logprobs", field("top_logprobs", 0))
     object.append("temperature", field("temperature", 1))
-    object.append("reasoning", reasoning)
+    object.append("reasoning", field("reasoning", .null))
     object.append("usage", usage.map(Self.usage) ?? .null)
     object.append("max_output_tokens", field("max_output_tokens", .null))
     object.append("max_tool_calls", field("max_tool_calls", .null))
@@ -52,17 +52,6 @@ struct ResponseObject: Sendable {
     if let conversation = echo.fields["conversation"] { object.append("conversation", conversation) }
     if let usage { object.append("centaur_usage", usage.json) }
     return .object(object)
-  }
-
-  private var text: JSONValue {
-    guard case .object(var text)? = echo.fields["text"] else { return ["format": ["type": "text"]] }
-    if text["format"] == nil { text["format"] = ["type": "text"] }
-    return .object(text)
-  }
-
-  private var reasoning: JSONValue {
-    guard let asked = echo.fields["reasoning"] else { return .null }
-    return ["effort": asked["effort"] ?? .null, "summary": asked["summary"] ?? .null]
   }
 
   /// The last model call's input is the size of the conversation, by which CLIs compact; the output is the turn's. The

@@ -1,9 +1,9 @@
-import Ingress
 public import SessionModel
 
-/// The body of `POST /v1/responses`, checked: what is known has the right type and range, what is unknown is accepted.
+/// The body of `POST /v1/responses`, as far as it must be right whoever sends it: what is read has the right type.
 ///
-/// Follows Open Responses 2026-04-24, `CreateResponseBody`; Codex's two dialects are subsets of it with additions.
+/// Follows Open Responses 2026-04-24, `CreateResponseBody`; Codex's two dialects are subsets of it with additions. A
+/// program's request is held to all of the specification (`RequestFields.check`).
 public struct ResponsesRequest: Sendable {
   public let body: JSONValue
   public let input: [JSONValue]
@@ -20,31 +20,10 @@ public struct ResponsesRequest: Sendable {
       throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
     }
     self.body = body
-    let checks = BodyFields(body)
-    for name in [
-      "model", "instructions", "previous_response_id", "service_tier", "prompt_cache_key", "safety_identifier",
-    ] {
-      try checks.string(name)
-    }
-    for name in ["stream", "store", "parallel_tool_calls", "background"] { try checks.bool(name) }
-    try checks.number("temperature", in: 0...2)
-    try checks.number("top_p", in: 0...1)
-    try checks.number("presence_penalty", in: -2...2)
-    try checks.number("frequency_penalty", in: -2...2)
-    try checks.integer("max_output_tokens", in: 1...Int.max)
-    try checks.integer("max_tool_calls", in: 1...Int.max)
-    try checks.integer("top_logprobs", in: 0...20)
-    for name in ["reasoning", "text", "metadata", "client_metadata", "stream_options"] { try checks.object(name) }
-    for name in ["tools", "include"] { try checks.array(name) }
-    try checks.oneOf("truncation", ["auto", "disabled"])
+    try RequestFields.checkTypes(body)
     conversationID = try Self.conversationID(body)
     streams = body["stream"]?.bool ?? false
     isBackground = body["background"]?.bool ?? false
-    if isBackground, body["store"]?.bool == false {
-      throw CentaurError(
-        .invalidValue, "A response in the background must be stored, or nobody could come back for it.",
-        parameter: "background")
-    }
     input = needsInput || !Self.isEmpty(body["input"]) ? try Self.items(body["input"]) : []
   }
 
@@ -97,7 +76,7 @@ public struct ResponsesRequest: Sendable {
     if let type = item["type"], type.string == nil {
       throw CentaurError(.invalidType, "'type' must be a string.", parameter: "\(path).type")
     }
-    guard item["type"]?.string ?? "message" == "message" else { return }
+    guard item["type"]?.string ?? "message" == "message", !InputItem.isReference(item) else { return }
     guard let role = item["role"]?.string else {
       throw CentaurError(.missingField, "A message needs a 'role'.", parameter: "\(path).role")
     }

@@ -63,6 +63,7 @@ struct ResponsesTranslator: TurnTranslator {
     case nil:
       return object.json(
         status: isRunning ? "in_progress" : "queued", output: writer.outputSoFar(phase: message?.phase?.wireName))
+    case .cancelled(let reason)? where reason == TurnOptions.outputLimitReason: return response
     case .cancelled(let reason)?:
       guard case .object(var cancelled) = response else { return response }
       cancelled["status"] = "cancelled"
@@ -303,6 +304,14 @@ struct ResponsesTranslator: TurnTranslator {
 }
 
 extension MessageItem.Phase {
+  init?(wireName: String?) {
+    switch wireName {
+    case "commentary": self = .commentary
+    case "final_answer": self = .final
+    default: return nil
+    }
+  }
+
   /// As this API writes it.
   var wireName: String {
     switch self {

@@ -18,6 +18,7 @@ struct TurnReading {
 
   /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`, `unsupported`
   func turn(of owner: Owner) throws(CentaurError) -> (TurnRequest, ReplyEcho) {
+    if !isCodex { try RequestFields.check(request.body) }
     let input = isCodex ? try TurnInput.ofCodex(request.input) : try TurnInput.ofSDK(request.input)
     guard !input.messages.isEmpty else {
       throw CentaurError(.emptyInput, "The input holds no message of the user.", parameter: "input")
@@ -34,16 +35,17 @@ struct TurnReading {
       abortsRunningTurn: input.isAbort, hasHistory: hasHistory(items[historyStart..<historyEnd]),
       history: { InputItem.history(items[historyStart..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
-      options: TurnOptions(
-        requestedModel: wishes.model, effort: effort, outputSchema: outputSchema),
+      options: options(model: wishes.model),
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
     if !isCodex { turn.heldItems = heldItems(historyStart..<historyEnd) }
     turn.keepsReply = request.body["store"]?.bool ?? true
+    if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
     return (turn, echo)
   }
 
   private func echo(_ input: TurnInput) -> ReplyEcho {
-    let summary = request.body["reasoning"]?["summary"].flatMap { $0.isNull ? nil : $0.string != "none" }
+    let asked = request.body["reasoning"].flatMap { $0["summary"] ?? $0["generate_summary"] }
+    let summary = asked.flatMap { $0.isNull ? nil : $0.string != "none" }
     return ReplyEcho(
       body: request.body, isCodex: isCodex, showsWork: summary ?? isCodex,
       showsItems: headers["x-centaur-items"] == "full" && !isCodex, heldItemIDs: input.heldItemIDs)
@@ -110,13 +112,20 @@ struct TurnReading {
     return all.isEmpty ? nil : all.joined(separator: "\n\n")
   }
 
+  private func options(model: String?) -> TurnOptions {
+    var options = TurnOptions(
+      requestedModel: model, effort: effort, outputSchema: TextFields.outputSchema(request.body))
+    let summary = request.body["reasoning"].flatMap { $0["summary"] ?? $0["generate_summary"] }?.string
+    options.summary = summary.flatMap { ["concise", "detailed"].contains($0) ? $0 : nil }
+    // Codex's is its provider's, and its provider is us.
+    guard !isCodex else { return options }
+    options.serviceTier = request.body["service_tier"]?.string.flatMap { ["auto", "default"].contains($0) ? nil : $0 }
+    options.maxOutputTokens = request.body["max_output_tokens"]?.int
+    return options
+  }
+
   /// An empty one says nothing; a harness would refuse it.
   private var effort: String? { request.body["reasoning"]?["effort"]?.string.flatMap { $0.isEmpty ? nil : $0 } }
-
-  private var outputSchema: JSONValue? {
-    guard let format = request.body["text"]?["format"], format["type"]?.string == "json_schema" else { return nil }
-    return format["schema"]
-  }
 }
 
 extension RequestHeaders {

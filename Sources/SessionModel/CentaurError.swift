@@ -59,6 +59,12 @@ extension CentaurError {
       retryAfter: noFreeSandboxRetry)
   }
 
+  /// There is none of this id, or none that whoever asks may see: the two are told alike.
+  public static func responseNotFound(_ id: String) -> CentaurError {
+    CentaurError(
+      .responseNotFound, "There is no response with the id '\(id.prefix(128))'.", parameter: "response_id")
+  }
+
   public static let shuttingDown = CentaurError(
     .shuttingDown, "The server is shutting down. Try again shortly.", retryAfter: .seconds(2))
 

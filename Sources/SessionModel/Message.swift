@@ -15,6 +15,8 @@ public struct Message: Sendable, Hashable {
   }
 
   public var role: Role
+  /// Of an assistant's message: whether it was the answer or said on the way, where its client tells.
+  public var phase: MessageItem.Phase?
   public var parts: [Part]
   /// The client's own id of the message, by which a repeated request is known.
   public var clientID: String?

@@ -102,6 +102,9 @@ public enum EventPayload: Sendable, Hashable {
   /// The code of the warning that a session which branches off has a workspace of its own.
   public static let workspaceNotForkedCode = "workspace_not_forked"
 
+  /// The code of the warning that fields of a request have no effect.
+  public static let notHonouredCode = "not_honoured"
+
   /// Whether the event ends its execution.
   public var isTerminal: Bool {
     switch self {
@@ -128,11 +131,17 @@ public struct SessionCreated: Sendable, Hashable {
 }
 
 /// What a turn asks of the harness beside its input, and what its client says of it.
-public struct TurnOptions: Sendable, Hashable {
+public struct TurnOptions: Sendable, Hashable, Codable {
   /// The model that the client named.
   public var requestedModel: String?
   /// `minimal`, `low`, `medium`, `high` …, passed on as it is.
   public var effort: String?
+  /// How the model is to summarise its reasoning: `concise`, `detailed`; nil leaves it to the model.
+  public var summary: String?
+  /// The provider's tier for this turn (`flex`, `priority`); nil for its usual one.
+  public var serviceTier: String?
+  /// Tokens that the turn's model calls may write together. Between two calls a turn that is over it is ended.
+  public var maxOutputTokens: Int?
   /// A JSON schema that the final answer is to follow.
   public var outputSchema: JSONValue?
   /// Which of a client's conversations this turn is in; several may be led in one session.
@@ -140,6 +149,9 @@ public struct TurnOptions: Sendable, Hashable {
   /// How many messages of that conversation came before this turn's input by the client's own telling; nil where it does
   /// not tell. Fewer than at the turn before: the client's user went back in the conversation.
   public var messagesBefore: Int?
+  /// Why a turn is cancelled that has written more than `maxOutputTokens`.
+  public static let outputLimitReason = "max_output_tokens"
+
   /// Messages of the session API wait for an `execute`, and this turn is none: it leaves them waiting.
   public var leavesPending = false
 

@@ -35,6 +35,8 @@ struct ModelRequest: Sendable {
   private static func isContext(_ text: String) -> Bool { context.contains { text.hasPrefix($0) } }
 
   private mutating func heard(_ text: String) {
+    // Claude Code wants the answer again, by its tool: what was said is said once more.
+    if text.hasPrefix("[structured-output-enforce]") { return step = max(0, step - 1) }
     guard !text.isEmpty, !Self.isContext(text) else { return }
     userTexts.append(text)
     self.text = text
@@ -124,7 +126,8 @@ struct ModelRequest: Sendable {
     switch content {
     case .string(let text)?: text
     case .array(let parts)?:
-      parts.compactMap { $0["text"]?.string }.filter { !$0.hasPrefix("<image name=") && $0 != "</image>" }
+      parts.compactMap { $0["text"]?.string }
+        .filter { !$0.hasPrefix("<image name=") && $0 != "</image>" && !$0.hasPrefix("<answer_format>") }
         .joined(separator: "\n")
     default: ""
     }

@@ -175,9 +175,20 @@ extension Script {
     }
     if let text = step["text"]?.string {
       let isRaw = step["raw"]?.bool ?? false
-      parts.append(.text(isRaw ? text : fill(text, request), phase: step["phase"]?.string))
+      parts.append(answer(isRaw ? text : fill(text, request), step, request))
     }
     return parts
+  }
+
+  private static let answerTool = "StructuredOutput"
+
+  /// A text; JSON by the tool that Claude Code has for it, where it asks for such an answer.
+  private static func answer(_ text: String, _ step: JSONValue, _ request: ModelRequest) -> Utterance.Part {
+    guard request.tools.contains(answerTool), let object = try? JSONValue(parsing: text.utf8), object.object != nil
+    else {
+      return .text(text, phase: step["phase"]?.string)
+    }
+    return .call(name: answerTool, arguments: object)
   }
 
   private static func shell(_ command: String, _ extra: JSONObject, _ request: ModelRequest) -> Utterance.Part {

@@ -191,11 +191,47 @@ struct ClaudeLaunchTests {
     #expect(second.sent[1]["request"]?["settings"] == ["effortLevel": .null])
   }
 
-  @Test("a schema for the answer is told to the model before the user's words")
+  @Test("a schema that no tool can have is told to the model before the user's words")
   func schema() throws {
     var driver = try ClaudeDriver.ready()
-    let options = TurnOptions(outputSchema: ["type": "object"])
+    let options = TurnOptions(outputSchema: ["type": "array"])
     let blocks = driver.begin("e1", options: options).sent.last?["message"]?["content"]?.array ?? []
-    #expect(blocks.count == 2 && blocks[0].text.contains("{\\\"type\\\":\\\"object\\\"}"))
+    #expect(blocks.count == 2 && blocks[0].text.contains("{\\\"type\\\":\\\"array\\\"}"))
+  }
+
+  @Test("a schema for the answer is the process's own: its tool is no work, and what it was given is the answer")
+  func structuredOutput() throws {
+    var context = HarnessContext.test("/bin/claude")
+    let wishes = TurnWishes(model: "m", options: TurnOptions(outputSchema: ["type": "object"]))
+    context.turn = wishes
+    var driver = ClaudeDriver(context)
+    #expect(driver.launched.sent.first?["request"]?["jsonSchema"] == ["type": "object"])
+    _ = try driver.initialized()
+    let user = driver.begin("e1", options: wishes.options).sent.last
+    #expect(user?["message"]?["content"]?.array?.count == 1)
+    driver.read(ClaudeLines.lifecycle(try #require(user?["uuid"]?.string), "started"))
+    let call: JSONValue = ["type": "tool_use", "id": "t1", "name": "StructuredOutput", "input": ["n": 3]]
+    let message: JSONValue = ["type": "assistant", "message": ["id": "m1", "content": [call]]]
+    #expect(!driver.read(ClaudeLines.line(message)).drafts.contains { $0.payload.kind.hasPrefix("item") })
+    let over: JSONValue = [
+      "type": "result", "subtype": "success", "is_error": false, "terminal_reason": "completed",
+      "structured_output": ["n": 3],
+    ]
+    let answer = MessageItem(phase: .final, text: "{\"n\":3}")
+    #expect(driver.read(ClaudeLines.line(over)).closed.map(\.content) == [.message(answer)])
+  }
+
+  @Test("a process that holds its model to one schema runs no turn that asks for another")
+  func serves() {
+    func wishes(_ schema: JSONValue?) -> TurnWishes {
+      TurnWishes(model: "m", options: TurnOptions(outputSchema: schema))
+    }
+    var context = HarnessContext.test("/bin/claude")
+    #expect(ClaudeCode().machine(context).serves(wishes(nil)))
+    #expect(ClaudeCode().machine(context).serves(wishes(["type": "array"])), "told in words")
+    #expect(!ClaudeCode().machine(context).serves(wishes(["type": "object"])))
+    context.turn = wishes(["type": "object"])
+    #expect(ClaudeCode().machine(context).serves(wishes(["type": "object"])))
+    #expect(!ClaudeCode().machine(context).serves(wishes(nil)))
   }
 }

@@ -32,14 +32,6 @@ enum ClaudeInput {
     return reading
   }
 
-  /// Claude Code has no way to hold one turn's answer to a schema (`--json-schema` is for all turns of a process), so the
-  /// model is told.
-  static func answerFormat(_ schema: JSONValue) -> JSONValue {
-    text(
-      "<answer_format>\nAnswer with JSON only, without a code fence, valid against this schema:\n\(schema.text)\n"
-        + "</answer_format>")
-  }
-
   /// A text that begins with a slash would be taken for a command of Claude Code's own (`/clear` ends the conversation).
   /// What a user says is for the model: a space before it makes it plain text.
   static func text(_ text: String) -> JSONValue {

@@ -81,6 +81,9 @@ extension ClaudeMachine {
         guard !thought.isEmpty else { continue }
         actions += turn?.items.complete(key, .reasoning(ReasoningItem(summary: [thought])), .completed) ?? []
       case "redacted_thinking": continue
+      case "tool_use" where answerSchema != nil && block["name"]?.string == ClaudeTools.answer:
+        // The turn's end has it, once it is valid.
+        actions += settleText(as: .commentary)
       case "tool_use": actions += settleText(as: .commentary) + toolStarted(block, line)
       case let type:
         actions += turn?.items.complete(key, .other(OtherItem(type: type ?? "", raw: block)), .completed) ?? []

@@ -33,9 +33,12 @@ extension ClaudeMachine {
   }
 
   mutating func ended(_ result: JSONValue) -> [HarnessAction] {
-    let open = closeMessage()
+    var open = closeMessage()
     let ending: Ending
     if result["is_error"]?.bool != true {
+      if answerSchema != nil, let answer = result["structured_output"], !answer.isNull {
+        open += settleText(as: .commentary) + answered(with: answer)
+      }
       ending = .completed
     } else if turn?.interruptReason != nil || result["terminal_reason"]?.string?.hasPrefix("aborted") == true {
       ending = .interrupted
@@ -44,6 +47,12 @@ extension ClaudeMachine {
         ClaudeFailure.read(result, error: turn?.apiError, isCutOff: turn?.isCutOff == true))
     }
     return open + countRest(result) + finish(ending)
+  }
+
+  /// The answer that follows a schema: the JSON, as the turn's last message.
+  private mutating func answered(with answer: JSONValue) -> [HarnessAction] {
+    let message = MessageItem(phase: .final, text: answer.text)
+    return turn?.items.complete("answer", .message(message), .completed) ?? []
   }
 
   /// What was not seen of the turn's tokens: an agent's last answer, a summary, what the harness asks for itself.

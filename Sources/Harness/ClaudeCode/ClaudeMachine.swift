@@ -92,13 +92,14 @@ struct ClaudeMachine: HarnessMachine {
 
   // MARK: Inputs
 
-  /// `initialize` need not be sent, but makes the process answer before the first turn.
+  /// `initialize` makes the process answer before the first turn.
   mutating func launched() -> [HarnessAction] {
     [initialize()]
   }
 
   private mutating func initialize(_ more: [(String, JSONValue)] = []) -> HarnessAction {
-    let body: [(String, JSONValue)] = [("subtype", "initialize"), ("hooks", .null)]
+    var body: [(String, JSONValue)] = [("subtype", "initialize"), ("hooks", .null)]
+    if let schema = answerSchema { body.append(("jsonSchema", schema)) }
     return request(
       .initialize, "launch/initialize", .object(JSONObject((body + more).map { (key: $0.0, value: $0.1) })))
   }
@@ -118,6 +119,16 @@ struct ClaudeMachine: HarnessMachine {
     return [initialize(instructions), .saveState(ClaudeConversation.begun(conversationID)), .ready]
   }
 
+  /// What the model of this process must answer with, in all its turns: by a tool, whose input is an object.
+  var answerSchema: JSONValue? { Self.answerSchema(context.turn) }
+
+  private static func answerSchema(_ turn: TurnWishes?) -> JSONValue? {
+    guard let schema = turn?.options.outputSchema, schema["type"]?.string == "object" else { return nil }
+    return schema
+  }
+
+  func serves(_ turn: TurnWishes) -> Bool { Self.answerSchema(turn) == answerSchema }
+
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
     let turn = Turn(
       execution: begun.execution, uuid: DerivedUUID.of(begun.execution.rawValue),
@@ -125,10 +136,13 @@ struct ClaudeMachine: HarnessMachine {
     let input = ClaudeInput.read(begun.input)
     var actions = input.warnings.map { turn.items.emit(.warning(code: "input_not_supported", message: $0)) }
     self.turn = turn
+    if let tier = begun.options.serviceTier { actions.append(turn.items.emit(HarnessFailure.noTier(tier))) }
     actions += set(model: begun.model, of: begun.execution) + set(effort: begun.options.effort, of: begun.execution)
     var blocks: [JSONValue] = []
     if !historyIsTold, let told = ConversationSoFar.text(context.history) { blocks.append(ClaudeInput.text(told)) }
-    if let schema = begun.options.outputSchema { blocks.append(ClaudeInput.answerFormat(schema)) }
+    if let schema = begun.options.outputSchema, answerSchema != schema {
+      blocks.append(ClaudeInput.text(AnswerFormat.words(schema)))
+    }
     let line: JSONValue = [
       "type": "user", "uuid": .string(turn.uuid),
       "message": ["role": "user", "content": .array(blocks + input.blocks)],

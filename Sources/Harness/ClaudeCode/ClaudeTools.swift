@@ -2,6 +2,9 @@ import SessionModel
 
 /// Claude Code's tools in the session's vocabulary (Claude Code 2.1.330, recorded in wire/harness/claude/03-tools.jsonl).
 enum ClaudeTools {
+  /// By which the model answers where its answer must follow a schema.
+  static let answer = "StructuredOutput"
+
   struct Outcome {
     /// What the model is told: a text or content blocks.
     var content: JSONValue

@@ -58,10 +58,17 @@ enum CodexInput {
         }
       }
       guard !parts.isEmpty else { return nil }
-      return [
-        "type": "message", "role": isAssistant ? "assistant" : message.role == .system ? "developer" : "user",
-        "content": .array(parts),
-      ]
+      var item = JSONObject()
+      item.append("type", "message")
+      item.append("role", isAssistant ? "assistant" : message.role == .system ? "developer" : "user")
+      item.append("content", .array(parts))
+      // A model that is not told which of its messages were answers does worse at the next.
+      switch message.phase {
+      case .commentary?: item.append("phase", "commentary")
+      case .final?: item.append("phase", "final_answer")
+      case nil: break
+      }
+      return .object(item)
     }
   }
 

@@ -15,6 +15,9 @@ struct CodexLaunch {
     "computer_use", "shell_snapshot", "in_app_browser", "hooks", "remote_plugin", "unbounded_connection_retries",
   ]
 
+  /// Of turns that ask for none.
+  static let usualEffort = "medium"
+
   /// What the model is told of its place, where no client and no persona said more.
   private static let baseInstructions = """
     You are a coding agent. You work in a workspace on a server, on behalf of a user who is elsewhere and reads what you \
@@ -23,22 +26,29 @@ struct CodexLaunch {
     end in a few sentences what you did and what the user should know.
     """
 
-  func launch(_ subcommand: [String]) -> HarnessLaunch {
+  func launch(_ subcommand: [String], files: [String: [UInt8]] = [:]) -> HarnessLaunch {
     let environment = ["CODEX_HOME": context.home, "RUST_LOG": "error"]
     return HarnessLaunch(
       command: [context.executable] + subcommand + settings,
       environment: context.environment.merging(environment) { $1 },
-      files: ["catalog.json": catalogue.serialized])
+      files: files.merging(["catalog.json": catalogue.serialized]) { $1 })
   }
 
   /// `-c` pairs; values are TOML, whose basic strings are written like JSON's.
   private var settings: [String] {
-    let strings: [(String, String)] = [
-      ("model", context.model), ("model_provider", "centaur"), ("model_providers.centaur.name", "centaur"),
-      ("model_providers.centaur.base_url", context.modelBaseURL), ("model_providers.centaur.wire_api", "responses"),
-      ("model_catalog_json", "\(context.home)/catalog.json"), ("sqlite_home", "\(context.temporary)/codex-sqlite"),
-      ("cli_auth_credentials_store", "ephemeral"), ("web_search", "disabled"),
+    let turn = context.turn?.options
+    let wishes: [(String, String?)] = [
+      ("model_reasoning_effort", turn?.effort), ("model_reasoning_summary", turn?.summary),
+      ("service_tier", turn?.serviceTier),
     ]
+    let strings: [(String, String)] =
+      wishes.compactMap { name, value in value.map { (name, $0) } } + [
+        ("model", context.turn?.model ?? context.model), ("model_provider", "centaur"),
+        ("model_providers.centaur.name", "centaur"),
+        ("model_providers.centaur.base_url", context.modelBaseURL), ("model_providers.centaur.wire_api", "responses"),
+        ("model_catalog_json", "\(context.home)/catalog.json"), ("sqlite_home", "\(context.temporary)/codex-sqlite"),
+        ("cli_auth_credentials_store", "ephemeral"), ("web_search", "disabled"),
+      ]
     let bare: [(String, String)] =
       [
         ("model_providers.centaur.supports_websockets", "false"),
@@ -62,7 +72,7 @@ struct CodexLaunch {
     }
     return [
       "slug": .string(model), "display_name": .string(model), "description": .string(model),
-      "supported_reasoning_levels": .array(efforts), "default_reasoning_level": "medium",
+      "supported_reasoning_levels": .array(efforts), "default_reasoning_level": .string(Self.usualEffort),
       "shell_type": "unified_exec", "apply_patch_tool_type": "freeform", "visibility": "list",
       "supported_in_api": true, "priority": JSONValue(priority), "base_instructions": .string(Self.baseInstructions),
       "supports_reasoning_summaries": true, "support_verbosity": false,

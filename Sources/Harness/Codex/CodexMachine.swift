@@ -52,6 +52,9 @@ struct CodexMachine: HarnessMachine {
   private var nextRequest = 1
   private var requests: [Int: Request] = [:]
   var turn: Turn?
+  /// What the turn before asked for.
+  private var effort: String?
+  private var serviceTier: String?
   /// Turns that are over, with items that are not: by the harness's id of the turn.
   var lateTurns: [String: TurnItems] = [:]
   /// The newest turns that are over for good. The harness may report a killed command after its turn's end.
@@ -86,14 +89,25 @@ struct CodexMachine: HarnessMachine {
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
     guard let thread else { return [] }
     turn = Turn(execution: begun.execution, items: TurnItems(execution: begun.execution))
-    let input = CodexInput.read(begun.input)
+    var input = CodexInput.read(begun.input)
+    let schema = begun.options.outputSchema
+    if let schema, !AnswerFormat.canBeStrict(schema) {
+      input.items.insert(["type": "text", "text": .string(AnswerFormat.words(schema))], at: 0)
+    }
     var parameters: [(String, JSONValue)] = [
       ("threadId", .string(thread)), ("input", .array(input.items)), ("model", .string(begun.model)),
-      ("summary", "auto"),
+      ("summary", .string(begun.options.summary ?? "auto")),
     ]
     if let id = begun.input.last?.clientID { parameters.append(("clientUserMessageId", .string(id))) }
-    if let effort = begun.options.effort { parameters.append(("effort", .string(effort))) }
-    if let schema = begun.options.outputSchema { parameters.append(("outputSchema", schema)) }
+    // The harness keeps both for later turns, and a turn that asks for none is to have the usual ones.
+    if let effort = begun.options.effort ?? effort.map({ _ in CodexLaunch.usualEffort }) {
+      parameters.append(("effort", .string(effort)))
+    }
+    if let tier = begun.options.serviceTier ?? serviceTier.map({ _ in "default" }) {
+      parameters.append(("serviceTierForTurn", .string(tier)))
+    }
+    (effort, serviceTier) = (begun.options.effort, begun.options.serviceTier)
+    if let schema, AnswerFormat.canBeStrict(schema) { parameters.append(("outputSchema", schema)) }
     let warnings = input.warnings.map { text in
       HarnessAction.emit(
         EventDraft(.warning(code: "input_not_supported", message: text), execution: begun.execution))

@@ -18,12 +18,16 @@ struct CodexExecMachine: HarnessMachine {
     let items = TurnItems(execution: turn.execution)
     self.items = items
     let input = CodexInput.text(turn.input)
-    let prompt = [preface, input.items.first?.string].compactMap(\.self).joined(separator: "\n\n")
+    let format = turn.options.outputSchema.flatMap { AnswerFormat.canBeStrict($0) ? nil : AnswerFormat.words($0) }
+    let prompt = [preface, input.items.first?.string, format].compactMap(\.self).joined(separator: "\n\n")
     return input.warnings.map { items.emit(.warning(code: "input_not_supported", message: $0)) } + [
       .send(id: "\(turn.execution)/start", bytes: Array(prompt.utf8)),
       .closeInput(id: "\(turn.execution)/end-of-input"),
     ]
   }
+
+  /// Its command line has the model and all that the turn asks for.
+  func serves(_ turn: TurnWishes) -> Bool { context.turn == turn }
 
   /// What a harness that takes only a prompt must be told with it: instructions, and what was said before.
   private var preface: String? {

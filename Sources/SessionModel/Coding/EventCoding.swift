@@ -145,6 +145,8 @@ extension TurnOptions {
   public var json: JSONValue {
     .members([
       ("requested_model", JSONValue(requestedModel)), ("effort", JSONValue(effort)),
+      ("summary", JSONValue(summary)), ("service_tier", JSONValue(serviceTier)),
+      ("max_output_tokens", maxOutputTokens.map(JSONValue.init(_:)) ?? .null),
       ("output_schema", outputSchema ?? .null),
       ("conversation", JSONValue(conversation)),
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
@@ -157,6 +159,9 @@ extension TurnOptions {
       requestedModel: json["requested_model"]?.string, effort: json["effort"]?.string,
       outputSchema: json["output_schema"], conversation: json["conversation"]?.string,
       messagesBefore: json["messages_before"]?.int)
+    summary = json["summary"]?.string
+    serviceTier = json["service_tier"]?.string
+    maxOutputTokens = json["max_output_tokens"]?.int
     leavesPending = json["leaves_pending"]?.bool == true
   }
 }

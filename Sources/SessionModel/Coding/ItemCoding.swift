@@ -148,7 +148,8 @@ extension Message {
   /// As the log and the session API hold it.
   public var json: JSONValue {
     .members([
-      ("role", .string(role.rawValue)), ("parts", .array(parts.map(\.json))), ("client_id", JSONValue(clientID)),
+      ("role", .string(role.rawValue)), ("phase", JSONValue(phase?.rawValue)), ("parts", .array(parts.map(\.json))),
+      ("client_id", JSONValue(clientID)),
     ])
   }
 
@@ -159,6 +160,7 @@ extension Message {
       parts.append(try Part(PayloadReader(kind: "\(reader.kind).part", json: part)))
     }
     self.init(role: role, parts: parts, clientID: reader.json["client_id"]?.string)
+    phase = reader.json["phase"]?.string.flatMap(MessageItem.Phase.init(rawValue:))
   }
 }
 
