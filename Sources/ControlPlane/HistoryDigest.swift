@@ -45,8 +45,9 @@ struct HistoryDigest: Sendable, Hashable {
   private static func append(_ message: Message, to bytes: inout [UInt8]) {
     for part in message.parts {
       switch part {
-      case .text(let text):
-        for byte in text.utf8 where byte > 0x20 { bytes.append(byte) }
+      case .text(var text):
+        bytes.reserveCapacity(bytes.count + text.utf8.count)
+        text.withUTF8 { utf8 in for byte in utf8 where byte > 0x20 { bytes.append(byte) } }
       case .image(let url), .file(_, let url):
         bytes.append(0)
         bytes += Array(SHA256.hash(data: Array(url.utf8)))
