@@ -52,6 +52,8 @@ extension ControlPlane {
       guard let point = try await services.store.compacted(owner: request.owner, id: id) else {
         throw Self.unknownCompaction(parameter)
       }
+      // A turn behind it may have been answered since.
+      if let known = try await self.session(ofItemsHeldBy: &request) { return known }
       // What came behind the item is in no session either, or its own items would have named it.
       request.preface = point.messages + (request.hasHistory ? request.history() : [])
       (request.hasHistory, request.history) = (false, { [] })

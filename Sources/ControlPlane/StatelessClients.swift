@@ -13,6 +13,16 @@ extension ControlPlane {
   /// Where a request without a session goes on; nil where it is not known.
   func conversation(toldBy request: inout TurnRequest) async throws -> RequestedSession? {
     guard request.hasHistory else { return nil }
+    if let known = try await session(ofItemsHeldBy: &request) { return known }
+    guard let digest = await Self.digest(of: request) else { return nil }
+    guard let execution = try await services.store.execution(owner: request.owner, historyDigest: digest) else {
+      return nil
+    }
+    return try await session(endingWith: execution.id, of: request.owner)
+  }
+
+  /// Where the newest item that the client holds of ours is from.
+  func session(ofItemsHeldBy request: inout TurnRequest) async throws -> RequestedSession? {
     for held in request.heldItems.suffix(Self.mostHeldItems).reversed() {
       guard let execution = Self.execution(inID: held.id),
         let requested = try await session(endingWith: execution, of: request.owner)
@@ -21,11 +31,7 @@ extension ControlPlane {
       request.preface = held.saidSince()
       return requested
     }
-    guard let digest = await Self.digest(of: request) else { return nil }
-    guard let execution = try await services.store.execution(owner: request.owner, historyDigest: digest) else {
-      return nil
-    }
-    return try await session(endingWith: execution, of: request.owner)
+    return nil
   }
 
   /// Not on the actor: a long history takes its time.
