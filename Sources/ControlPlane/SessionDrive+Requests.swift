@@ -144,6 +144,8 @@ extension SessionDrive {
   ) async throws -> [SessionEvent] {
     let session = new.session
     let now = services.clock.now
+    digest = SessionDigest(HistoryDigest(of: owner))
+    let (digest, _) = folded(events)
     let result: CommitResult
     do {
       result = try await services.store.commit(
@@ -152,12 +154,15 @@ extension SessionDrive {
           creation: .init(
             session: session, holder: services.configuration.node,
             leaseUntil: now + services.configuration.limits.lease),
-          token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies))
+          token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies,
+          historyDigest: digest.map { HistoryDigestChange(value: $0.head.value, execution: nil) }))
     } catch {
+      self.digest = nil
       if let claimed = new.claimed { await services.pool?.discard(claimed) }
       throw error
     }
     self.session = session
+    self.digest = digest
     token = result.token
     openedAt = .now
     feed = EventFeed(sessionID: session.id, head: 0, store: services.store, total: services.metrics.subscribers)

@@ -59,6 +59,17 @@ public struct TurnRequest: Sendable {
     }
   }
 
+  /// An item that a client sends back, under an id that may be ours.
+  public struct HeldItem: Sendable {
+    public var id: String
+    /// What the client's history has behind it.
+    public var saidSince: @Sendable () -> [Message]
+    public init(id: String, saidSince: @escaping @Sendable () -> [Message]) {
+      self.id = id
+      self.saidSince = saidSince
+    }
+  }
+
   public var owner: Owner
   public var session: SessionChoice
   public var client: ClientKind
@@ -84,6 +95,8 @@ public struct TurnRequest: Sendable {
   /// The conversation before `input` as the client tells it, read only when a session is to be seeded with it.
   public var history: @Sendable () -> [Message]
   public var hasHistory: Bool
+  /// Items of the history that have ids of the form in which this server gives them, oldest first; the newest are enough.
+  public var heldItems: [HeldItem] = []
   public var fork: Fork?
   /// What was said before the input beside the session's turns, which the agent is to be told with it.
   var preface: [Message] = []

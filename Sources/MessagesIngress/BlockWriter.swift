@@ -17,9 +17,12 @@ struct BlockWriter: Sendable {
   }
 
   /// Clients send it back as it is and nobody checks it.
-  private static let signature: JSONValue = "Y2VudGF1cg=="
+  private let signature: JSONValue
 
-  init(held: [String]) { self.held = held[...] }
+  init(held: [String], signature: String = "Y2VudGF1cg==") {
+    self.held = held[...]
+    self.signature = .string(signature)
+  }
 
   private var index: JSONValue { JSONValue(content.count) }
 
@@ -98,8 +101,8 @@ struct BlockWriter: Sendable {
     switch block {
     case .text(let text): return [finish(["type": "text", "text": .string(text)])]
     case .thinking(let text):
-      let signed = delta(["type": "signature_delta", "signature": Self.signature])
-      return [signed, finish(["type": "thinking", "thinking": .string(text), "signature": Self.signature])]
+      let signed = delta(["type": "signature_delta", "signature": signature])
+      return [signed, finish(["type": "thinking", "thinking": .string(text), "signature": signature])]
     case .compared(let text):
       guard held.first != text else {
         held.removeFirst()

@@ -46,7 +46,10 @@ struct MessagesTranslator: TurnTranslator {
     object = MessageObject(id: messageID, model: echo.model)
     self.execution = execution
     self.echo = echo
-    writer = BlockWriter(held: echo.heldTexts)
+    // An SDK has nothing else to tell by which turn this was, when it sends it back. Claude Code has its session.
+    writer =
+      echo.isClaudeCode
+      ? BlockWriter(held: echo.heldTexts) : BlockWriter(held: echo.heldTexts, signature: "rs_\(execution)_0")
   }
 
   var isFinished: Bool { outcome != nil }

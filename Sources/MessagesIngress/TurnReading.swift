@@ -45,7 +45,7 @@ struct TurnReading {
       requestedModel: wishes.model, effort: effort, outputSchema: outputSchema, conversation: input.conversation,
       messagesBefore: input.messagesBefore)
     if !isClaudeCode { options.tools = try OfferedTools.read(request.body) }
-    let turn = TurnRequest(
+    var turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isClaudeCode ? .cli : .sdk,
       turnKey: headers["idempotency-key"].map { "key:\($0)" }, input: input.messages, outputs: input.outputs,
       isOneMessage: true,
@@ -55,7 +55,19 @@ struct TurnReading {
       harness: wishes.harness, persona: wishes.persona, instructions: instructions, origin: "messages",
       options: options, busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "msg",
       echo: echo.json)
+    if !isClaudeCode { turn.heldItems = Self.heldItems(earlier) }
     return (turn, echo)
+  }
+
+  /// The newest blocks of a history that may have been ours: thinking by its signature, calls by their ids.
+  private static func heldItems(_ earlier: [JSONValue]) -> [TurnRequest.HeldItem] {
+    earlier.indices.suffix(64).flatMap { index in
+      ContentBlock.blocks(earlier[index]).compactMap { block in
+        (block["signature"] ?? block["id"] ?? block["tool_use_id"])?.string.map { id in
+          TurnRequest.HeldItem(id: id) { ContentBlock.history(earlier[(index + 1)...], isClaudeCode: false) }
+        }
+      }
+    }
   }
 
   func echo(_ input: TurnInput, held: [String]) -> MessagesEcho {

@@ -211,8 +211,9 @@ struct ResponsesTranslator: TurnTranslator {
     let wireStatus = status == .incomplete ? "incomplete" : "completed"
     message?.closed = (whole.text, wireStatus)
     if message?.phase == nil { message?.phase = whole.phase }
+    let rest = writer.addRest(of: whole.text)
     let events = message?.phase == nil && status != .incomplete ? [] : settleMessage(asFinal: false)
-    return events + drainDeferred()
+    return rest + events + drainDeferred()
   }
 
   private mutating func closed(_ item: Item) -> [ResponsesEvent] {

@@ -39,6 +39,7 @@ struct TurnReading {
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
       options: options,
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
+    if !isCodex { turn.heldItems = heldItems(historyStart..<historyEnd) }
     turn.keepsReply = request.body["store"]?.bool ?? true
     if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
     return (turn, echo)
@@ -84,6 +85,19 @@ struct TurnReading {
   private func hasHistory(_ items: ArraySlice<JSONValue>) -> Bool {
     items.contains { item in
       InputItem.isMessage(item, ["user", "assistant"]) && !ClientContext.isContext(item)
+    }
+  }
+
+  /// The newest items of a history that may have been ours.
+  private func heldItems(_ history: Range<Int>) -> [TurnRequest.HeldItem] {
+    let items = request.input
+    return history.suffix(64).compactMap { index in
+      let item = items[index]
+      let isMessage = item["type"] == nil || item["type"]?.string == "message"
+      guard !isMessage || item["role"]?.string == "assistant",
+        let id = item["call_id"]?.string ?? item["id"]?.string
+      else { return nil }
+      return TurnRequest.HeldItem(id: id) { InputItem.history(items[(index + 1)..<history.upperBound]) }
     }
   }
 

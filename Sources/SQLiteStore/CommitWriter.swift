@@ -185,6 +185,15 @@ struct CommitWriter {
     }
   }
 
+  private func keepDigest(_ session: Int64) throws {
+    guard let digest = commit.historyDigest else { return }
+    try db.cachedStatement(sql: "UPDATE sessions SET history_digest = ? WHERE rowid = ?")
+      .execute(arguments: [digest.value, session])
+    guard let execution = digest.execution else { return }
+    try db.cachedStatement(sql: "UPDATE executions SET history_digest = ? WHERE id = ? AND session = ?")
+      .execute(arguments: [digest.value, execution.rawValue, session])
+  }
+
   private func insertReplies() throws {
     for reply in commit.replies {
       do {
@@ -221,6 +230,7 @@ struct CommitWriter {
       try db.cachedStatement(sql: "UPDATE sessions SET status = ? WHERE rowid = ? AND status <> ?")
         .execute(arguments: [status.rawValue, session, status.rawValue])
     }
+    try keepDigest(session)
     try journal(session)
     let isNewSandbox = commit.events.contains { if case .sandboxReady = $0.payload { true } else { false } }
     let newest = commit.events.lazy.compactMap(\.source).max()

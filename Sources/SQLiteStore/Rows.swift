@@ -4,7 +4,8 @@ import SessionModel
 /// Reads rows into values. Statements are cached by GRDB; columns are read by position.
 enum Rows {
   private static let sessionColumns =
-    "id, owner, thread_key, harness, persona, instructions, created_at, status, next_seq, harness_state"
+    "id, owner, thread_key, harness, persona, instructions, created_at, status, next_seq, harness_state, "
+    + "history_digest"
 
   static func session(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> Session? {
     try sessions(db, condition, arguments).first
@@ -20,7 +21,8 @@ enum Rows {
         harness: HarnessName(rawValue: row[3]), persona: row[4], instructions: row[5],
         createdAt: Timestamp(milliseconds: row[6]), status: Session.Status(rawValue: row[7]) ?? .active,
         lastSeq: nextSeq - 1,
-        harnessState: try state.map { try json($0) }.flatMap { $0 == .null ? JSONValue?.none : $0 })
+        harnessState: try state.map { try json($0) }.flatMap { $0 == .null ? JSONValue?.none : $0 },
+        historyDigest: row[10])
     }
   }
 

@@ -100,6 +100,9 @@ enum Schema {
         sql: """
           ALTER TABLE replies ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 1;
           ALTER TABLE replies ADD COLUMN is_forgotten INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE sessions ADD COLUMN history_digest TEXT;
+          ALTER TABLE executions ADD COLUMN history_digest TEXT;
+          CREATE INDEX executions_by_digest ON executions (history_digest) WHERE history_digest IS NOT NULL;
           CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
 
           CREATE TABLE conversations (

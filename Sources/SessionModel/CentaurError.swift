@@ -78,6 +78,7 @@ extension CentaurError {
 }
 
 extension CentaurError.Code {
+  public static let malformedRequest = Self("malformed_request", .invalidRequest)
   public static let invalidJSON = Self("invalid_json", .invalidRequest)
   public static let invalidType = Self("invalid_type", .invalidRequest)
   public static let missingField = Self("missing_field", .invalidRequest)
@@ -162,7 +163,7 @@ extension CentaurError.Code {
 
   /// Every code, for whoever reads one from the log.
   public static let all: [Self] = [
-    .invalidJSON, .invalidType, .missingField, .invalidValue,
+    .malformedRequest, .invalidJSON, .invalidType, .missingField, .invalidValue,
     .emptyInput, .unsupported, .mutuallyExclusive, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .responseNotFound, .conversationNotFound, .itemNotFound, .executionNotFound,

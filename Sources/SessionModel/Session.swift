@@ -18,10 +18,13 @@ public struct Session: Sendable, Hashable {
   public var lastSeq: Int64
   /// What the adapter needs to go on in the same conversation (Codex: the thread id).
   public var harnessState: JSONValue?
+  /// Of what was said up to the newest turn that was answered; nil in a session of a version that kept none.
+  public var historyDigest: String?
 
   public init(
     id: SessionID, owner: Owner, key: ThreadKey, harness: HarnessName, persona: String?, instructions: String?,
-    createdAt: Timestamp, status: Status = .active, lastSeq: Int64 = 0, harnessState: JSONValue? = nil
+    createdAt: Timestamp, status: Status = .active, lastSeq: Int64 = 0, harnessState: JSONValue? = nil,
+    historyDigest: String? = nil
   ) {
     self.id = id
     self.owner = owner
@@ -33,6 +36,7 @@ public struct Session: Sendable, Hashable {
     self.status = status
     self.lastSeq = lastSeq
     self.harnessState = harnessState
+    self.historyDigest = historyDigest
   }
 }
 

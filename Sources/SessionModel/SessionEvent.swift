@@ -166,7 +166,7 @@ public struct TurnOptions: Sendable, Hashable, Codable {
   ) {
     self.requestedModel = requestedModel
     self.effort = effort
-    self.outputSchema = outputSchema
+    self.outputSchema = outputSchema == .null ? nil : outputSchema
     self.conversation = conversation
     self.messagesBefore = messagesBefore
   }
