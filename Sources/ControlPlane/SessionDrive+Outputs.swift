@@ -103,7 +103,10 @@ extension ControlPlane {
     guard Set(request.outputs.map(\.call)).count == request.outputs.count else {
       throw CentaurError(.callClosed, "The request answers a call twice.")
     }
-    guard request.session == .fresh else { return request }
+    switch request.session {
+    case .fresh, .compacted: break
+    case .key, .continuing, .conversation: return request
+    }
     guard let execution = try await services.store.execution(call.execution),
       let session = try await services.store.session(execution.sessionID), session.owner == request.owner
     else { throw SessionDrive.unknown(call) }
