@@ -34,11 +34,14 @@ enum SocketTarget {
     var (closes, hasEnded, isClosed) = (0, false, false)
     var rest = script
     while let head = rest.popFirst() {
+      // NIO lets no other control frame pass than a short and whole one.
+      let isControl = head & 0x08 != 0
       let length = Int(rest.popFirst() ?? 0)
-      let payload = rest.prefix(length)
-      rest = rest.dropFirst(length)
+      let payload = rest.prefix(isControl ? min(length, 125) : length)
+      rest = rest.dropFirst(payload.count)
       let frame = WebSocketFrame(
-        fin: head & 0x80 != 0, rsv1: head & 0x40 != 0, opcode: WebSocketOpcode(encodedWebSocketOpcode: head & 0x0F) ?? .text,
+        fin: isControl || head & 0x80 != 0, rsv1: head & 0x40 != 0,
+        opcode: WebSocketOpcode(encodedWebSocketOpcode: head & 0x0F) ?? .text,
         maskKey: head & 0x10 == 0 ? [1, 2, 3, 4] : nil, data: ByteBuffer(bytes: payload))
       for action in machine.receive(frame) {
         switch action {
