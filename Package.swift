@@ -107,6 +107,15 @@ let package = Package(
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),
+    // What must hold whatever the bytes are: `make fuzz` (tools/fuzz) has the fuzzer's program.
+    .target(
+      name: "FuzzTargets",
+      dependencies: [
+        "SessionModel", "ShimProtocol", "Harness", "ModelGateway", "ControlPlane", "Ingress", "ResponsesIngress",
+        "MessagesIngress", "SessionAPI", "CentaurServer", nioCore, nioHTTP1, nioWebSocket,
+      ],
+      path: "fuzz/Targets", swiftSettings: settings),
+    tests("FuzzTests", ["FuzzTargets"]),
     tests("SessionModelTests", ["SessionModel"]),
     tests(
       "StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),

@@ -22,6 +22,7 @@ struct ServerRoutes {
   func router() -> Router<EdgeRequestContext> {
     let router = Router(context: EdgeRequestContext.self)
     router.add(middleware: RequestErrors(ids: ids))
+    router.add(middleware: AmbiguousRequests())
     router.add(middleware: ConnectionLimit(connections: connections))
     router.add(middleware: ForeignRequests(hosts: configuration.hosts))
     router.get("/healthz") { _, _ in plain("ok\n") }
@@ -67,10 +68,10 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
     do {
       return try await next(request, context)
     } catch let error as CentaurError {
-      var response = response(error, request)
-      // It has a place only for this answer.
-      if error.code == .tooManyConnections { response.headers[.connection] = "close" }
-      return response
+      let response = response(error, request)
+      // It has a place only for this answer, or nobody knows where the next request begins.
+      let isLast = error.code == .tooManyConnections || error.code == .malformedRequest
+      return isLast ? response.endingItsConnection : response
     } catch let error as any HTTPResponseError where error.status.kind != .serverError {
       return response(described(error.status, request), request)
     } catch is CancellationError {

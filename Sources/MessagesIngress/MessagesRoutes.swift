@@ -81,7 +81,8 @@ public struct MessagesRoutes: Sendable {
     let echo = admitted.isToldOn ? reading.echo(input, held: input.heldTexts) : asked
     // The echo is this request's: one that comes back may hold more of the answer than the first did.
     let translator = MessagesTranslator(
-      messageID: admitted.reply.wireID, execution: admitted.execution.id, echo: echo)
+      messageID: admitted.reply.wireID, execution: admitted.execution.id, echo: echo,
+      afterSeq: admitted.reply.afterSeq)
     let answer = TurnAnswer(
       admitted, controlPlane: controlPlane, translator: translator, client: await context.client,
       keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)

@@ -142,6 +142,14 @@ public final class SQLiteStore: SessionStore {
     }
   }
 
+  public func execution(owner: Owner, historyDigest: String) async throws -> Execution? {
+    try await read { db in
+      let found = try Rows.executions(
+        db, "WHERE e.history_digest = ? AND s.owner = ? LIMIT 2", [historyDigest, owner.rawValue])
+      return found.count == 1 ? found[0] : nil
+    }
+  }
+
   public func openExecutions(_ session: SessionID) async throws -> [Execution] {
     try await read { db in
       try Rows.executions(db, "WHERE s.id = ? AND e.terminal_seq IS NULL ORDER BY e.ordinal", [session.rawValue])

@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v4"]
+  static let versions = ["v1", "v2", "v4", "v5"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -100,6 +100,9 @@ enum Schema {
         sql: """
           ALTER TABLE replies ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 1;
           ALTER TABLE replies ADD COLUMN is_forgotten INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE sessions ADD COLUMN history_digest TEXT;
+          ALTER TABLE executions ADD COLUMN history_digest TEXT;
+          CREATE INDEX executions_by_digest ON executions (history_digest) WHERE history_digest IS NOT NULL;
           CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
 
           CREATE TABLE conversations (
@@ -130,6 +133,10 @@ enum Schema {
             messages BLOB NOT NULL
           ) WITHOUT ROWID;
           """)
+    }
+    migrator.registerMigration("v5") { db in
+      // A turn that waits for its client's tools has a reply for each stretch between two waits.
+      try db.execute(sql: "ALTER TABLE replies ADD COLUMN after_seq INTEGER NOT NULL DEFAULT 0")
     }
     return migrator
   }

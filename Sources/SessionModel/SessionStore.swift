@@ -32,6 +32,9 @@ public protocol SessionStore: ConversationStore {
 
   func execution(_ id: ExecutionID) async throws -> Execution?
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
+  /// The turn that a conversation ends with, by the digest of all that was said in it; nil where the owner has none, or
+  /// where several sessions have one.
+  func execution(owner: Owner, historyDigest: String) async throws -> Execution?
   /// How a session took messages of these client ids, for each of the ids that is known.
   func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput]
   /// Turns of a session that have no terminal event yet, oldest first.
@@ -137,6 +140,9 @@ public struct SessionCommit: Sendable {
   public var replies: [Reply]
   /// Wire ids of replies that nobody is to find again.
   public var forgets: [String]
+  /// What was said so far, as one value: of the turn that is answered with this step, or of the history that a session
+  /// begins with.
+  public var historyDigest: HistoryDigestChange?
   /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
   /// In order.
@@ -145,7 +151,9 @@ public struct SessionCommit: Sendable {
   public init(
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
     turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
-    releases: [ExecutionID] = [], replies: [Reply] = [], forgets: [String] = [], harnessState: JSONValue? = nil,
+    releases: [ExecutionID] = [], replies: [Reply] = [], forgets: [String] = [],
+    historyDigest: HistoryDigestChange? = nil,
+    harnessState: JSONValue? = nil,
     harnessJournal: [HarnessJournalChange] = []
   ) {
     self.session = session
@@ -159,8 +167,20 @@ public struct SessionCommit: Sendable {
     self.releases = releases
     self.replies = replies
     self.forgets = forgets
+    self.historyDigest = historyDigest
     self.harnessState = harnessState
     self.harnessJournal = harnessJournal
+  }
+}
+
+/// The digest of what was said in a session.
+public struct HistoryDigestChange: Sendable, Hashable {
+  public var value: String
+  /// The turn that it ends with; nil for what was said before there was one.
+  public var execution: ExecutionID?
+  public init(value: String, execution: ExecutionID?) {
+    self.value = value
+    self.execution = execution
   }
 }
 

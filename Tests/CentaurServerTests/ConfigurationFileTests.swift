@@ -68,6 +68,9 @@ struct ConfigurationFileTests {
         idle_sandbox: 250ms
         sandboxes: 3
         sandbox_wait: 20s
+        tool_wait: 5m
+        tool_hold: 7s
+        tools: 7
         turns: 5
         harness_start: 7s
         lease: 9s
@@ -114,6 +117,9 @@ struct ConfigurationFileTests {
     expected.limits.idleSandbox = .milliseconds(250)
     expected.limits.sandboxes = 3
     expected.limits.sandboxWait = .seconds(20)
+    expected.limits.toolWait = .seconds(300)
+    expected.limits.toolHold = .seconds(7)
+    expected.limits.tools = 7
     expected.limits.turns = 5
     expected.limits.harnessStart = .seconds(7)
     expected.limits.lease = .seconds(9)

@@ -96,7 +96,7 @@ struct RequestErrorsTests {
       try await Self.expect(client, .get, "/api/nothing", Said(.notFound, "not_found", .sessionAPI))
       try await Self.expect(client, .get, "/v1/nothing", Said(.notFound, "not_found", .responses))
       try await Self.expect(
-        client, .post, "/v1/responses/compact", body: "{}", Said(.notFound, "not_found", .responses))
+        client, .post, "/v1/responses/resp_x/nothing", body: "{}", Said(.notFound, "not_found", .responses))
       try await Self.expect(client, .get, "/v1/messages/batches", Said(.notFound, "not_found", .messages))
       // A client of Anthropic's API says so where the path does not.
       let headers: HTTPFields = [.anthropicVersion: "2023-06-01"]

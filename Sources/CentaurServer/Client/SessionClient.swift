@@ -98,7 +98,7 @@ public struct SessionClientError: Error, Sendable, CustomStringConvertible {
   public let code: String?
 
   init(_ description: String, code: String? = nil) {
-    self.description = description
+    self.description = description.onOneLine
     self.code = code
   }
 }

@@ -10,7 +10,7 @@ public enum SessionTable {
         [
           session["thread_key"]?.string ?? "", session["harness"]?.string ?? "", session["persona"]?.string ?? "-",
           seconds(session["created_at"]?.string ?? ""), size(session["workspace"]?["bytes"]),
-        ]
+        ].map(\.onOneLine)
       }
     let widths = (0..<5).map { column in rows.map { $0[column].count }.max() ?? 0 }
     return rows.map { row in
@@ -29,7 +29,7 @@ public enum SessionTable {
       ("events", session["last_event_id"]?.int.map(String.init)),
       ("newest turn", newest?["status"]?.string), ("workspace", size(session["workspace"]?["bytes"])),
     ].map { name, value in
-      "\(name):" + String(repeating: " ", count: 13 - name.count) + (value ?? "-")
+      "\(name):" + String(repeating: " ", count: 13 - name.count) + (value ?? "-").onOneLine
     }.joined(separator: "\n")
   }
 
@@ -41,7 +41,8 @@ public enum SessionTable {
 
   /// `1.5 MiB`
   static func size(_ bytes: JSONValue?) -> String {
-    guard let bytes = bytes?.int else { return "-" }
+    // No disk is larger, and ten times as much is still a number.
+    guard let bytes = bytes?.int, (0...(1 << 59)).contains(bytes) else { return "-" }
     guard bytes >= 1024 else { return "\(bytes) B" }
     var tenths = bytes * 10
     var unit = "B"

@@ -235,6 +235,9 @@ struct ConfigurationFile {
       switch key {
       case "body": limits.body = try bytes(value, key)
       case "turn": limits.turn = try duration(value, key)
+      case "tool_wait": limits.toolWait = try duration(value, key)
+      case "tool_hold": limits.toolHold = try duration(value, key)
+      case "tools": limits.tools = try positive(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
       case "sandboxes": limits.sandboxes = try positive(value, key)
       case "sandbox_wait": limits.sandboxWait = try duration(value, key)

@@ -76,6 +76,12 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var body = 64 << 20
     /// A turn's wall time.
     public var turn: Duration = .seconds(7200)
+    /// How long a turn waits for its client's tools each time that it calls some.
+    public var toolWait: Duration = .seconds(3600)
+    /// How long a turn that waits for its client's tools keeps its sandbox from turns that wait for one.
+    public var toolHold: Duration = .seconds(60)
+    /// How many functions a request may offer to the agent.
+    public var tools = 128
     /// How long a sandbox waits for its session's next turn.
     public var idleSandbox: Duration = .seconds(1800)
     public var sandboxes = 16
