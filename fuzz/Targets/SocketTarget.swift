@@ -17,14 +17,13 @@ enum SocketTarget {
   }
 
   private static func message(_ bytes: ByteBuffer) throws {
-    do {
-      let message = try SocketMessage(bytes)
-      try require(!Lines.breaks(message.steerFailed.serialized), "an answer that ends a line")
-    } catch {
+    let message: SocketMessage
+    do { message = try SocketMessage(bytes) } catch {
       let told = ResponsesError.message(error.error, stream: error.lane)
       try require(!Lines.breaks(told.readableBytesView), "an error that ends a line")
-      try require(told.readableBytes < 4000, "an error of \(told.readableBytes) bytes")
+      return try require(told.readableBytes < 4000, "an error of \(told.readableBytes) bytes")
     }
+    try require(!Lines.breaks(message.steerFailed.serialized), "an answer that ends a line")
   }
 
   private static let limit = 300
