@@ -99,14 +99,23 @@ let package = Package(
       "CentaurServer",
       [
         "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, hummingbird,
-        httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
+        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, crypto,
+        hummingbird, httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
     program("centaur", ["CentaurServer", "SessionModel", argumentParser, logging, unixSignals]),
 
     .target(name: "GoldenFiles", path: "Tests/GoldenFiles", swiftSettings: settings),
     .target(name: "SampleTurns", dependencies: ["SessionModel"], path: "Tests/SampleTurns", swiftSettings: settings),
+    // What must hold whatever the bytes are: `make fuzz` (tools/fuzz) has the fuzzer's program.
+    .target(
+      name: "FuzzTargets",
+      dependencies: [
+        "SessionModel", "ShimProtocol", "Harness", "ModelGateway", "ControlPlane", "Ingress", "ResponsesIngress",
+        "MessagesIngress", "SessionAPI", "CentaurServer", nioCore, nioHTTP1, nioWebSocket,
+      ],
+      path: "fuzz/Targets", swiftSettings: settings),
+    tests("FuzzTests", ["FuzzTargets"]),
     tests("SessionModelTests", ["SessionModel"]),
     tests(
       "StandInModelTests", ["StandInModel", "SessionModel", asyncHTTPClient, logging, nioCore, nioHTTP1, nioPosix]),

@@ -1,5 +1,6 @@
 public import CoreMetrics
 import Synchronization
+import SessionModel
 
 /// Keeps what the rooms count and writes it as Prometheus text (exposition format 0.0.4) for `GET /metrics`.
 ///
@@ -49,7 +50,7 @@ public final class PrometheusMetrics: MetricsFactory {
   private func series(_ label: String, _ dimensions: [(String, String)]) -> Series {
     let name = String(label.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") ? $0 : "_" })
     let text = dimensions.map { key, value in
-      "\(key)=\"\(value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: " "))\""
+      "\(key)=\"\(value.replacing("\n", with: " ").onOneLine.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
     }
     return Series(label: name, dimensions: text.joined(separator: ","))
   }

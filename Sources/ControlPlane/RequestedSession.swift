@@ -13,9 +13,11 @@ struct SessionWentOn: Error {}
 
 extension ControlPlane {
   /// Takes a request: the turn that answers it runs, waits, or is shown again.
+  /// - Parameter allowance: how many turns whoever asks may have open; nil: any number
   /// - Throws: `CentaurError`; then nothing was changed.
-  public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
-    var request = request
+  public func submit(_ request: TurnRequest, within allowance: TurnAllowance? = nil) async throws -> AdmittedTurn {
+    var request = try await addressed(request)
+    request.allowance = allowance
     let requested = try await session(for: &request)
     request.head = requested.head
     let asked = request

@@ -79,6 +79,7 @@ actor SessionDrive {
     var tokens = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
+    var waits = TurnWaits()
   }
 
   struct QueuedTurn {
@@ -95,6 +96,10 @@ actor SessionDrive {
 
   enum DriveTimer: Hashable {
     case turnLimit
+    /// A turn waits for its client's tools.
+    case toolWait
+    /// After it its place is another's, where one is needed.
+    case toolHold
     case idle
     /// A turn waits for a place for its sandbox.
     case place

@@ -1,13 +1,14 @@
 import HTTPTypes
 public import Hummingbird
 import NIOCore
+import NIOHTTP1
 public import SessionModel
 
 /// The JSON body of a request.
 public enum JSONBody {
   /// - Parameter limit: in bytes.
   /// - Returns: nil for an empty body.
-  /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`
+  /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`, `malformedRequest`
   public static func read(_ request: Request, limit: Int) async throws -> JSONValue? {
     let tooLarge = CentaurError(.bodyTooLarge, "The body is larger than this server's limit of \(limit) bytes.")
     if let length = request.headers[.contentLength].flatMap(Int.init), length > limit { throw tooLarge }
@@ -16,6 +17,8 @@ public enum JSONBody {
       buffer = try await request.body.collect(upTo: limit)
     } catch is NIOTooManyBytesError {
       throw tooLarge
+    } catch is HTTPParserError {
+      throw CentaurError(.malformedRequest, "The body's chunks cannot be told from one another.")
     }
     guard buffer.readableBytes > 0 else { return nil }
     do {

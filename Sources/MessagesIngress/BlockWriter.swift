@@ -113,19 +113,27 @@ struct BlockWriter: Sendable {
     }
   }
 
-  // MARK: The one tool
+  // MARK: Tools
 
   /// The structured answer that Claude Code asked for by its own tool: it runs nothing.
   mutating func structuredOutput(_ value: JSONValue, id: String) -> [MessagesEvent] {
+    toolUse(TurnReading.structuredOutput, value, id: id)
+  }
+
+  /// A call of the client's tool.
+  mutating func toolUse(_ call: ClientCall) -> [MessagesEvent] {
+    toolUse(call.name, call.arguments, id: call.id.name("toolu"))
+  }
+
+  private mutating func toolUse(_ name: String, _ input: JSONValue, id: String) -> [MessagesEvent] {
     let call: JSONValue = [
-      "type": "tool_use", "id": .string(id), "name": .string(TurnReading.structuredOutput),
-      "input": .object(JSONObject()),
+      "type": "tool_use", "id": .string(id), "name": .string(name), "input": .object(JSONObject()),
     ]
     var whole = call.object ?? JSONObject()
-    whole["input"] = value
+    whole["input"] = input
     let before = closeOpen()
     return before + [
-      start(call), delta(["type": "input_json_delta", "partial_json": .string(value.text)]), finish(.object(whole)),
+      start(call), delta(["type": "input_json_delta", "partial_json": .string(input.text)]), finish(.object(whole)),
     ]
   }
 }

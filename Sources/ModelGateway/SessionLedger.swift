@@ -73,8 +73,8 @@ final class SessionLedger: Sendable {
         let fields = line.split(separator: 0x20).map { Int(String(decoding: $0, as: UTF8.self)) ?? 0 }
         guard fields.count == 3 else { continue }
         state.sum.requests += fields[0]
-        state.sum.input += fields[1]
-        state.sum.output += fields[2]
+        state.sum.input = Usage.bounded(state.sum.input + Usage.bounded(fields[1]))
+        state.sum.output = Usage.bounded(state.sum.output + Usage.bounded(fields[2]))
       }
       state.read += end + 1
     }

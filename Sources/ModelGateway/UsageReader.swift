@@ -98,14 +98,16 @@ struct UsageReader {
 
   private mutating func read(_ value: JSONValue?) {
     guard let value, case .object = value else { return }
-    var found = usage ?? Usage()
-    let cached = (value["cache_read_input_tokens"]?.int ?? 0) + (value["cache_creation_input_tokens"]?.int ?? 0)
-    if let input = value["input_tokens"]?.int {
-      found.input = max(0, input) + max(0, cached)
-      found.cachedInput = max(0, value["input_tokens_details"]?["cached_tokens"]?.int ?? cached)
-    }
-    if let output = value["output_tokens"]?.int { found.output = max(0, output) }
-    found.reasoning = max(found.reasoning, value["output_tokens_details"]?["reasoning_tokens"]?.int ?? 0)
-    usage = found
+    let known = usage ?? Usage()
+    let cached =
+      Usage.bounded(value["cache_read_input_tokens"]?.int ?? 0)
+      + Usage.bounded(value["cache_creation_input_tokens"]?.int ?? 0)
+    let input = value["input_tokens"]?.int.map(Usage.bounded)
+    usage = Usage(
+      input: input.map { $0 + cached } ?? known.input,
+      cachedInput: input == nil
+        ? known.cachedInput : value["input_tokens_details"]?["cached_tokens"]?.int ?? cached,
+      output: value["output_tokens"]?.int ?? known.output,
+      reasoning: max(known.reasoning, value["output_tokens_details"]?["reasoning_tokens"]?.int ?? 0))
   }
 }

@@ -89,6 +89,14 @@ struct OutputWriter: Sendable {
     ]
   }
 
+  /// What the pieces of the open message lack of its whole text: a client adds pieces up. Nothing where they are no
+  /// beginning of it.
+  mutating func addRest(of whole: String) -> [ResponsesEvent] {
+    guard case .message(_, let text)? = open, whole.utf8.count > text.utf8.count, whole.utf8.starts(with: text.utf8)
+    else { return [] }
+    return addText(String(decoding: whole.utf8.dropFirst(text.utf8.count), as: UTF8.self))
+  }
+
   /// - Parameter text: the whole text, where it is known better than by its pieces.
   mutating func closeMessage(phase: String, status: String = "completed", text whole: String? = nil) -> [ResponsesEvent]
   {
@@ -178,6 +186,30 @@ struct OutputWriter: Sendable {
     events.append(event("response.output_item.done", [("output_index", index), ("item", item)]))
     output.append(item)
     open = nil
+    return events
+  }
+
+  // MARK: Function calls
+
+  /// A call of the client's function, which is known as a whole.
+  mutating func functionCall(_ call: ClientCall) -> [ResponsesEvent] {
+    let id = "fc_\(call.id.execution)_\(call.id.ordinal)"
+    func item(_ status: String, _ arguments: String) -> JSONValue {
+      [
+        "type": "function_call", "id": .string(id), "call_id": .string(call.id.name("call")),
+        "name": .string(call.name), "arguments": .string(arguments), "status": .string(status),
+      ]
+    }
+    let arguments = call.arguments.text
+    let whole = item("completed", arguments)
+    let place: [(String, JSONValue)] = [("item_id", .string(id)), ("output_index", index)]
+    let events = [
+      event("response.output_item.added", [("output_index", index), ("item", item("in_progress", ""))]),
+      event("response.function_call_arguments.delta", place + [("delta", .string(arguments))]),
+      event("response.function_call_arguments.done", place + [("arguments", .string(arguments))]),
+      event("response.output_item.done", [("output_index", index), ("item", whole)]),
+    ]
+    output.append(whole)
     return events
   }
 

@@ -91,7 +91,7 @@ struct CommitWriter {
     case .executionQueued:
       try queue(payload, id, session, firstSeq: firstSeq, ordinal: ordinal)
       ordinal += 1
-    case .executionStarted: try setStatus(.running, id, session)
+    case .executionStarted, .executionResumed: try setStatus(.running, id, session)
     case .executionWaiting: try setStatus(.waiting, id, session)
     case .executionCompleted: try setStatus(.completed, id, session, terminalSeq: seq)
     case .executionFailed: try setStatus(.failed, id, session, terminalSeq: seq)
@@ -199,12 +199,12 @@ struct CommitWriter {
       do {
         try db.cachedStatement(
           sql: """
-            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept, after_seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """
         ).execute(arguments: [
           reply.wireID, reply.owner.rawValue, reply.sessionID.rawValue, reply.executionID.rawValue,
-          Data(reply.echo.serialized), reply.createdAt.milliseconds, reply.isKept,
+          Data(reply.echo.serialized), reply.createdAt.milliseconds, reply.isKept, reply.afterSeq,
         ])
       } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
         throw StoreConflict.wireID(reply.wireID)

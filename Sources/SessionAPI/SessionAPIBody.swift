@@ -8,10 +8,11 @@ struct SessionAPIBody {
 
   /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`, `invalidType`
   init(_ request: Request, limit: Int) async throws {
-    guard let value = try await JSONBody.read(request, limit: limit) else {
-      object = JSONObject()
-      return
-    }
+    try self.init(try await JSONBody.read(request, limit: limit) ?? .object(JSONObject()))
+  }
+
+  /// - Throws: `CentaurError` with `invalidType`
+  init(_ value: JSONValue) throws {
     guard case .object(let object) = value else {
       throw CentaurError(.invalidType, "The body must be an object, not \(value.kindDescription).")
     }

@@ -78,6 +78,7 @@ extension CentaurError {
 }
 
 extension CentaurError.Code {
+  public static let malformedRequest = Self("malformed_request", .invalidRequest)
   public static let invalidJSON = Self("invalid_json", .invalidRequest)
   public static let invalidType = Self("invalid_type", .invalidRequest)
   public static let missingField = Self("missing_field", .invalidRequest)
@@ -89,6 +90,10 @@ extension CentaurError.Code {
   public static let unknownHarness = Self("unknown_harness", .invalidRequest)
   public static let unknownPersona = Self("unknown_persona", .invalidRequest)
   public static let bodyTooLarge = Self("body_too_large", .tooLarge)
+  public static let keyMissing = Self("key_missing", .authentication)
+  public static let keyRefused = Self("key_refused", .authentication)
+  public static let keyRequestLimit = Self("key_request_limit", .rateLimited)
+  public static let keyTurnLimit = Self("key_turn_limit", .rateLimited)
   public static let foreignOrigin = Self("foreign_origin", .forbidden)
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
@@ -104,6 +109,12 @@ extension CentaurError.Code {
   public static let personaConflict = Self("persona_conflict", .conflict)
   public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
   public static let sessionBusy = Self("session_busy", .conflict)
+  /// No call of this id was ever asked.
+  public static let unknownCall = Self("unknown_call", .invalidRequest)
+  /// The call was answered with something else, or its turn is over.
+  public static let callClosed = Self("call_closed", .conflict)
+  public static let tooManyTools = Self("too_many_tools", .invalidRequest)
+  public static let toolWaitLimit = Self("tool_wait_limit", .upstream)
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
@@ -156,13 +167,14 @@ extension CentaurError.Code {
 
   /// Every code, for whoever reads one from the log.
   public static let all: [Self] = [
-    .invalidJSON, .invalidType, .missingField, .invalidValue,
+    .malformedRequest, .invalidJSON, .invalidType, .missingField, .invalidValue,
     .emptyInput, .unsupported, .mutuallyExclusive, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .responseNotFound, .conversationNotFound, .itemNotFound, .executionNotFound,
     .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
+    .unknownCall, .callClosed, .tooManyTools, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk,
@@ -174,6 +186,7 @@ extension CentaurError.Code {
     .storeUnavailable, .storeCorrupt, .internalFailure,
     .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
     .fileTooLarge, .fileFailed, .invalidStreamID, .socketStreams, .socketAge, .socketQueue,
+    .keyMissing, .keyRefused, .keyRequestLimit, .keyTurnLimit,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.

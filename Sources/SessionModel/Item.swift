@@ -110,10 +110,11 @@ public struct ToolCallItem: Sendable, Hashable {
   public var arguments: JSONValue
   public var result: JSONValue?
   public var origin: Origin
+  /// - Parameter result: null is none, as in the log.
   public init(name: String, arguments: JSONValue, result: JSONValue? = nil, origin: Origin) {
     self.name = name
     self.arguments = arguments
-    self.result = result
+    self.result = result == .null ? nil : result
     self.origin = origin
   }
 }

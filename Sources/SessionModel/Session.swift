@@ -85,7 +85,8 @@ public struct Execution: Sendable, Hashable {
 
 /// One answer on the wire: which execution it shows, and what the wire format must echo.
 ///
-/// A steered turn has several: each starts at the execution's first event and leaves out what its client already has.
+/// A steered turn has several: each starts at the execution's first event and leaves out what its client already has. So
+/// has a turn that waits for its client's tools: each shows what comes between two waits.
 public struct Reply: Sendable, Hashable {
   /// The id that the client knows (`resp_<execution>_<n>`).
   public let wireID: String
@@ -97,10 +98,13 @@ public struct Reply: Sendable, Hashable {
   public let createdAt: Timestamp
   /// It may be asked for by its id later. Where not, the turn is in the log none the less.
   public let isKept: Bool
+  /// The `execution.waiting` behind which it begins: what came up to there was shown by an earlier one. 0: it begins with
+  /// the execution.
+  public let afterSeq: Int64
 
   public init(
     wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp,
-    isKept: Bool = true
+    isKept: Bool = true, afterSeq: Int64 = 0
   ) {
     self.wireID = wireID
     self.owner = owner
@@ -109,5 +113,6 @@ public struct Reply: Sendable, Hashable {
     self.echo = echo
     self.createdAt = createdAt
     self.isKept = isKept
+    self.afterSeq = afterSeq
   }
 }

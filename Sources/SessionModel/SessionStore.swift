@@ -14,7 +14,8 @@ public protocol SessionStore: ConversationStore {
 
   func session(_ id: SessionID) async throws -> Session?
   func session(owner: Owner, key: ThreadKey) async throws -> Session?
-  /// Sessions of an owner, newest first, that were created before the one with id `before`.
+  /// Sessions of an owner, newest first, that were created before the one with id `before`; none where that is not a
+  /// session of this owner's.
   func sessions(owner: Owner, before: SessionID?, limit: Int) async throws -> [Session]
 
   /// Events with `seq` greater than `after`, in order: at most `limit`, and fewer where they are large. None: there are

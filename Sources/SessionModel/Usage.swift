@@ -1,16 +1,24 @@
 /// Tokens of one model call or of several. Cached input is part of `input`, reasoning is part of `output`.
+///
+/// A harness and a provider may say any number: none is negative here, and none so large that sums run over.
 public struct Usage: Sendable, Hashable, Codable {
-  public var input: Int
-  public var cachedInput: Int
-  public var output: Int
-  public var reasoning: Int
+  public private(set) var input: Int
+  public private(set) var cachedInput: Int
+  public private(set) var output: Int
+  public private(set) var reasoning: Int
+
+  /// More than all machines will ever count.
+  public static let maximum = 1 << 50
 
   public init(input: Int = 0, cachedInput: Int = 0, output: Int = 0, reasoning: Int = 0) {
-    self.input = input
-    self.cachedInput = cachedInput
-    self.output = output
-    self.reasoning = reasoning
+    self.input = Self.bounded(input)
+    self.cachedInput = Self.bounded(cachedInput)
+    self.output = Self.bounded(output)
+    self.reasoning = Self.bounded(reasoning)
   }
+
+  /// A number of tokens that somebody else says.
+  public static func bounded(_ tokens: Int) -> Int { min(max(tokens, 0), maximum) }
 
   public var total: Int { input + output }
 
@@ -18,6 +26,13 @@ public struct Usage: Sendable, Hashable, Codable {
     Usage(
       input: left.input + right.input, cachedInput: left.cachedInput + right.cachedInput,
       output: left.output + right.output, reasoning: left.reasoning + right.reasoning)
+  }
+
+  /// What is left of a sum; no part of it is less than nothing.
+  public static func - (left: Usage, right: Usage) -> Usage {
+    Usage(
+      input: max(0, left.input - right.input), cachedInput: max(0, left.cachedInput - right.cachedInput),
+      output: max(0, left.output - right.output), reasoning: max(0, left.reasoning - right.reasoning))
   }
 }
 
@@ -39,5 +54,11 @@ public struct TurnUsage: Sendable, Hashable {
     last = call
     sum = sum + call
     modelCalls += 1
+  }
+
+  /// What has come since an earlier moment of the same turn.
+  public func since(_ earlier: TurnUsage) -> TurnUsage {
+    guard modelCalls > earlier.modelCalls else { return TurnUsage() }
+    return TurnUsage(last: last, sum: sum - earlier.sum, modelCalls: modelCalls - earlier.modelCalls)
   }
 }

@@ -121,8 +121,8 @@ public enum FrameCodec {
       let signal = try reader.number()
       return .exited(
         ShimExit(
-          status: status < 0 ? nil : Int32(truncatingIfNeeded: status),
-          signal: signal < 0 ? nil : Int32(truncatingIfNeeded: signal), stderrTail: try reader.string(),
+          status: status < 0 ? nil : Int32(clamping: status),
+          signal: signal < 0 ? nil : Int32(clamping: signal), stderrTail: try reader.string(),
           // An older shim does not say.
           lostOutput: try reader.isAtEnd ? false : reader.byte() != 0))
     case .swept: return .swept

@@ -42,7 +42,7 @@ struct GatewayCommand: AsyncParsableCommand {
     } catch let error as ConfigurationError {
       throw error.refusal()
     }
-    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+    LoggingSystem.bootstrap { OneLineLog(label: $0) }
     var logger = Logger(label: "centaur.gateway")
     logger.logLevel = logLevel
     let program = GatewayProgram(

@@ -43,7 +43,7 @@ struct ServeCommand: AsyncParsableCommand {
     } catch let error as ConfigurationError {
       throw error.refusal()
     }
-    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+    LoggingSystem.bootstrap { OneLineLog(label: $0) }
     var logger = Logger(label: "centaur")
     logger.logLevel = logLevel
     let metrics = PrometheusMetrics()

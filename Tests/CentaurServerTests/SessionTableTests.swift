@@ -50,4 +50,17 @@ struct SessionTableTests {
       (5 << 30, "5.0 GiB"), (3 << 40, "3.0 TiB"),
     ])
   func sizes(_ bytes: Int, _ text: String) { #expect(SessionTable.size(JSONValue(bytes)) == text) }
+
+  @Test("names that others chose neither command the terminal nor break the table")
+  func hostile() {
+    let session: JSONValue = [
+      "thread_key": "api:\u{202E}\u{9B}2J", "persona": "\u{1B}]0;owned\u{7}", "harness": "a\nb",
+      "created_at": "\r\n", "workspace": ["bytes": .int(.max)],
+    ]
+    for text in [SessionTable.text([session]), SessionTable.details(session)] {
+      #expect(!text.unicodeScalars.contains { $0.value < 0x20 && $0 != "\n" || (0x7F..<0xA0).contains($0.value) })
+      #expect(text.contains(#"\u{202E}\u{9B}2J"#) && text.contains(#"\u{1B}]0;owned\u{7}"#))
+    }
+    #expect(SessionTable.text([session]).split(separator: "\n").count == 2)
+  }
 }

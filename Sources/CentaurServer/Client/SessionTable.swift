@@ -10,13 +10,9 @@ public enum SessionTable {
         [
           session["thread_key"]?.string ?? "", session["harness"]?.string ?? "", session["persona"]?.string ?? "-",
           seconds(session["created_at"]?.string ?? ""), size(session["workspace"]?["bytes"]),
-        ]
+        ].map(\.onOneLine)
       }
-    let widths = (0..<5).map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-      zip(row, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
-        .joined(separator: "  ").trimmingSuffix(while: { $0 == " " })
-    }.joined(separator: "\n")
+    return TextTable.text(rows)
   }
 
   /// One line a member.
@@ -29,7 +25,7 @@ public enum SessionTable {
       ("events", session["last_event_id"]?.int.map(String.init)),
       ("newest turn", newest?["status"]?.string), ("workspace", size(session["workspace"]?["bytes"])),
     ].map { name, value in
-      "\(name):" + String(repeating: " ", count: 13 - name.count) + (value ?? "-")
+      "\(name):" + String(repeating: " ", count: 13 - name.count) + (value ?? "-").onOneLine
     }.joined(separator: "\n")
   }
 
@@ -41,19 +37,12 @@ public enum SessionTable {
 
   /// `1.5 MiB`
   static func size(_ bytes: JSONValue?) -> String {
-    guard let bytes = bytes?.int else { return "-" }
+    // No disk is larger, and ten times as much is still a number.
+    guard let bytes = bytes?.int, (0...(1 << 59)).contains(bytes) else { return "-" }
     guard bytes >= 1024 else { return "\(bytes) B" }
     var tenths = bytes * 10
     var unit = "B"
     for next in ["KiB", "MiB", "GiB", "TiB"] where tenths >= 10_240 { (tenths, unit) = ((tenths + 512) / 1024, next) }
     return "\(tenths / 10).\(tenths % 10) \(unit)"
-  }
-}
-
-extension String {
-  fileprivate func trimmingSuffix(while isTrimmed: (Character) -> Bool) -> String {
-    var text = self[...]
-    while let last = text.last, isTrimmed(last) { text.removeLast() }
-    return String(text)
   }
 }

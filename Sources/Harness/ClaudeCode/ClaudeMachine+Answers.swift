@@ -147,24 +147,24 @@ extension ClaudeMachine {
 enum ClaudeUsage {
   /// - Parameter earlier: what an earlier event of the same answer said; a later one names what has changed.
   static func read(_ usage: JSONValue, over earlier: Usage = Usage()) -> Usage {
-    var call = earlier
+    var (input, cached) = (earlier.input, earlier.cachedInput)
     if let fresh = usage["input_tokens"]?.int {
-      call.cachedInput = usage["cache_read_input_tokens"]?.int ?? 0
-      call.input = fresh + call.cachedInput + (usage["cache_creation_input_tokens"]?.int ?? 0)
+      cached = Usage.bounded(usage["cache_read_input_tokens"]?.int ?? 0)
+      input = Usage.bounded(fresh) + cached + Usage.bounded(usage["cache_creation_input_tokens"]?.int ?? 0)
     }
-    call.output = usage["output_tokens"]?.int ?? call.output
-    call.reasoning = usage["output_tokens_details"]?["thinking_tokens"]?.int ?? call.reasoning
-    return call
+    return Usage(
+      input: input, cachedInput: cached, output: usage["output_tokens"]?.int ?? earlier.output,
+      reasoning: usage["output_tokens_details"]?["thinking_tokens"]?.int ?? earlier.reasoning)
   }
 
   /// The sum over the models of a `result`.
   static func sum(_ models: JSONValue?) -> Usage {
     (models?.object?.members.map { $0.value } ?? []).reduce(Usage()) { sum, model in
-      let cached = model["cacheReadInputTokens"]?.int ?? 0
-      let written = model["cacheCreationInputTokens"]?.int ?? 0
+      let cached = Usage.bounded(model["cacheReadInputTokens"]?.int ?? 0)
+      let written = Usage.bounded(model["cacheCreationInputTokens"]?.int ?? 0)
       return sum
         + Usage(
-          input: (model["inputTokens"]?.int ?? 0) + cached + written, cachedInput: cached,
+          input: Usage.bounded(model["inputTokens"]?.int ?? 0) + cached + written, cachedInput: cached,
           output: model["outputTokens"]?.int ?? 0, reasoning: model["thinkingTokens"]?.int ?? 0)
     }
   }
