@@ -24,12 +24,18 @@ def unlike(prompt: str) -> str:
 
 def one_warm_sandbox(server, known: set[str], turns: int) -> str:
     """All turns were one session's, and its harness was started once."""
-    [key] = server.api.known() - known
+    [id] = server.api.known() - known
+    [key] = [session["thread_key"] for session in server.api.all_sessions() if session["id"] == id]
     events = server.api.settled(key)
     kinds = [event["kind"] for event in events]
     assert kinds.count("execution.completed") == turns and kinds.count("sandbox.ready") == 1, kinds
     assert "session.forked" not in kinds
     return key
+
+
+def counted(answer: str) -> list[str]:
+    """How often the command was run in the workspace, and how much the agent was told: `2 of 3`."""
+    return answer.replace("First I look.", "").replace("```", "").split()[-3:]
 
 
 def sessions(server, known: set[str]) -> int:
@@ -55,8 +61,7 @@ def test_items_that_are_sent_back(sdk, server, more):
     """OpenAI's documentation: `input += response.output`. The items' ids tell, whatever was shown, stored or not."""
     known = server.api.known()
     answers = openai_turns(sdk, lambda response: [item.to_dict() for item in response.output], **more)
-    assert [answer.split("First I look.")[-1].split()[-3:] for answer in answers] == [
-        [str(n), "of", str(n)] for n in (1, 2, 3)]
+    assert [counted(answer) for answer in answers] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
     one_warm_sandbox(server, known, 3)
 
 
@@ -90,7 +95,7 @@ def test_what_came_before_us_counts_too(sdk, server):
 def test_another_models_answer_between(sdk, server):
     """What the client has from elsewhere, behind an answer of ours, is told with the next turn."""
     known = server.api.known()
-    first = sdk.responses.create(model="m", input=unlike("Reply ONE"))
+    first = sdk.responses.create(model="m", input=unlike(script(text("ONE"))))
     asked = [{"role": "user", "content": "Reply ONE"}, *(item.to_dict() for item in first.output)]
     between = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "The other model 4711."}]
     sdk.responses.create(model="m", input=[*asked, *between, {"role": "user", "content": "Reply TWO"}])
@@ -105,23 +110,23 @@ def test_a_branch(sdk, server):
     history = [one, {"role": "assistant", "content": (first := sdk.responses.create(model="m", input=[one])).output_text}]
     two = sdk.responses.create(model="m", input=[*history, {"role": "user", "content": WORK}])
     branch = sdk.responses.create(model="m", input=[*history, {"role": "user", "content": WORK}])
-    assert [r.output_text.split()[-3:] for r in (first, two, branch)] == [
+    assert [counted(r.output_text) for r in (first, two, branch)] == [
         ["1", "of", "1"], ["2", "of", "2"], ["1", "of", "2"]], "the branch has a workspace of its own"
     assert sessions(server, known) == 2
     by_id = [one, *(item.to_dict() for item in first.output), {"role": "user", "content": WORK}]
-    assert sdk.responses.create(model="m", input=by_id).output_text.split()[-3:] == ["1", "of", "2"]
+    assert counted(sdk.responses.create(model="m", input=by_id).output_text) == ["1", "of", "2"]
     assert sessions(server, known) == 3
 
 
 def test_equal_conversations_of_two_clients(sdk, server):
     """Where two clients' conversations went the same way it is not known whose this is: nobody gets the other's session."""
-    prompt = unlike("Reply HELLO")
+    prompt = unlike(script(text("HELLO")))
     known = server.api.known()
     for _ in range(2):
         assert sdk.responses.create(model="m", input=prompt).output_text == "HELLO"
     assert sessions(server, known) == 2
     history = [{"role": "user", "content": prompt}, {"role": "assistant", "content": "HELLO"},
-               {"role": "user", "content": unlike("Reply ON")}]
+               {"role": "user", "content": unlike(script(text("ON")))}]
     answer = sdk.responses.create(model="m", input=history)
     assert sessions(server, known) == 3, "it is told what was said, in a session of its own"
     # From here on it is one of a kind.
@@ -133,7 +138,7 @@ def test_equal_conversations_of_two_clients(sdk, server):
 def test_at_once(sdk, server):
     """Of requests that go on from one history at once, one has the session; the others branch off; none is lost."""
     known = server.api.known()
-    prompt = unlike("Reply HELLO")
+    prompt = unlike(script(text("HELLO")))
     sdk.responses.create(model="m", input=prompt)
     history = [{"role": "user", "content": prompt}, {"role": "assistant", "content": "HELLO"}]
     with ThreadPoolExecutor(3) as pool:
@@ -146,7 +151,7 @@ def test_at_once(sdk, server):
 
 def test_a_thread_key_wins(sdk, server):
     """A request that names its session is in that one, whatever its history says."""
-    first = sdk.responses.create(model="m", input=unlike("Reply ONE"))
+    first = sdk.responses.create(model="m", input=unlike(script(text("ONE"))))
     key = f"api:{uuid.uuid4()}"
     history = [*(item.to_dict() for item in first.output), {"role": "user", "content": "Reply TWO"}]
     raw = sdk.responses.with_raw_response.create(model="m", input=history, extra_headers={"X-Centaur-Thread-Key": key})
@@ -171,7 +176,7 @@ def test_after_a_restart(make_server):
     messages = [{"role": "user", "content": WORK}]
     for count in ("1", "2"):
         answer = make_sdk(server).responses.create(model="m", input=messages).output_text
-        assert answer.split()[-3:] == [count, "of", count]
+        assert counted(answer) == [count, "of", count]
         messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": WORK}]
         server.stop()
         server.start()
@@ -193,7 +198,7 @@ def test_messages(anthropic_sdk, server, keep):
     for count in ("1", "2", "3"):
         messages.append({"role": "user", "content": unlike(WORK)})
         message = anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages, system="Be brief.")
-        assert message.content[-1].text.split()[-3:] == [count, "of", count]
+        assert counted(message.content[-1].text) == [count, "of", count]
         messages.append({"role": "assistant", "content": keep(message)})
     one_warm_sandbox(server, known, 3)
 
@@ -201,7 +206,7 @@ def test_messages(anthropic_sdk, server, keep):
 def test_one_conversation_in_both_dialects(anthropic_sdk, sdk, server):
     """A conversation is the same whichever API it is told by."""
     known = server.api.known()
-    messages = [{"role": "user", "content": unlike("Reply ONE")}]
+    messages = [{"role": "user", "content": unlike(script(text("ONE")))}]
     messages.append({"role": "assistant", "content": sdk.responses.create(model="m", input=messages).output_text})
     messages.append({"role": "user", "content": script(text("{{history}}"))})
     message = anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages)
@@ -231,7 +236,7 @@ def test_langchain_openai(server, more):
     known = server.api.known()
     model = ChatOpenAI(
         model="m", base_url=server.v1, api_key="not-a-key", use_responses_api=True, max_retries=0, **more)
-    assert [answer.split()[-3:] for answer in langchain_turns(model)] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
+    assert [counted(answer) for answer in langchain_turns(model)] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
     one_warm_sandbox(server, known, 3)
 
 
@@ -240,5 +245,5 @@ def test_langchain_anthropic(server):
     known = server.api.known()
     model = ChatAnthropic(
         model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=60, stop=None)
-    assert [answer.split()[-3:] for answer in langchain_turns(model)] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
+    assert [counted(answer) for answer in langchain_turns(model)] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
     one_warm_sandbox(server, known, 3)

@@ -8,38 +8,42 @@ import SessionModel
 /// another count as one, and white space does not count, so that an answer in pieces and one that was joined are the
 /// same. Images and files count by their content. The owner is part of it.
 struct HistoryDigest: Sendable, Hashable {
-  private(set) var value: String
-  /// What the user said since the newest answer: it counts with the next one.
+  /// Up to the newest answer but one.
+  private var before: String
+  /// What the user said since then: it counts with its answer.
   private var asked: [UInt8] = []
+  /// The newest answer, to which more may be said.
+  private var answered: [UInt8]?
 
   /// Of a conversation in which nothing was said.
-  init(of owner: Owner) { value = Self.hexadecimal(SHA256.hash(data: Array("history 1\n\(owner.rawValue)".utf8))) }
+  init(of owner: Owner) { before = Self.hexadecimal(SHA256.hash(data: Array("history 1\n\(owner.rawValue)".utf8))) }
 
   /// That goes on from a session's.
-  init(value: String) { self.value = value }
+  init(value: String) { before = value }
+
+  /// Of all up to the newest answer.
+  var value: String {
+    guard let answered else { return before }
+    var hash = SHA256()
+    hash.update(data: Array("\(before) \(asked.count)\n".utf8))
+    hash.update(data: asked)
+    hash.update(data: answered)
+    return Self.hexadecimal(hash.finalize())
+  }
 
   mutating func add(_ messages: some Sequence<Message>) {
-    var answered: [UInt8]?
     for message in messages {
       if message.role == .assistant {
-        answered = answered ?? []
-        Self.append(message, to: &answered!)
-      } else {
-        if let text = answered { close(text) }
+        // Taken out while it grows, so that it is not copied with each piece.
+        var text = answered ?? []
         answered = nil
+        Self.append(message, to: &text)
+        answered = text
+      } else {
+        if answered != nil { (before, asked, answered) = (value, [], nil) }
         Self.append(message, to: &asked)
       }
     }
-    if let answered { close(answered) }
-  }
-
-  private mutating func close(_ answered: [UInt8]) {
-    var hash = SHA256()
-    hash.update(data: Array("\(value) \(asked.count)\n".utf8))
-    hash.update(data: asked)
-    hash.update(data: answered)
-    value = Self.hexadecimal(hash.finalize())
-    asked = []
   }
 
   private static func append(_ message: Message, to bytes: inout [UInt8]) {

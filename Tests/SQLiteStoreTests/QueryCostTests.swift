@@ -70,7 +70,9 @@ struct QueryCostTests {
     step.replies = [Reply("resp", "s", "e")]
     step.harnessState = ["thread": "T"]
     _ = try await store.commit(step)
-    _ = try await store.commit(.step("s", token, .completed("e")))
+    step = .step("s", token, .completed("e"))
+    step.historyDigest = HistoryDigestChange(value: "d", execution: id)
+    _ = try await store.commit(step)
     _ = try await store.session(session)
     _ = try await store.session(owner: .local, key: ThreadKey("api:s"))
     _ = try await store.sessions(owner: .local, before: nil, limit: 10)
@@ -101,9 +103,6 @@ struct QueryCostTests {
     _ = try await store.removeConversation("conv_c", owner: .local)
     try await store.add(CompactedConversation(id: "x", owner: .local, execution: id, messages: []))
     _ = try await store.compacted(owner: .local, id: "x")
-    step = .step("s", token)
-    step.historyDigest = HistoryDigestChange(value: "d", execution: id)
-    _ = try await store.commit(step)
     _ = try await store.execution(owner: .local, historyDigest: "d")
     _ = try await store.isFollowed(#require(store.execution(id)))
     for newestFirst in [false, true] {
