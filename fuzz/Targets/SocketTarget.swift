@@ -20,7 +20,7 @@ enum SocketTarget {
     do {
       let message = try SocketMessage(bytes)
       try require(!Lines.breaks(message.steerFailed.serialized), "an answer that ends a line")
-    } catch {
+    } catch let error as SocketMessage.Refused {
       let told = ResponsesError.message(error.error, stream: error.lane)
       try require(!Lines.breaks(told.readableBytesView), "an error that ends a line")
       try require(told.readableBytes < 4000, "an error of \(told.readableBytes) bytes")
