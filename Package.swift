@@ -99,8 +99,8 @@ let package = Package(
       "CentaurServer",
       [
         "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, hummingbird,
-        httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
+        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, crypto,
+        hummingbird, httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
     program("centaur", ["CentaurServer", "SessionModel", argumentParser, logging, unixSignals]),

@@ -66,6 +66,7 @@ class CentaurServer:
         self.url = ""
         # A restart is where its clients look for it.
         self.keeps_port = False
+        self.listen = "127.0.0.1"
         directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -80,13 +81,29 @@ class CentaurServer:
     def api(self) -> SessionAPI:
         return SessionAPI(self.url)
 
+    def api_of(self, key: str) -> SessionAPI:
+        """The session API for whoever has a key."""
+        return SessionAPI(self.url, key)
+
+    def keys(self, *arguments: str) -> subprocess.CompletedProcess:
+        """`centaur keys …` on the server's data directory."""
+        return subprocess.run(
+            [str(PROGRAM), "keys", *arguments, "--data", str(self.data)], env=self.environment, text=True,
+            capture_output=True, timeout=60)
+
+    def make_key(self, *arguments: str) -> str:
+        """The secret of a new key."""
+        made = self.keys("create", *arguments)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
     def start(self) -> CentaurServer:
         # JSON is YAML.
         file = self.directory / "centaur.yaml"
         file.write_text(json.dumps(self.config, indent=1))
         port = self.port if self.keeps_port and self.url else 0
         command = [
-            *self.wrapper, str(PROGRAM), "serve", "--config", str(file), "--listen", f"127.0.0.1:{port}",
+            *self.wrapper, str(PROGRAM), "serve", "--config", str(file), "--listen", f"{self.listen}:{port}",
             "--data", str(self.data)]
         if self.stand_in:
             command.append("--stand-in-model")

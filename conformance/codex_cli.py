@@ -69,12 +69,14 @@ class CodexRun:
 
 
 class CodexHome:
-    """A user's `CODEX_HOME` that points at a server, and a working directory. `headers` go with each request."""
+    """A user's `CODEX_HOME` that points at a server, and a working directory. `headers` go with each request, and so does
+    the `key`, which Codex takes from its environment."""
 
     def __init__(
         self, directory: Path, base_url: str, *, provider: str = "Centaur", extra: str = "",
-        headers: dict[str, str] | None = None, websockets: bool = False):
+        headers: dict[str, str] | None = None, websockets: bool = False, key: str | None = None):
         self.directory = directory
+        self.key = key
         self.home = directory / "codex-home"
         self.work = directory / "work"
         self.provider = provider
@@ -93,7 +95,8 @@ class CodexHome:
             f'[projects."{self.work}"]\ntrust_level = "trusted"\n'
             "[model_providers.centaur]\n"
             f'name = "{self.provider}"\nbase_url = "{base_url}"\nwire_api = "responses"\n'
-            f"http_headers = {{ {headers} }}\nsupports_websockets = {json.dumps(self.websockets)}\n")
+            f"http_headers = {{ {headers} }}\nsupports_websockets = {json.dumps(self.websockets)}\n"
+            + ('env_key = "CENTAUR_KEY"\n' if self.key else ""))
 
     def copy(self, directory: Path, base_url: str) -> CodexHome:
         """The same user on another machine: all that Codex kept, elsewhere."""
@@ -108,6 +111,7 @@ class CodexHome:
         return {
             **base_environment(), "HOME": str(self.directory), "CODEX_HOME": str(self.home),
             "TMPDIR": str(self.directory / "tmp"), "TERM": "xterm-256color",
+            **({"CENTAUR_KEY": self.key} if self.key else {}),
         }
 
     def start(self, *arguments: str) -> subprocess.Popen:

@@ -126,7 +126,7 @@ def sdk(server: CentaurServer) -> OpenAI:
 
 
 def make_sdk(server: CentaurServer, **more) -> OpenAI:
-    return OpenAI(base_url=server.v1, api_key="not-a-key", **{"max_retries": 0, "timeout": 60, **more})
+    return OpenAI(base_url=server.v1, **{"api_key": "not-a-key", "max_retries": 0, "timeout": 60, **more})
 
 
 @pytest.fixture

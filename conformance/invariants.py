@@ -91,6 +91,8 @@ class Turn:
     ordinal: int = 0
     queued: dict | None = None
     status: str = "queued"
+    # The client's tools that it waits for.
+    calls: set[str] = field(default_factory=set)
     was_started: bool = False
     terminal_seq: int | None = None
     last_item: int = 0
@@ -219,8 +221,10 @@ class Check:
                 self.wrong("a turn is queued twice", event.seq)
             turn.queued = event.payload
             turn.ordinal = sum(1 for other in self.turns.values() if other.queued is not None)
-        elif event.kind in ("execution.started", "execution.waiting"):
+        elif event.kind == "execution.started":
             self.fold_start(event, turn)
+        elif event.kind in ("execution.waiting", "execution.resumed"):
+            self.fold_wait(event, turn)
         elif event.kind in TERMINAL:
             if turn.queued is None:
                 self.wrong("a turn ends that was never queued", event.seq)
@@ -244,7 +248,27 @@ class Check:
         if others:
             self.wrong(f"a turn starts while {others} runs", event.seq)
         turn.was_started = True
-        turn.status = "running" if event.kind == "execution.started" else "waiting"
+        turn.status = "running"
+
+    def fold_wait(self, event: Event, turn: Turn) -> None:
+        """A turn waits for calls that it asked, and is told each of them once."""
+        if not turn.was_started:
+            self.wrong("a turn waits that has not started", event.seq)
+        if event.kind == "execution.waiting":
+            calls = [call["call_id"] for call in event.payload["calls"]]
+            if not calls or turn.status == "waiting":
+                self.wrong("a turn waits for nothing, or while it waits", event.seq)
+            for call in calls:
+                if int(call.rsplit("_", 1)[1]) not in turn.open:
+                    self.wrong(f"a turn waits for {call}, which is no open item", event.seq)
+            turn.calls = set(calls)
+            turn.status = "waiting"
+            return
+        told = [output["call_id"] for output in event.payload["outputs"]]
+        if turn.status != "waiting" or len(set(told)) != len(told) or not set(told) <= turn.calls:
+            self.wrong(f"a turn is told of {told} while {sorted(turn.calls)} wait", event.seq)
+        turn.calls -= set(told)
+        turn.status = "running"
 
     def fold_item(self, event: Event, turn: Turn) -> None:
         payload = event.payload

@@ -14,9 +14,10 @@ WAIT_SECONDS = 60
 
 
 class SessionAPI:
-    def __init__(self, url: str):
+    def __init__(self, url: str, key: str | None = None):
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=30)
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self.http = httpx.Client(base_url=url, timeout=30, headers=headers)
 
     def path(self, key: str, rest: str = "") -> str:
         return f"/api/session/{quote(key, safe='')}{rest}"

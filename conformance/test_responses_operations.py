@@ -237,6 +237,11 @@ def test_compact(sdk, server):
         shell(COUNT), text("{{stdout}} of {{history}}"))}]
     second = sdk.responses.create(model="m", input=request)
     assert second.output_text == "2 of 2" and key_of(server, second.id) == key_of(server, first.id)
+    # A client that keeps what comes behind the item goes on there.
+    later = [*request, *(item.to_dict() for item in second.output), {"role": "user", "content": script(
+        shell(COUNT), text("{{stdout}}"))}]
+    on = sdk.responses.create(model="m", input=later)
+    assert on.output_text == "3" and key_of(server, on.id) == key_of(server, first.id)
     # The same item again is the same point, from which another answer branches off.
     third = sdk.responses.create(model="m", input=request)
     assert third.output_text == "1 of 2" and key_of(server, third.id) != key_of(server, first.id)

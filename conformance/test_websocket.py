@@ -337,8 +337,8 @@ def test_how_much_may_wait(make_server):
     with RawSocket(server.v1) as socket:
         socket.create(script(shell("sleep 1"), text("first")))
         socket.begun()
-        socket.create("Reply SECOND", metadata={"much": "x" * 40_000})
-        socket.create("Reply THIRD", metadata={"much": "x" * 40_000})
+        socket.create("Reply SECOND", padding={"much": "x" * 40_000})
+        socket.create("Reply THIRD", padding={"much": "x" * 40_000})
         assert socket.error()["error"]["code"] == "websocket_queue_full"
         assert final_text(socket.answer()[-1]["response"]) == "first"
         assert final_text(socket.answer()[-1]["response"]) == "SECOND"

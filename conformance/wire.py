@@ -144,6 +144,7 @@ def check_stream(events: list[dict]) -> None:
     open_items: dict[int, str] = {}
     finished: list[dict] = []
     parts: dict[tuple, str] = {}
+    arguments: dict[int, str] = {}
     for event in events:
         kind, index = event["type"], event.get("output_index")
         if kind == "response.output_item.added":
@@ -156,6 +157,11 @@ def check_stream(events: list[dict]) -> None:
         elif kind.endswith("part.added"):
             assert open_items[index] == event["item_id"], event
             parts[place(event)] = ""
+        elif kind == "response.function_call_arguments.delta":
+            assert event["delta"] and open_items[index] == event["item_id"], event
+            arguments[index] = arguments.get(index, "") + event["delta"]
+        elif kind == "response.function_call_arguments.done":
+            assert arguments.pop(index) == event["arguments"], "the deltas do not add up to the arguments"
         elif kind.endswith(".delta"):
             assert event["delta"] and open_items[index] == event["item_id"], event
             parts[place(event)] += event["delta"]
@@ -163,7 +169,7 @@ def check_stream(events: list[dict]) -> None:
             assert parts[place(event)] == event["text"], "the deltas do not add up to the text"
         elif kind.endswith("part.done"):
             assert parts.pop(place(event)) == event["part"]["text"], event
-    assert not open_items and not parts, f"left open: {open_items} {parts}"
+    assert not open_items and not parts and not arguments, f"left open: {open_items} {parts} {arguments}"
     last = events[-1]["response"]
     assert last["output"] == finished, "the response's output is not what was streamed"
     ids = [item["id"] for item in finished]

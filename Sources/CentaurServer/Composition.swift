@@ -76,7 +76,9 @@ struct Composition {
       },
       workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
-        turn: limits.turn, idleSandbox: limits.idleSandbox, sandboxes: limits.sandboxes,
+        turn: limits.turn, toolWait: limits.toolWait, toolHold: limits.toolHold, tools: limits.tools,
+        idleSandbox: limits.idleSandbox,
+        sandboxes: limits.sandboxes,
         sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,
         harnessLine: limits.harnessLine, spool: limits.spool, turnOutput: limits.turnOutput, lease: limits.lease,
         sandbox: SandboxLimits(

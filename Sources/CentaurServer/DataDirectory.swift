@@ -1,6 +1,8 @@
 import CShimSystem
 import FoundationEssentials
 import Glibc
+import SQLiteStore
+import SessionModel
 
 /// The server's files: store, sessions, sockets. Several servers may use one data directory: a session is driven by one of
 /// them, which its lease says.
@@ -15,7 +17,19 @@ struct DataDirectory: ~Copyable {
   /// - Parameter node: this server's name on leases.
   /// - Throws: `ConfigurationError`
   init(_ path: String, node: String) throws {
-    let absolute = Self.absolute(path)
+    let absolute = try Self.make(path)
+    let lock = try Self.share(absolute)
+    let node = try ServerNodes(data: absolute).join(node)
+    self.lock = lock
+    self.node = node
+    self.path = absolute
+  }
+
+  /// Makes the directory where it is not there, open to its user alone.
+  /// - Returns: its absolute path
+  /// - Throws: `ConfigurationError`
+  static func make(_ path: String) throws -> String {
+    let absolute = absolute(path)
     do {
       try FileManager.default.createDirectory(
         atPath: absolute, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -27,11 +41,7 @@ struct DataDirectory: ~Copyable {
       }
       throw ConfigurationError("the data directory \(absolute) cannot be made: \(reason ?? "\(error)")")
     }
-    let lock = try Self.share(absolute)
-    let node = try ServerNodes(data: absolute).join(node)
-    self.lock = lock
-    self.node = node
-    self.path = absolute
+    return absolute
   }
 
   /// One spelling for one directory: shims of earlier servers are known by theirs.
@@ -39,6 +49,16 @@ struct DataDirectory: ~Copyable {
     let base = URL(filePath: FileManager.default.currentDirectoryPath + "/")
     let standard = URL(filePath: path, relativeTo: base).standardizedFileURL.path(percentEncoded: false)
     return standard.count > 1 && standard.hasSuffix("/") ? String(standard.dropLast()) : standard
+  }
+
+  /// Of a data directory's store, which may not be there yet.
+  static func storePath(in path: String) -> String { "\(absolute(path))/centaur.sqlite" }
+
+  /// The keys that were made for a data directory, which is not changed.
+  /// - Throws: `CentaurError` with `storeUnavailable`
+  static func keys(in path: String) async throws -> [AccessKey] {
+    let store = storePath(in: path)
+    return FileManager.default.fileExists(atPath: store) ? try await SQLiteStore.keys(in: store) : []
   }
 
   private static func share(_ path: String) throws -> FileLock {
@@ -53,5 +73,5 @@ struct DataDirectory: ~Copyable {
     }
   }
 
-  var storePath: String { "\(path)/centaur.sqlite" }
+  var storePath: String { Self.storePath(in: path) }
 }

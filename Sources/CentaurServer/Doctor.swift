@@ -1,6 +1,8 @@
 import FoundationEssentials
 import Glibc
+import SQLiteStore
 import Sandbox
+import SessionModel
 
 /// Looks whether this machine can do what the configuration asks for, before anybody's turn finds out.
 public struct Doctor: Sendable {
@@ -42,6 +44,7 @@ public struct Doctor: Sendable {
     findings += await sandbox(trials: isThere ? data : FileManager.default.temporaryDirectory.path)
     findings += harnesses
     findings += keys
+    findings.append(await whoIsLetIn)
     return findings
   }
 
@@ -71,6 +74,32 @@ public struct Doctor: Sendable {
       return access(path, X_OK) == 0
         ? Finding(verdict: .good, name: name, text: path)
         : Finding(verdict: .warning, name: name, text: "\(path) is not there: its sessions cannot work")
+    }
+  }
+
+  /// Who is let in.
+  private var whoIsLetIn: Finding {
+    get async {
+      let address = configuration.listen
+      do {
+        let keys = try await DataDirectory.keys(in: configuration.data)
+        try configuration.validateListen(hasKeys: !keys.isEmpty)
+        guard !keys.isEmpty else {
+          return Finding(
+            verdict: .good, name: "access", text: "no keys: whoever reaches \(address) is let in, as the owner 'local'")
+        }
+        let revoked = keys.count { $0.revokedAt != nil }
+        guard revoked < keys.count else {
+          return Finding(verdict: .warning, name: "access", text: "all keys are revoked: nobody is let in")
+        }
+        let text = "\(keys.count - revoked) keys, and \(revoked) that are revoked: a request needs one"
+        guard !address.isLoopback else { return Finding(verdict: .good, name: "access", text: text) }
+        return Finding(
+          verdict: .warning, name: "access",
+          text: "\(text). \(address.host) is reached by others: put a proxy with TLS before it")
+      } catch let error as CentaurError {
+        return Finding(verdict: .bad, name: "access", text: error.message)
+      } catch { return Finding(verdict: .bad, name: "access", text: "\(error)") }
     }
   }
 

@@ -1,19 +1,22 @@
 import HTTPTypes
 import Hummingbird
+import Ingress
 import SessionModel
 
 /// Refuses what somebody else's web page sends, by a browser on this machine, to a server that trusts the machine.
 ///
 /// A page may send a request anywhere; what it cannot do is hide where it comes from (`Origin`), nor, where its own name
-/// was made to point here, call us by another one (`Host`). An address as a number cannot be such a name.
-struct ForeignRequests<Context: RequestContext>: RouterMiddleware {
+/// was made to point here, call us by another one (`Host`). An address as a number cannot be such a name. Where keys are
+/// asked for, such a name opens nothing, and a server may be called by any; a page's origin still tells.
+struct ForeignRequests: RouterMiddleware {
   /// Names under which the server is known, beside `localhost`.
   let hosts: [String]
 
   func handle(
-    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    _ request: Request, context: EdgeRequestContext,
+    next: (Request, EdgeRequestContext) async throws -> Response
   ) async throws -> Response {
-    if let host = request.head.authority, !isOurs(host) {
+    if context.trustsMachine, let host = request.head.authority, !isOurs(host) {
       throw CentaurError(
         .foreignOrigin,
         "This server is not known as '\(Self.name(host).prefix(128))'; 'hosts' in its configuration may say so.")

@@ -40,6 +40,7 @@ public struct Server: Sendable {
   public func run(
     notice: @escaping @Sendable (String) -> Void, onListening: @escaping @Sendable (String) -> Void
   ) async throws {
+    try await checkAccess(notice: notice)
     try await CannotListen.check(configuration.listen)
     // The keys are copied by now: agents that run as the same user must not find them here.
     centaur_be_private()
@@ -54,6 +55,8 @@ public struct Server: Sendable {
     let node = ids.thread()
     let data = try DataDirectory(configuration.data, node: node)
     let store = try SQLiteStore(path: data.storePath)
+    let uses = KeyUses(limits: configuration.limits, clock: clock)
+    if try await store.standing(of: nil) != .noKeys { uses.seeKeys() }
     let composition = Composition(configuration: configuration, environment: environment)
     let gateway = try GatewayLink(
       data: data.path, composition: composition, program: try Composition.programPath(), logger: logger)
@@ -71,8 +74,8 @@ public struct Server: Sendable {
         data: data.path, node: node, gateway: gateway),
       clock: clock, ids: ids, logger: logger)
     let routes = ServerRoutes(
-      configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
-      metrics: metrics, connections: connections)
+      configuration: configuration, controlPlane: controlPlane, store: store, keys: store, uses: uses, clock: clock,
+      ids: ids, metrics: metrics, connections: connections)
     let limits = configuration.limits
     var logger = logger
     logger.logLevel = max(logger.logLevel, .notice)
@@ -96,9 +99,19 @@ public struct Server: Sendable {
       },
       logger: logger)
     var group = ServiceGroupConfiguration(
-      services: [application, gateway, controlPlane], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      services: [application, gateway, controlPlane, KeyWatch(keys: store, uses: uses, logger: logger)],
+      gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     group.maximumGracefulShutdownDuration = .seconds(20)
     group.maximumCancellationDuration = .seconds(5)
     try await ServiceGroup(configuration: group).run()
+  }
+
+  /// Listens where others are only if they are asked for keys.
+  /// - Throws: `ConfigurationError`, `CentaurError` of the store
+  private func checkAccess(notice: (String) -> Void) async throws {
+    let address = configuration.listen
+    guard !address.isLoopback else { return }
+    try configuration.validateListen(hasKeys: try await !DataDirectory.keys(in: configuration.data).isEmpty)
+    notice("listen: \(address.host) is reached by others, and there is no TLS: put a proxy with TLS before it")
   }
 }

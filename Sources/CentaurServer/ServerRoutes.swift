@@ -14,6 +14,8 @@ struct ServerRoutes {
   let configuration: ServerConfiguration
   let controlPlane: ControlPlane
   let store: any SessionStore
+  let keys: any KeyStore
+  let uses: KeyUses
   let clock: WallClock
   let ids: IdentifierSource
   let metrics: PrometheusMetrics
@@ -21,9 +23,10 @@ struct ServerRoutes {
 
   func router() -> Router<EdgeRequestContext> {
     let router = Router(context: EdgeRequestContext.self)
-    router.add(middleware: RequestErrors(ids: ids))
+    router.add(middleware: RequestErrors(ids: ids, clock: clock))
     router.add(middleware: AmbiguousRequests())
     router.add(middleware: ConnectionLimit(connections: connections))
+    router.add(middleware: KeyedRequests(keys: keys, uses: uses))
     router.add(middleware: ForeignRequests(hosts: configuration.hosts))
     router.get("/healthz") { _, _ in plain("ok\n") }
     router.get("/readyz") { _, _ in
@@ -31,8 +34,10 @@ struct ServerRoutes {
       _ = try await store.sessions(owner: .local, before: nil, limit: 1)
       return plain("ready\n")
     }
-    router.get("/metrics") { _, _ in
-      plain(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")
+    router.get("/metrics") { _, context in
+      // Sums over all owners are for whoever runs the server; to the others there is no such route.
+      guard context.owner == .local else { throw HTTPError(.notFound) }
+      return plain(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")
     }
     let models = Set(configuration.harnesses.values.flatMap(\.models)).sorted()
     let limits = configuration.limits
@@ -61,6 +66,7 @@ struct ServerRoutes {
 /// Turns what no route answered into an error object: the dialect's own below `/v1`, the session API's elsewhere.
 struct RequestErrors<Context: RequestContext>: RouterMiddleware {
   let ids: IdentifierSource
+  let clock: WallClock
 
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
@@ -93,7 +99,18 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
   }
 
   private func response(_ error: CentaurError, _ request: Request) -> Response {
+    var response = dialect(error, request)
+    // Clients take it for the reason of a status; Codex is told by a stream.
+    if response.status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
+    return response
+  }
+
+  private func dialect(_ error: CentaurError, _ request: Request) -> Response {
     guard request.uri.path.hasPrefix("/v1/") else { return SessionAPIError.response(error) }
+    if request.uri.path == "/v1/responses", request.method == .post {
+      return ResponsesError.response(
+        error, to: request.headers, responseID: "resp_side_\(ids.thread())", now: clock.now)
+    }
     // Every client of Anthropic's API names its version; no other does.
     let isMessages = request.uri.path.hasPrefix("/v1/messages") || request.headers[.anthropicVersion] != nil
     return isMessages

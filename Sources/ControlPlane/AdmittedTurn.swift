@@ -23,3 +23,8 @@ public struct AdmittedTurn: Sendable {
     self.events = events
   }
 }
+
+extension Reply {
+  /// The first event that its fold reads: the wait behind which it begins, or the turn's first.
+  func firstSeq(of execution: Execution) -> Int64 { max(execution.firstSeq, afterSeq) }
+}

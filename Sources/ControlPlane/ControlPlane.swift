@@ -215,9 +215,13 @@ public actor ControlPlane: Service {
 
   /// Begins a turn with the messages that wait and those of the request.
   /// - Throws: `CentaurError` with `sessionNotFound`, `emptyInput`
-  public func execute(_ request: TurnRequest, key: ThreadKey) async throws -> AdmittedTurn {
+  public func execute(
+    _ request: TurnRequest, key: ThreadKey, within allowance: TurnAllowance? = nil
+  ) async throws -> AdmittedTurn {
     _ = try await session(owner: request.owner, key: key)
-    return try await ask(request.owner, key) { drive in
+    var request = request
+    request.allowance = allowance
+    return try await ask(request.owner, key) { [request] drive in
       try await drive.serially { try await $0.execute(request) }
     }
   }

@@ -45,6 +45,12 @@ public struct ControlPlaneConfiguration: Sendable {
   public struct Limits: Sendable {
     /// A turn's wall time.
     public var turn: Duration
+    /// How long a turn waits for its client's tools each time that it calls some.
+    public var toolWait: Duration
+    /// How long a turn that waits for its client's tools keeps its sandbox from turns that wait for one.
+    public var toolHold: Duration
+    /// How many functions a request may offer to the agent.
+    public var tools: Int
     /// How long a harness process waits for a next turn before it is ended.
     public var idleSandbox: Duration
     /// How many sandboxes may live at once.
@@ -69,13 +75,18 @@ public struct ControlPlaneConfiguration: Sendable {
     public var quiet: Duration
 
     public init(
-      turn: Duration = .seconds(7200), idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
+      turn: Duration = .seconds(7200), toolWait: Duration = .seconds(3600), toolHold: Duration = .seconds(60),
+      tools: Int = 128,
+      idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
       sandboxWait: Duration = .seconds(60), turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, spool: Int = 256 << 20,
       turnOutput: Int = 256 << 20, lease: Duration = .seconds(30),
       sandbox: SandboxLimits = SandboxLimits(), quiet: Duration = .seconds(60)
     ) {
       self.turn = turn
+      self.toolWait = toolWait
+      self.toolHold = toolHold
+      self.tools = tools
       self.idleSandbox = idleSandbox
       self.sandboxes = sandboxes
       self.sandboxWait = sandboxWait

@@ -7,17 +7,24 @@ extension EventPayload {
   /// About how many bytes of text it holds; what every event has beside that does not count.
   var size: Int {
     switch self {
-    case .messageAppended(let message):
-      message.parts.reduce(0) { sum, part in
-        switch part {
-        case .text(let text): sum + text.utf8.count
-        case .image(let url), .file(_, let url): sum + url.utf8.count
-        }
-      }
+    case .messageAppended(let message): message.parts.size
+    case .executionWaiting(let calls, _): calls.reduce(0) { $0 + $1.arguments.size }
+    case .executionResumed(let outputs): outputs.reduce(0) { $0 + $1.parts.size }
     case .itemStarted(let item), .itemCompleted(let item): item.content.size
     case .itemDelta(let delta): delta.text.utf8.count
     case .unrecognized(_, let json): json.size
     default: 0
+    }
+  }
+}
+
+extension [Message.Part] {
+  fileprivate var size: Int {
+    reduce(0) { sum, part in
+      switch part {
+      case .text(let text): sum + text.utf8.count
+      case .image(let url), .file(_, let url): sum + url.utf8.count
+      }
     }
   }
 }

@@ -25,6 +25,8 @@ enum HarnessInput: Sendable, Codable {
   /// - failure: why the turn ends, where it is not as cancelled
   case interrupt(reason: String, failure: CentaurError?)
   case steer(id: String, PendingSteer)
+  /// What a client's tool said.
+  case answer(ToolOutput)
   /// Not for the machine: what the harness answered to a steering message has been carried out.
   case steerAnswered(id: String)
   case timer(HarnessTimer)

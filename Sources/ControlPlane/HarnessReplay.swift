@@ -130,6 +130,7 @@ struct HarnessReplay {
       case .steer(let id, let steer):
         if !carriedOut.contains(id) { steers[id] = steer }
         note(machine.steer(steer.message, inputID: id)) { _ in false }
+      case .answer(let output): note(machine.answer(output)) { _ in false }
       case .steerAnswered: continue
       case .timer(let timer):
         timers[timer] = nil

@@ -45,7 +45,8 @@ struct HarnessStart: Sendable {
     }
     return HarnessProcess(
       generation: generation, sandbox: sandbox, lifetime: setup.adapter.lifetime,
-      origin: setup.adapter.hasConversation(context.state) ? .resumed : .cold, startedAt: begun,
+      origin: setup.adapter.hasConversation(context.state, tools: turn?.options.tools ?? []) ? .resumed : .cold,
+      startedAt: begun,
       context: context, machine: setup.adapter.machine(context),
       splitter: HarnessLineSplitter(limit: services.configuration.limits.harnessLine))
   }
@@ -62,7 +63,9 @@ struct HarnessStart: Sendable {
     _ directories: SessionDirectories, _ persona: ControlPlaneConfiguration.Persona?
   ) async throws -> HarnessContext {
     // What was said is told only to a harness that has not begun the conversation: reading a long log takes time.
-    let history = setup.adapter.hasConversation(session.harnessState) ? [] : try await earlierConversation()
+    let history =
+      setup.adapter.hasConversation(session.harnessState, tools: turn?.options.tools ?? [])
+      ? [] : try await earlierConversation()
     return HarnessContext(
       session: session.id, executable: setup.executable, workspace: directories.workspace, home: directories.home,
       temporary: directories.temporary,

@@ -15,7 +15,7 @@ extension ControlPlane {
     else {
       throw CentaurError.responseNotFound(replyID)
     }
-    let after = execution.firstSeq - 1
+    let after = reply.firstSeq(of: execution) - 1
     let events =
       if isFollowed, !execution.status.isTerminal {
         try await self.events(owner: owner, key: session.key, after: after)

@@ -13,9 +13,11 @@ struct SessionWentOn: Error {}
 
 extension ControlPlane {
   /// Takes a request: the turn that answers it runs, waits, or is shown again.
+  /// - Parameter allowance: how many turns whoever asks may have open; nil: any number
   /// - Throws: `CentaurError`; then nothing was changed.
-  public func submit(_ request: TurnRequest) async throws -> AdmittedTurn {
-    var request = request
+  public func submit(_ request: TurnRequest, within allowance: TurnAllowance? = nil) async throws -> AdmittedTurn {
+    var request = try await addressed(request)
+    request.allowance = allowance
     let requested = try await session(for: &request)
     request.head = requested.head
     let asked = request
@@ -30,7 +32,9 @@ extension ControlPlane {
   private func session(for request: inout TurnRequest) async throws -> RequestedSession {
     switch request.session {
     case .key(let key): return RequestedSession(key: key)
-    case .fresh: return RequestedSession(key: try freshKey())
+    case .fresh:
+      if let known = try await conversation(toldBy: &request) { return known }
+      return RequestedSession(key: try freshKey())
     case .continuing(let replyID):
       let reply =
         request.continuesUnkept
@@ -50,6 +54,8 @@ extension ControlPlane {
       guard let point = try await services.store.compacted(owner: request.owner, id: id) else {
         throw Self.unknownCompaction(parameter)
       }
+      // A turn behind it may have been answered since.
+      if let known = try await self.session(ofItemsHeldBy: &request) { return known }
       // What came behind the item is in no session either, or its own items would have named it.
       request.preface = point.messages + (request.hasHistory ? request.history() : [])
       (request.hasHistory, request.history) = (false, { [] })
@@ -64,7 +70,7 @@ extension ControlPlane {
   private func freshKey() throws -> ThreadKey { try ThreadKey("api:\(services.ids.thread())") }
 
   /// A session by one of its turns; nil where the owner has no such turn.
-  private func session(endingWith id: ExecutionID, of owner: Owner) async throws -> RequestedSession? {
+  func session(endingWith id: ExecutionID, of owner: Owner) async throws -> RequestedSession? {
     guard let head = try await services.store.execution(id),
       let session = try await services.store.session(head.sessionID), session.owner == owner
     else { return nil }

@@ -204,7 +204,7 @@ extension SessionDrive {
     }
     if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
     if !drafts.isEmpty || state != nil || journal != nil {
-      try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self))
+      noteWaits(try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self)))
       if case .restart = journal, let read = process?.splitter.unread {
         process?.savedUpTo = read
         process?.isInJournal = true

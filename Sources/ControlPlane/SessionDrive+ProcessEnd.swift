@@ -76,6 +76,8 @@ extension SessionDrive {
     cancel(.start)
     cancel(.idle)
     cancel(.turnLimit)
+    cancel(.toolWait)
+    cancel(.toolHold)
     if let session { services.capacity.isBusy(session.id) }
   }
 

@@ -72,7 +72,8 @@ extension SessionDrive {
     process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
     if let active, replay.execution == active.id {
       running = RunningTurn(execution: active, output: replay.output, failure: replay.failure)
-      try await restartTurnLimit(active)
+      try await read(active, withPieces: false) { running?.waits.fold($0) }
+      restartTimes()
     } else {
       process?.isSweeping = true
     }
@@ -98,7 +99,9 @@ extension SessionDrive {
   private func goOn(_ replay: HarnessReplay, isAlive: Bool) async throws {
     guard let taken = process else { return }
     let drafts = replay.drafts.map { corrected($0) }
-    if !drafts.isEmpty || replay.state != nil { try await commit(drafts, harnessState: replay.state) }
+    if !drafts.isEmpty || replay.state != nil {
+      noteWaits(try await commit(drafts, harnessState: replay.state))
+    }
     if let running, drafts.contains(where: { $0.executionID == running.execution.id && $0.payload.isTerminal }) {
       self.running = nil
       process?.isSweeping = true
@@ -119,16 +122,6 @@ extension SessionDrive {
       return await stopProcess(reason: "harness_ended")
     }
     attend(taken)
-  }
-
-  /// The turn's time goes on from where it began.
-  private func restartTurnLimit(_ execution: Execution) async throws {
-    var begun = execution.createdAt
-    try await read(execution, withPieces: false) { event in
-      if case .executionStarted = event.payload { begun = event.createdAt }
-    }
-    let age = Duration.milliseconds(services.clock.now.milliseconds - begun.milliseconds)
-    scheduleTurnLimit(execution.id, after: max(.zero, services.configuration.limits.turn - age))
   }
 
   /// A sandbox that is dead: what its harness had said is in the log before it is given up.

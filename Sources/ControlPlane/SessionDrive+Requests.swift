@@ -28,9 +28,12 @@ extension SessionDrive {
   ) async throws -> AdmittedTurn? {
     var request = request
     guard try await open() else {
+      if let output = request.outputs.first, request.input.isEmpty { throw Self.unknown(output.call) }
       request.preface += try await addedMessages(request)
-      return try await create(request)
+      let first = request
+      return try await allowed(first, endsOthers: false) { try await create(first) }
     }
+    if let answered = try await self.answer(request) { return answered }
     if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
     try checkWishes(harness: request.harness, persona: request.persona)
     if joinsPendingSteer(request, answer) { return nil }
@@ -51,21 +54,26 @@ extension SessionDrive {
     case .steer(let id, let input):
       return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
     case .start(let input, let history):
-      switch busyPolicy(request) {
+      let policy = endsWait(request) ? .supersede : busyPolicy(request)
+      switch policy {
       case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
       case .steer where running != nil:
         if let id = running?.execution.id {
           return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
         }
-      case .supersede: try await supersede()
       default: break
       }
-      request.preface += try await addedMessages(request)
-      return try await start(request.preface + input, history: history, request)
+      return try await allowed(request, endsOthers: policy == .supersede || request.abortsRunningTurn) {
+        if policy == .supersede { try await supersede() }
+        request.preface += try await addedMessages(request)
+        return try await start(request.preface + input, history: history, request)
+      }
     case .repeated(let input):
-      try await supersede()
-      return try await start(input, history: [], request, isRepeated: true)
+      return try await allowed(request, endsOthers: true) {
+        try await supersede()
+        return try await start(input, history: [], request, isRepeated: true)
+      }
     }
   }
 
@@ -142,6 +150,8 @@ extension SessionDrive {
   ) async throws -> [SessionEvent] {
     let session = new.session
     let now = services.clock.now
+    digest = SessionDigest(HistoryDigest(of: owner))
+    let (digest, _) = folded(events)
     let result: CommitResult
     do {
       result = try await services.store.commit(
@@ -150,12 +160,15 @@ extension SessionDrive {
           creation: .init(
             session: session, holder: services.configuration.node,
             leaseUntil: now + services.configuration.limits.lease),
-          token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies))
+          token: nil, time: now, events: events, turnKeys: turnKeys, takes: takes, replies: replies,
+          historyDigest: digest.map { HistoryDigestChange(value: $0.head.value, execution: nil) }))
     } catch {
+      self.digest = nil
       if let claimed = new.claimed { await services.pool?.discard(claimed) }
       throw error
     }
     self.session = session
+    self.digest = digest
     token = result.token
     openedAt = .now
     feed = EventFeed(sessionID: session.id, head: 0, store: services.store, total: services.metrics.subscribers)
@@ -246,11 +259,12 @@ extension SessionDrive {
   }
 
   func reply(
-    to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session
+    to request: TurnRequest, _ execution: ExecutionID, number: Int, at time: Timestamp, in session: Session,
+    afterSeq: Int64 = 0
   ) -> Reply {
     Reply(
       wireID: "\(request.replyPrefix)_\(execution)_\(number)", owner: owner, sessionID: session.id,
-      executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply)
+      executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply, afterSeq: afterSeq)
   }
 
   private func start(
@@ -311,7 +325,7 @@ extension SessionDrive {
     var admitted = try admitted(execution, turn.reply, isReplay: false)
     let queued = QueuedTurn(execution: execution, input: turn.input)
     if let model {
-      await run(queued, model: model)
+      await run(queued, model: model, written)
     } else {
       queue.append(queued)
       await startNextTurn()
@@ -324,14 +338,15 @@ extension SessionDrive {
     guard let session, let feed else { throw CentaurError(.internalFailure, "The session is not open.") }
     return AdmittedTurn(
       session: session, execution: execution, reply: reply, isReplay: isReplay,
-      events: feed.subscribe(after: execution.firstSeq - 1))
+      events: feed.subscribe(after: reply.firstSeq(of: execution) - 1))
   }
 
   private var waitsForPlace: Bool { process == nil && services.capacity.isFull }
 
   func attach(_ id: ExecutionID, _ request: TurnRequest) async throws -> AdmittedTurn {
     guard let execution = try await services.store.execution(id),
-      let reply = try await services.store.replies(id).last
+      // The newest that this request may have had: what its client's tools said came by others.
+      let reply = try await services.store.replies(id).last(where: { request.continues || $0.afterSeq == 0 })
     else { throw CentaurError(.storeCorrupt, "The turn that took this input is missing.") }
     services.metrics.turnsReplayed.increment()
     logger.info("a retry attaches", metadata: ["execution": "\(id)"])
@@ -353,7 +368,7 @@ extension SessionDrive {
       return admitted
     }
     guard let running, running.execution.id == id, process?.isReady == true else {
-      return try await start(input, history: [], request)
+      return try await allowed(request, endsOthers: false) { try await start(input, history: [], request) }
     }
     // The client's own id makes a repeated message harmless: the shim takes each input id once.
     let inputID = "\(id)/steer/\(input.last?.clientID ?? services.ids.thread())"

@@ -76,21 +76,22 @@ extension SessionDrive {
     guard !input.isEmpty else {
       throw CentaurError(.emptyInput, "There is no message to execute.", parameter: "input")
     }
-    switch request.busy ?? .queue {
-    case .reject where running != nil || !queue.isEmpty:
+    let policy = request.busy ?? .queue
+    if policy == .reject, running != nil || !queue.isEmpty {
       throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
-    case .supersede: try await supersede()
-    default: break
     }
-    try checkCapacity()
-    var turn = newTurn(input, request, in: session, ordinal: 0)
-    // Messages that waited are in the log already.
-    turn.events.removeFirst(pending.count)
-    for message in pending { if let id = message.clientID { turn.takes[id] = nil } }
-    let written = try await commit(
-      turn.events, turnKeys: turn.turnKeys, takes: turn.takes, replies: [turn.reply])
-    pendingMessages = []
-    return try await begin(turn, written)
+    return try await allowed(request, endsOthers: policy == .supersede) {
+      if policy == .supersede { try await supersede() }
+      try checkCapacity()
+      var turn = newTurn(input, request, in: session, ordinal: 0)
+      // Messages that waited are in the log already.
+      turn.events.removeFirst(pending.count)
+      for message in pending { if let id = message.clientID { turn.takes[id] = nil } }
+      let written = try await commit(
+        turn.events, turnKeys: turn.turnKeys, takes: turn.takes, replies: [turn.reply])
+      pendingMessages = []
+      return try await begin(turn, written)
+    }
   }
 
   func sessionNotFound() -> CentaurError {

@@ -18,9 +18,9 @@ extension SessionDrive {
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
     do {
-      try await commit(started, harnessJournal: [beginning(next.execution.id, model)])
+      let written = try await commit(started, harnessJournal: [beginning(next.execution.id, model)])
+      await run(next, model: model, written)
     } catch { return await lost(error) }
-    await run(next, model: model)
   }
 
   /// Whether a turn that comes now needs to wait for nothing.
@@ -47,7 +47,8 @@ extension SessionDrive {
   }
 
   /// Gives a turn whose start is in the log to the harness.
-  func run(_ turn: QueuedTurn, model: String) async {
+  /// - Parameter written: its start
+  func run(_ turn: QueuedTurn, model: String, _ written: [SessionEvent]) async {
     services.capacity.isBusy(turn.execution.sessionID)
     cancel(.idle)
     var execution = turn.execution
@@ -55,7 +56,7 @@ extension SessionDrive {
     running = RunningTurn(execution: execution)
     services.metrics.turnsStarted.increment()
     let id = execution.id
-    scheduleTurnLimit(id, after: services.configuration.limits.turn)
+    noteWaits(written)
     let given = HarnessTurn(
       execution: id, input: turn.input.map(\.asSaidByUser), model: model, options: execution.options)
     await drive { $0.begin(given) }
@@ -79,6 +80,7 @@ extension SessionDrive {
     guard running?.execution.id == id else { return }
     running = nil
     cancel(.turnLimit)
+    endHold()
     if process?.lifetime == .turn { await stopProcess(reason: "turn_ended") }
     await sweepProcess()
     await startNextTurn()

@@ -44,6 +44,8 @@ actor SessionDrive {
   /// When the token was given.
   var openedAt: ContinuousClock.Instant?
   var feed: EventFeed?
+  /// What clients that keep the conversation themselves would say of it.
+  var digest: SessionDigest?
   /// User messages that came by the session API and wait for an `execute`; nil where the log was not asked yet.
   var pendingMessages: [Message]?
 
@@ -77,6 +79,7 @@ actor SessionDrive {
     var tokens = 0
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
+    var waits = TurnWaits()
   }
 
   struct QueuedTurn {
@@ -93,6 +96,10 @@ actor SessionDrive {
 
   enum DriveTimer: Hashable {
     case turnLimit
+    /// A turn waits for its client's tools.
+    case toolWait
+    /// After it its place is another's, where one is needed.
+    case toolHold
     case idle
     /// A turn waits for a place for its sandbox.
     case place
@@ -198,12 +205,13 @@ actor SessionDrive {
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
+    let (digest, change) = folded(events)
     let result: CommitResult
     do {
       result = try await services.store.commit(
         SessionCommit(
           session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
-          takes: takes, retakes: retakes, releases: releases, replies: replies, forgets: forgets,
+          takes: takes, retakes: retakes, releases: releases, replies: replies, forgets: forgets, historyDigest: change,
           harnessState: harnessState, harnessJournal: harnessJournal))
     } catch let conflict as StoreConflict {
       throw conflict
@@ -211,9 +219,21 @@ actor SessionDrive {
       await lost(error)
       throw error
     }
+    self.digest = digest
     if let harnessState { self.session?.harnessState = harnessState == .null ? JSONValue?.none : harnessState }
     publish(result.events)
     return result.events
+  }
+
+  /// What events make of the session's digest, and what is to be kept of it with them.
+  func folded(_ events: [EventDraft]) -> (SessionDigest?, HistoryDigestChange?) {
+    guard var digest else { return (nil, nil) }
+    var change: HistoryDigestChange?
+    for event in events {
+      guard let answered = digest.fold(event.payload, of: event.executionID) else { continue }
+      change = HistoryDigestChange(value: digest.head.value, execution: answered)
+    }
+    return (digest, change)
   }
 
   func publish(_ events: [SessionEvent]) {
@@ -238,6 +258,7 @@ actor SessionDrive {
     feed = EventFeed(
       sessionID: found.id, head: found.lastSeq, store: services.store, total: services.metrics.subscribers)
     do {
+      digest = try await digest(of: found)
       try await recover(found)
     } catch {
       // A session that is half open would never be looked after.

@@ -59,7 +59,20 @@ public struct TurnRequest: Sendable {
     }
   }
 
+  /// An item that a client sends back, under an id that may be ours.
+  public struct HeldItem: Sendable {
+    public var id: String
+    /// What the client's history has behind it.
+    public var saidSince: @Sendable () -> [Message]
+    public init(id: String, saidSince: @escaping @Sendable () -> [Message]) {
+      self.id = id
+      self.saidSince = saidSince
+    }
+  }
+
   public var owner: Owner
+  /// Of the key that it came with; nil: any number of turns.
+  var allowance: TurnAllowance?
   public var session: SessionChoice
   public var client: ClientKind
   /// What the client calls this turn, the same in each retry (`codex:<turn_id>`, `key:<Idempotency-Key>`).
@@ -67,6 +80,8 @@ public struct TurnRequest: Sendable {
   /// What the user said in this request, oldest first. Messages that the session took before may be among them. Empty
   /// where the client only wants the running turn, or the last one, told on (`continues`).
   public var input: [Message]
+  /// What the client's tools said, of the turn that waits for it. What the user says beside it goes to the same turn.
+  public var outputs: [ToolOutput] = []
   /// The input is one message in pieces, each with an id by which it is known again: a session that is new to us runs
   /// all of them, and the log has them as one.
   public var isOneMessage: Bool
@@ -82,6 +97,8 @@ public struct TurnRequest: Sendable {
   /// The conversation before `input` as the client tells it, read only when a session is to be seeded with it.
   public var history: @Sendable () -> [Message]
   public var hasHistory: Bool
+  /// Items of the history that have ids of the form in which this server gives them, oldest first; the newest are enough.
+  public var heldItems: [HeldItem] = []
   public var fork: Fork?
   /// What was said before the input beside the session's turns, which the agent is to be told with it.
   var preface: [Message] = []
@@ -120,6 +137,7 @@ public struct TurnRequest: Sendable {
 
   public init(
     owner: Owner, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
+    outputs: [ToolOutput] = [],
     isOneMessage: Bool = false, continues: Bool = false, repeatsFailedTurns: Bool = false,
     heldAnswer: String? = nil, abortsRunningTurn: Bool = false, hasHistory: Bool = false,
     history: @escaping @Sendable () -> [Message] = { [] }, fork: Fork? = nil, harness: HarnessName? = nil,
@@ -132,6 +150,7 @@ public struct TurnRequest: Sendable {
     self.client = client
     self.turnKey = turnKey
     self.input = input
+    self.outputs = outputs
     self.isOneMessage = isOneMessage
     self.continues = continues
     self.repeatsFailedTurns = repeatsFailedTurns

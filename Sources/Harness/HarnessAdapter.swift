@@ -11,16 +11,16 @@ public protocol HarnessAdapter: Sendable {
   /// A machine as it was saved (`HarnessMachine.saved`).
   /// - Throws: where another version saved it in a form that this one does not know
   func machine(saved: [UInt8]) throws -> any HarnessMachine
-  /// Whether `state` names a conversation that the harness has begun. Where it does not, `HarnessContext.history` is to
-  /// hold what was said before.
-  func hasConversation(_ state: JSONValue?) -> Bool
+  /// Whether `state` names a conversation that the harness has begun, and that a turn with these tools can go on in. Where
+  /// it does not, `HarnessContext.history` is to hold what was said before.
+  func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool
   /// Whether a process that was started without its session being known (with no instructions, no state and no history)
   /// can come to serve `context`, which has the same paths.
   func canBeClaimed(by context: HarnessContext) -> Bool
 }
 
 extension HarnessAdapter {
-  public func hasConversation(_ state: JSONValue?) -> Bool { state != nil }
+  public func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool { state != nil }
   public func canBeClaimed(by context: HarnessContext) -> Bool { false }
 }
 
@@ -57,6 +57,9 @@ public struct HarnessContext: Sendable, Codable {
   public var turn: TurnWishes?
   /// For a conversation that the harness has not begun: what was said before, oldest first.
   public var history: [Message]
+
+  /// Functions of the client that the first turn offers.
+  var tools: [ClientTool] { turn?.options.tools ?? [] }
 
   public init(
     session: SessionID, executable: String, workspace: String, home: String, temporary: String, modelBaseURL: String,

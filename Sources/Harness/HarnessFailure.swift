@@ -70,6 +70,10 @@ enum HarnessFailure {
   static let unreadableLine = EventPayload.warning(
     code: "harness_protocol", message: "The harness printed a line that is not of its protocol.")
 
+  /// What the log says where the client's functions cannot be offered to the agent.
+  static let toolsNotOffered = EventPayload.warning(
+    code: "tools_not_offered", message: "This harness cannot be given functions of the client; it works without them.")
+
   /// What the log says of a provider's tier that the harness cannot ask for.
   static func noTier(_ tier: String) -> EventPayload {
     .warning(

@@ -24,6 +24,9 @@ public protocol HarnessMachine: Sendable, Codable {
   mutating func begin(_ turn: HarnessTurn) -> [HarnessAction]
   /// Add to the running turn. Answered by `steered` or `steerRejected`, at once or after lines to come.
   mutating func steer(_ message: Message, inputID: String) -> [HarnessAction]
+  /// A client's tool has answered a call that the running turn waits for. Emits nothing; what is not waited for changes
+  /// nothing.
+  mutating func answer(_ output: ToolOutput) -> [HarnessAction]
   /// End the running turn as cancelled, and everything that it started. Ends in one `turnEnded`, whatever the harness
   /// answers. Without a running turn nothing happens.
   mutating func interrupt(reason: String) -> [HarnessAction]
@@ -40,6 +43,8 @@ extension HarnessMachine {
   /// For those that do not wait for sessions.
   public mutating func launchedWithoutSession() -> [HarnessAction] { [.stop] }
   public mutating func claimed(by context: HarnessContext) -> [HarnessAction] { [.stop] }
+  /// For those that offer no tools of clients.
+  public mutating func answer(_ output: ToolOutput) -> [HarnessAction] { [] }
   public func serves(_ turn: TurnWishes) -> Bool { true }
 }
 

@@ -31,6 +31,9 @@ struct TurnItems: Sendable, Codable {
 
   func isOpen(_ id: String) -> Bool { open[id] != nil }
 
+  /// An open item's place.
+  func ordinal(_ id: String) -> Int? { open[id]?.item.ordinal }
+
   func hasOpen(where matches: (Item.Content) -> Bool) -> Bool { open.values.contains { matches($0.item.content) } }
 
   mutating func start(_ id: String, _ content: Item.Content) -> [HarnessAction] {

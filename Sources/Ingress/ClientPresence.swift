@@ -78,14 +78,19 @@ public final class ClientPresenceHandler: ChannelInboundHandler, RemovableChanne
 /// What a request knows beside its bytes: its connection, and whose it is.
 public struct EdgeRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
-  /// Whose sessions, answers and files the request may name; for it there are no others.
-  public var owner = Owner.local
-  private let channel: any Channel
+  public var caller = Caller.local
+  /// The server has no keys: whoever reaches it is its owner.
+  public var trustsMachine = true
+  /// The connection.
+  public let channel: any Channel
 
   public init(source: ApplicationRequestContextSource) {
     coreContext = CoreRequestContextStorage(source: source)
     channel = source.channel
   }
+
+  /// Whose sessions, answers and files the request may name.
+  public var owner: Owner { caller.owner }
 
   /// Of this request, for as long as it is there.
   public var connection: ObjectIdentifier { ObjectIdentifier(channel) }

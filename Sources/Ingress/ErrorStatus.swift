@@ -8,7 +8,7 @@ extension CentaurError {
     case .methodNotAllowed: return .methodNotAllowed
     case .contextWindowExceeded: return .badRequest
     case .providerRateLimit, .providerQuota: return .tooManyRequests
-    case .turnTimeLimit: return .gatewayTimeout
+    case .turnTimeLimit, .toolWaitLimit: return .gatewayTimeout
     default: break
     }
     return switch code.category {

@@ -17,9 +17,12 @@ struct BlockWriter: Sendable {
   }
 
   /// Clients send it back as it is and nobody checks it.
-  private static let signature: JSONValue = "Y2VudGF1cg=="
+  private let signature: JSONValue
 
-  init(held: [String]) { self.held = held[...] }
+  init(held: [String], signature: String = "Y2VudGF1cg==") {
+    self.held = held[...]
+    self.signature = .string(signature)
+  }
 
   private var index: JSONValue { JSONValue(content.count) }
 
@@ -98,8 +101,8 @@ struct BlockWriter: Sendable {
     switch block {
     case .text(let text): return [finish(["type": "text", "text": .string(text)])]
     case .thinking(let text):
-      let signed = delta(["type": "signature_delta", "signature": Self.signature])
-      return [signed, finish(["type": "thinking", "thinking": .string(text), "signature": Self.signature])]
+      let signed = delta(["type": "signature_delta", "signature": signature])
+      return [signed, finish(["type": "thinking", "thinking": .string(text), "signature": signature])]
     case .compared(let text):
       guard held.first != text else {
         held.removeFirst()
@@ -110,19 +113,27 @@ struct BlockWriter: Sendable {
     }
   }
 
-  // MARK: The one tool
+  // MARK: Tools
 
   /// The structured answer that Claude Code asked for by its own tool: it runs nothing.
   mutating func structuredOutput(_ value: JSONValue, id: String) -> [MessagesEvent] {
+    toolUse(TurnReading.structuredOutput, value, id: id)
+  }
+
+  /// A call of the client's tool.
+  mutating func toolUse(_ call: ClientCall) -> [MessagesEvent] {
+    toolUse(call.name, call.arguments, id: call.id.name("toolu"))
+  }
+
+  private mutating func toolUse(_ name: String, _ input: JSONValue, id: String) -> [MessagesEvent] {
     let call: JSONValue = [
-      "type": "tool_use", "id": .string(id), "name": .string(TurnReading.structuredOutput),
-      "input": .object(JSONObject()),
+      "type": "tool_use", "id": .string(id), "name": .string(name), "input": .object(JSONObject()),
     ]
     var whole = call.object ?? JSONObject()
-    whole["input"] = value
+    whole["input"] = input
     let before = closeOpen()
     return before + [
-      start(call), delta(["type": "input_json_delta", "partial_json": .string(value.text)]), finish(.object(whole)),
+      start(call), delta(["type": "input_json_delta", "partial_json": .string(input.text)]), finish(.object(whole)),
     ]
   }
 }

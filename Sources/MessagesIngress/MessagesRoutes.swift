@@ -77,11 +77,12 @@ public struct MessagesRoutes: Sendable {
     let input = try reading.input()
     guard !input.isShellOnly else { return sideAnswer(.turn, body) }
     let (turn, asked) = try reading.turn(input, of: context.owner)
-    let admitted = try await controlPlane.submit(turn)
+    let admitted = try await controlPlane.submit(turn, within: context.caller.allowance)
     let echo = admitted.isToldOn ? reading.echo(input, held: input.heldTexts) : asked
     // The echo is this request's: one that comes back may hold more of the answer than the first did.
     let translator = MessagesTranslator(
-      messageID: admitted.reply.wireID, execution: admitted.execution.id, echo: echo)
+      messageID: admitted.reply.wireID, execution: admitted.execution.id, echo: echo,
+      afterSeq: admitted.reply.afterSeq)
     let answer = TurnAnswer(
       admitted, controlPlane: controlPlane, translator: translator, client: await context.client,
       keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)

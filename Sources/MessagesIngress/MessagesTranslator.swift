@@ -8,10 +8,14 @@ import SessionModel
 /// - What the agent says is text; its reasoning is thinking, for those who asked; each finished piece of work is a short
 ///   text of its own, because a person at Claude Code sees nothing else of it.
 /// - A turn ends with one text that is not empty: `claude -p` prints the last text and nothing else.
-/// - A tool is never called, but for Claude Code's own StructuredOutput where the request lists it.
+/// - Where the turn waits for a program's tools the message ends with their calls. In Claude Code no tool is ever called,
+///   but for its own StructuredOutput where the request lists it.
 struct MessagesTranslator: TurnTranslator {
   let object: MessageObject
   private let execution: ExecutionID
+  /// The wait behind which the message begins, and what the turn had cost there.
+  private let afterSeq: Int64
+  private var usageBefore = TurnUsage()
   private let echo: MessagesEcho
   private var writer: BlockWriter
   /// The log's ordinal of the message that is being written, and what came of it.
@@ -31,14 +35,21 @@ struct MessagesTranslator: TurnTranslator {
   /// How the turn ended.
   enum Outcome: Sendable, Hashable {
     case completed
+    /// The turn waits for the client's tools.
+    case calls([ClientCall])
     case failed(ExecutionFailure)
   }
 
-  init(messageID: String, execution: ExecutionID, echo: MessagesEcho) {
+  /// - Parameter afterSeq: the wait behind which the message begins (`Reply.afterSeq`)
+  init(messageID: String, execution: ExecutionID, echo: MessagesEcho, afterSeq: Int64 = 0) {
+    self.afterSeq = afterSeq
     object = MessageObject(id: messageID, model: echo.model)
     self.execution = execution
     self.echo = echo
-    writer = BlockWriter(held: echo.heldTexts)
+    // An SDK has nothing else to tell by which turn this was, when it sends it back. Claude Code has its session.
+    writer =
+      echo.isClaudeCode
+      ? BlockWriter(held: echo.heldTexts) : BlockWriter(held: echo.heldTexts, signature: "rs_\(execution)_0")
   }
 
   var isFinished: Bool { outcome != nil }
@@ -51,7 +62,12 @@ struct MessagesTranslator: TurnTranslator {
 
   mutating func fold(_ event: SessionEvent) -> [MessagesEvent] {
     guard event.executionID == execution, !isFinished else { return [] }
+    guard event.seq > afterSeq else {
+      if case .executionWaiting(_, let usage) = event.payload { usageBefore = usage }
+      return []
+    }
     switch event.payload {
+    case .executionWaiting(let calls, let usage): return echo.isClaudeCode ? [] : call(calls, usage)
     case .itemStarted(let item): return whenFree(event.payload) { $0.started(item) }
     case .itemDelta(let delta): return piece(delta)
     case .itemCompleted(let item): return completed(item)
@@ -133,6 +149,7 @@ struct MessagesTranslator: TurnTranslator {
         reasoning?.parts += 1
       }
       return events + closeReasoning()
+    case .toolCall(let call) where call.origin == .client && !echo.isClaudeCode: return []
     default:
       guard echo.showsWork, let note = WorkNarration.note(item) else { return [] }
       return closeReasoning() + write(note: note)
@@ -208,13 +225,26 @@ struct MessagesTranslator: TurnTranslator {
     // The client has all of it. It takes an answer without any text for none at all and asks once more.
     if writer.content.isEmpty { events += writer.repeated(lastSaid.isEmpty ? Self.noAnswer : lastSaid) }
     outcome = .completed
-    let shown = MessageObject.usage(self.usage, isClamped: echo.isClaudeCode)
+    return events + stop(stopReason)
+  }
+
+  /// The client is to run its tools: the message ends, and the turn waits.
+  private mutating func call(_ calls: [ClientCall], _ usage: TurnUsage) -> [MessagesEvent] {
+    var events = settle(usage)
+    for call in calls { events += writer.toolUse(call) }
+    outcome = .calls(calls)
+    return events + stop("tool_use")
+  }
+
+  private mutating func stop(_ stopReason: String) -> [MessagesEvent] {
+    let usage = usage.since(usageBefore)
+    let shown = MessageObject.usage(usage, isClamped: echo.isClaudeCode)
     var message = object.json(content: writer.content, stopReason: stopReason, usage: shown).object ?? JSONObject()
-    message.append("centaur_usage", self.usage.json)
+    message.append("centaur_usage", usage.json)
     response = .object(message)
     let delta: JSONValue = ["stop_reason": .string(stopReason), "stop_sequence": .null]
-    return events + [
-      MessagesEvent("message_delta", [("delta", delta), ("usage", shown), ("centaur_usage", self.usage.json)]),
+    return [
+      MessagesEvent("message_delta", [("delta", delta), ("usage", shown), ("centaur_usage", usage.json)]),
       MessagesEvent("message_stop"),
     ]
   }

@@ -5,6 +5,8 @@ import SessionModel
 struct TurnInput: Sendable {
   /// The pieces, in order; those of Claude Code have ids by which a repeated request is known.
   var messages: [Message] = []
+  /// What the client's tools said.
+  var outputs: [ToolOutput] = []
   /// The client says that its user interrupted the turn before.
   var isAbort = false
   /// The client wants an answer that it knows of told on: it says nothing new.
@@ -23,20 +25,30 @@ struct TurnInput: Sendable {
   /// behind a finished block. Whether that answer was whole is the session's to know.
   var isResent = false
 
-  /// An SDK's rule: its last messages of the role user; what came before is history.
+  /// An SDK's rule: its last messages of the role user, and what its tools said in them; what came before is history.
+  /// - Throws: `CentaurError` with `unknownCall` where all that is new are results of calls that are not ours
   static func ofSDK(_ messages: [JSONValue]) throws(CentaurError) -> TurnInput {
     var reading = TurnInput()
     reading.start = runStart(messages)
     var parts: [Message.Part] = []
+    var foreign: [(part: Message.Part, error: CentaurError)] = []
     for index in reading.start..<messages.count where messages[index]["role"]?.string == "user" {
       for (number, block) in ContentBlock.blocks(messages[index]).enumerated() {
         let path = "messages[\(index)].content[\(number)]"
         if block["type"]?.string == "tool_result" {
-          parts.append(.text("[tool output: \(ContentBlock.allText(block["content"]))]"))
+          if let output = try ToolResult.read(block, path: path) {
+            reading.outputs.append(output)
+          } else {
+            foreign.append(ToolResult.foreign(block, path: path))
+          }
         } else if let part = try ContentBlock.part(block, path: path) {
           parts.append(part)
         }
       }
+    }
+    if reading.outputs.isEmpty {
+      if parts.isEmpty, let first = foreign.first { throw first.error }
+      parts = foreign.map(\.part) + parts
     }
     if !parts.isEmpty { reading.messages = [Message(parts: parts)] }
     return reading

@@ -33,7 +33,7 @@ struct TurnReading {
 
   /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`
   func turn(_ input: TurnInput, of owner: Owner) throws(CentaurError) -> (TurnRequest, MessagesEcho) {
-    guard !input.messages.isEmpty || input.continues else {
+    guard !input.messages.isEmpty || input.continues || !input.outputs.isEmpty else {
       throw CentaurError(.emptyInput, "The messages hold no input of the user.", parameter: "messages")
     }
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
@@ -41,18 +41,33 @@ struct TurnReading {
     let echo = echo(input, held: input.continues ? input.heldTexts : [])
     let earlier = Array(request.messages[..<input.start])
     let isClaudeCode = isClaudeCode
-    let turn = TurnRequest(
+    var options = TurnOptions(
+      requestedModel: wishes.model, effort: effort, outputSchema: outputSchema, conversation: input.conversation,
+      messagesBefore: input.messagesBefore)
+    if !isClaudeCode { options.tools = try OfferedTools.read(request.body) }
+    var turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isClaudeCode ? .cli : .sdk,
-      turnKey: headers["idempotency-key"].map { "key:\($0)" }, input: input.messages, isOneMessage: true,
+      turnKey: headers["idempotency-key"].map { "key:\($0)" }, input: input.messages, outputs: input.outputs,
+      isOneMessage: true,
       continues: input.continues, repeatsFailedTurns: isClaudeCode,
       heldAnswer: input.isResent ? input.heldTexts.last : nil, abortsRunningTurn: input.isAbort,
       hasHistory: !earlier.isEmpty, history: { ContentBlock.history(earlier, isClaudeCode: isClaudeCode) },
       harness: wishes.harness, persona: wishes.persona, instructions: instructions, origin: "messages",
-      options: TurnOptions(
-        requestedModel: wishes.model, effort: effort, outputSchema: outputSchema,
-        conversation: input.conversation, messagesBefore: input.messagesBefore),
-      busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "msg", echo: echo.json)
+      options: options, busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "msg",
+      echo: echo.json)
+    if !isClaudeCode { turn.heldItems = Self.heldItems(earlier) }
     return (turn, echo)
+  }
+
+  /// The newest blocks of a history that may have been ours: thinking by its signature, calls by their ids.
+  private static func heldItems(_ earlier: [JSONValue]) -> [TurnRequest.HeldItem] {
+    earlier.indices.suffix(64).flatMap { index in
+      ContentBlock.blocks(earlier[index]).compactMap { block in
+        (block["signature"] ?? block["id"] ?? block["tool_use_id"])?.string.map { id in
+          TurnRequest.HeldItem(id: id) { ContentBlock.history(earlier[(index + 1)...], isClaudeCode: false) }
+        }
+      }
+    }
   }
 
   func echo(_ input: TurnInput, held: [String]) -> MessagesEcho {

@@ -83,7 +83,7 @@ struct ConversationRoutes: Sendable {
 
   private func create(_ request: Request, _ owner: Owner) async throws -> Response {
     let body = try await body(request)
-    let metadata = try Metadata.read(body)
+    let metadata = try RequestFields.metadata(in: body)
     let items = body["items"].map(\.isNull) ?? true ? [] : try addedItems(body)
     let made = try await controlPlane.openConversation(owner: owner, metadata: metadata, items: items)
     return .json(Self.shown(made))
@@ -94,7 +94,7 @@ struct ConversationRoutes: Sendable {
     guard body["metadata"] != nil else {
       throw CentaurError(.missingField, "The request needs 'metadata'.", parameter: "metadata")
     }
-    try await controlPlane.setMetadata(Metadata.read(body), ofConversation: id, owner: owner)
+    try await controlPlane.setMetadata(RequestFields.metadata(in: body), ofConversation: id, owner: owner)
     return try await show(id, owner)
   }
 
@@ -137,30 +137,5 @@ struct ConversationRoutes: Sendable {
 
   private static func unknownItem(_ id: String) -> CentaurError {
     CentaurError(.itemNotFound, "There is no item with the id '\(id.prefix(128))'.", parameter: "item_id")
-  }
-}
-
-/// What a client notes about its own objects (OpenAI: at most 16 keys of 64 characters, texts of 512).
-enum Metadata {
-  /// - Throws: `CentaurError` with `invalidType`, `invalidValue`
-  static func read(_ body: JSONValue) throws(CentaurError) -> JSONValue {
-    try BodyFields(body).object("metadata")
-    guard case .object(let metadata)? = body["metadata"] else { return .object(JSONObject()) }
-    guard metadata.count <= 16 else {
-      throw CentaurError(.invalidValue, "'metadata' may have at most 16 keys.", parameter: "metadata")
-    }
-    for (key, value) in metadata.members {
-      guard let text = value.string else {
-        throw CentaurError(
-          .invalidType, "A value of 'metadata' must be a string, not \(value.kindDescription).",
-          parameter: "metadata.\(key.prefix(64))")
-      }
-      guard key.count <= 64, text.count <= 512 else {
-        throw CentaurError(
-          .invalidValue, "A key of 'metadata' may have at most 64 characters, a value 512.",
-          parameter: "metadata.\(key.prefix(64))")
-      }
-    }
-    return .object(metadata)
   }
 }

@@ -38,7 +38,7 @@ enum InputItem {
     return message
   }
 
-  private static func parts(_ content: JSONValue, path: String) throws(CentaurError) -> [Message.Part] {
+  static func parts(_ content: JSONValue, path: String) throws(CentaurError) -> [Message.Part] {
     switch content {
     case .string(let text): return text.isEmpty ? [] : [.text(text)]
     case .null: return []

@@ -129,6 +129,6 @@ extension ResponsesTranslator {
   init(_ turn: AdmittedTurn, echo: ReplyEcho? = nil) {
     self.init(
       responseID: turn.reply.wireID, execution: turn.execution.id, createdAt: turn.reply.createdAt,
-      echo: echo ?? ReplyEcho(json: turn.reply.echo))
+      echo: echo ?? ReplyEcho(json: turn.reply.echo), afterSeq: turn.reply.afterSeq)
   }
 }

@@ -189,6 +189,30 @@ struct OutputWriter: Sendable {
     return events
   }
 
+  // MARK: Function calls
+
+  /// A call of the client's function, which is known as a whole.
+  mutating func functionCall(_ call: ClientCall) -> [ResponsesEvent] {
+    let id = "fc_\(call.id.execution)_\(call.id.ordinal)"
+    func item(_ status: String, _ arguments: String) -> JSONValue {
+      [
+        "type": "function_call", "id": .string(id), "call_id": .string(call.id.name("call")),
+        "name": .string(call.name), "arguments": .string(arguments), "status": .string(status),
+      ]
+    }
+    let arguments = call.arguments.text
+    let whole = item("completed", arguments)
+    let place: [(String, JSONValue)] = [("item_id", .string(id)), ("output_index", index)]
+    let events = [
+      event("response.output_item.added", [("output_index", index), ("item", item("in_progress", ""))]),
+      event("response.function_call_arguments.delta", place + [("delta", .string(arguments))]),
+      event("response.function_call_arguments.done", place + [("arguments", .string(arguments))]),
+      event("response.output_item.done", [("output_index", index), ("item", whole)]),
+    ]
+    output.append(whole)
+    return events
+  }
+
   // MARK: Whole items
 
   /// An item that is known as a whole.

@@ -23,6 +23,13 @@ enum RequestFields {
     do { for member in ofEveryClient { try member.check(in: body) } } catch { throw error.error }
   }
 
+  /// What a client notes about its own objects.
+  /// - Throws: `CentaurError` with `invalidType`, `invalidValue`
+  static func metadata(in body: JSONValue) throws(CentaurError) -> JSONValue {
+    do { try FieldMember("metadata", .checked(metadata(_:))).check(in: body) } catch { throw error.error }
+    return body["metadata"].flatMap { $0.isNull ? nil : $0 } ?? .object(JSONObject())
+  }
+
   private static let ofEveryClient: [FieldMember] =
     ["model", "instructions", "previous_response_id", "service_tier", "prompt_cache_key", "safety_identifier"]
     .map { FieldMember($0, .string()) }

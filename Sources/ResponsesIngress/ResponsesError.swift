@@ -1,5 +1,5 @@
+public import HTTPTypes
 import Ingress
-import HTTPTypes
 public import Hummingbird
 import Logging
 public import SessionModel
@@ -12,13 +12,22 @@ public import SessionModel
 /// as it is, once; a temporary one is 503 with `Retry-After`, after which it asks again.
 public enum ResponsesError {
   /// For a request whose client is not known, or is an SDK.
-  public static func response(_ error: CentaurError) -> Response {
+  public static func response(_ error: CentaurError) -> Response { response(error, error.status) }
+
+  static func response(_ error: CentaurError, _ status: HTTPResponse.Status) -> Response {
     var headers = error.retryHeaders
     if error.retryAfter == nil, let name = HTTPField.Name("x-should-retry") {
       // The SDKs repeat 409, 429 and 5xx by themselves: a turn that failed must not be run again for that.
       headers[name] = "false"
     }
-    return .json(body(error), status: error.status, headers: headers)
+    return .json(body(error), status: status, headers: headers)
+  }
+
+  /// For a request to `/v1/responses` that was refused before it was read.
+  public static func response(
+    _ error: CentaurError, to headers: HTTPFields, responseID: String, now: Timestamp
+  ) -> Response {
+    response(error, isCodex: RequestHeaders(headers).areCodex, responseID: responseID, now: now)
   }
 
   /// What `body` answers, or its error in the form for SDKs.
@@ -38,24 +47,26 @@ public enum ResponsesError {
   /// What a client is told.
   enum Refusal {
     /// A status and an error object.
-    case status(CentaurError)
+    case status(CentaurError, HTTPResponse.Status)
     /// A response that fails at once.
     case stream([ResponsesEvent])
   }
 
   static func response(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Response {
     switch refusal(error, isCodex: isCodex, responseID: responseID, now: now) {
-    case .status(let error): response(error)
+    case .status(let error, let status): response(error, status)
     case .stream(let events): ResponsesEvent.stream(events)
     }
   }
 
   static func refusal(_ error: CentaurError, isCodex: Bool, responseID: String, now: Timestamp) -> Refusal {
-    guard isCodex else { return .status(error) }
+    guard isCodex else { return .status(error, error.status) }
     if isTemporary(error.code) {
       return .status(
         CentaurError(
-          error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)))
+          error.code, error.message, parameter: error.parameter, retryAfter: error.retryAfter ?? .seconds(2)),
+        // Also for 429, after which it asks six times and then hides our sentence behind its own.
+        .serviceUnavailable)
     }
     let echo = ReplyEcho(body: .null, isCodex: true, showsWork: false, showsItems: false, heldItemIDs: [])
     let object = ResponseObject(id: responseID, createdAt: now, echo: echo)

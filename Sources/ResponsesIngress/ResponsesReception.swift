@@ -22,20 +22,20 @@ struct ResponsesReception: Sendable {
   ///   - previous: the response that the client says it continues, where that is not what the request's body says
   /// - Throws: `CentaurError`; then nothing was changed
   func admit(
-    _ request: ResponsesRequest, headers: RequestHeaders, owner: Owner, client: ClientPresence,
+    _ request: ResponsesRequest, headers: RequestHeaders, caller: Caller, client: ClientPresence,
     previous: String? = nil
   ) async throws -> Admission {
     let reading = TurnReading(request, headers: headers)
     let kind = reading.isCodex ? RequestClass.of(request.body, reading.metadata) : .turn
     guard kind == .turn else { return side(kind, reading) }
-    var (turn, echo) = try reading.turn(of: owner)
+    var (turn, echo) = try reading.turn(of: caller.owner)
     if let previous {
       echo.fields["previous_response_id"] = .string(previous)
       turn.echo = echo.json
       // Its socket knows which ones it may name.
       turn.continuesUnkept = true
     }
-    let admitted = try await controlPlane.submit(turn)
+    let admitted = try await controlPlane.submit(turn, within: caller.allowance)
     // Codex's echo is this request's: one that comes back may hold more items than the first did.
     let isKnown = admitted.isReplay && !reading.isCodex && admitted.reply.wireID.hasPrefix("resp_")
     let answer = TurnAnswer(

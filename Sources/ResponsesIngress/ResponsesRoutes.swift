@@ -29,7 +29,7 @@ public struct ResponsesRoutes: Sendable {
       // Codex takes 426 as the advice to use HTTP.
       guard WebSocketExchange.isPossible(for: request) else { return WebSocketExchange.upgradeRequired }
       let socket = ResponsesSocket(
-        reception, headers: RequestHeaders(request.headers), owner: context.owner,
+        reception, headers: RequestHeaders(request.headers), caller: context.caller,
         client: ClientPresence(within: await context.client), limits: socketLimits, messageLimit: bodyLimit,
         logger: context.logger)
       return try WebSocketExchange.response(to: request) { writer in
@@ -54,7 +54,7 @@ public struct ResponsesRoutes: Sendable {
         throw CentaurError(.invalidJSON, "The body is empty.")
       }
       let body = try ResponsesRequest(json)
-      switch try await reception.admit(body, headers: headers, owner: context.owner, client: await context.client) {
+      switch try await reception.admit(body, headers: headers, caller: context.caller, client: await context.client) {
       case .side(let events, let response):
         return body.streams ? ResponsesEvent.stream(events) : .json(response)
       case .turn(let admitted, _) where body.isBackground && !body.streams:
@@ -84,7 +84,7 @@ public struct ResponsesRoutes: Sendable {
     let refusal = reception.refusal(
       error, isCodex: headers.areCodex, responseID: responseID, logger: context.logger)
     return switch refusal {
-    case .status(let error): ResponsesError.response(error)
+    case .status(let error, let status): ResponsesError.response(error, status)
     case .stream(let events): ResponsesEvent.stream(events)
     }
   }

@@ -34,7 +34,7 @@ public struct ResponsesSocketLimits: Sendable {
 actor ResponsesSocket {
   private let reception: ResponsesReception
   private let headers: RequestHeaders
-  private let owner: Owner
+  private let caller: Caller
   private nonisolated let client: ClientPresence
   private let limits: ResponsesSocketLimits
   private let messageLimit: Int
@@ -72,12 +72,12 @@ actor ResponsesSocket {
   ///   - client: the socket's own
   ///   - messageLimit: of all requests that wait, and of all that is remembered, in bytes
   init(
-    _ reception: ResponsesReception, headers: RequestHeaders, owner: Owner, client: ClientPresence,
+    _ reception: ResponsesReception, headers: RequestHeaders, caller: Caller, client: ClientPresence,
     limits: ResponsesSocketLimits, messageLimit: Int, logger: Logger
   ) {
     self.reception = reception
     self.headers = headers.without(Self.ofOneRequest)
-    self.owner = owner
+    self.caller = caller
     self.client = client
     self.limits = limits
     self.messageLimit = messageLimit
@@ -218,13 +218,14 @@ actor ResponsesSocket {
     let previous = message.body["previous_response_id"]?.string
     do {
       guard !isTooOld else { throw Told(tooOld) }
+      try caller.countRequest()
       let isWarmUp = message.body["generate"]?.bool == false
       let request = try await request(message, previous, isWarmUp: isWarmUp)
       let admission =
         isWarmUp
         ? reception.warmUp(request, headers: headers)
         : try await reception.admit(
-          request, headers: headers, owner: owner, client: client, previous: previous)
+          request, headers: headers, caller: caller, client: client, previous: previous)
       switch admission {
       case .side(let events, let response):
         let known: SocketMemory.Known =
@@ -256,7 +257,7 @@ actor ResponsesSocket {
   private func refused(_ error: any Error, stream: String?) -> [ByteBuffer] {
     if let told = error as? Told { return [ResponsesError.message(told.error, stream: stream)] }
     return switch reception.refusal(error, isCodex: headers.areCodex, logger: logger) {
-    case .status(let error): [ResponsesError.message(error, stream: stream)]
+    case .status(let error, let status): [ResponsesError.message(error, status, stream: stream)]
     case .stream(let events): events.map { $0.message(stream: stream) }
     }
   }
@@ -275,7 +276,7 @@ actor ResponsesSocket {
     guard let previous else { return try ResponsesRequest(message.body, needsInput: !isWarmUp) }
     switch memory[previous] {
     case nil:
-      guard try await reception.isKept(previous, of: owner) else {
+      guard try await reception.isKept(previous, of: caller.owner) else {
         throw Told(
           CentaurError(
             .previousResponseNotFound, "There is no response with the id '\(previous.prefix(128))' on this WebSocket.",

@@ -9,10 +9,14 @@ import SessionModel
 ///   which a message is, its text streams at once and its `output_item.done` waits for what follows: another item makes
 ///   it commentary, the turn's end the answer. So the answer comes last whatever the harness knows.
 /// - Work is shown only to those who asked for it: summary parts while it runs, a short message when it is done.
-/// - A function call is never written: no item of this fold has that type.
+/// - Where the turn waits for the client's tools the response ends, complete, with their calls last. To Codex none is ever
+///   written: it would run on its user's machine.
 struct ResponsesTranslator: TurnTranslator {
   let object: ResponseObject
   private let execution: ExecutionID
+  /// The wait behind which the response begins, and what the turn had cost there.
+  private let afterSeq: Int64
+  private var usageBefore = TurnUsage()
   private var writer: OutputWriter
   /// The log's ordinal of the message that is open on the wire, or whose end waits.
   private var message: OpenMessage?
@@ -35,13 +39,20 @@ struct ResponsesTranslator: TurnTranslator {
   /// How the response ended.
   enum Outcome: Sendable, Hashable {
     case completed
+    /// The turn waits for the client's tools.
+    case calls([ClientCall])
     case failed(ExecutionFailure)
     case cancelled(reason: String)
   }
 
-  init(responseID: String, execution: ExecutionID, createdAt: Timestamp, echo: ReplyEcho) {
+  /// - Parameter afterSeq: the wait behind which the response begins (`Reply.afterSeq`)
+  init(
+    responseID: String, execution: ExecutionID, createdAt: Timestamp, echo: ReplyEcho, afterSeq: Int64 = 0
+  ) {
     object = ResponseObject(id: responseID, createdAt: createdAt, echo: echo)
     self.execution = execution
+    self.afterSeq = afterSeq
+    isRunning = afterSeq > 0
     writer = OutputWriter(held: echo.heldItemIDs)
   }
 
@@ -70,7 +81,7 @@ struct ResponsesTranslator: TurnTranslator {
       cancelled["error"] = .null
       cancelled["incomplete_details"] = ["reason": .string(reason)]
       return .object(cancelled)
-    case .completed?, .failed?: return response
+    case .completed?, .calls?, .failed?: return response
     }
   }
 
@@ -99,7 +110,13 @@ struct ResponsesTranslator: TurnTranslator {
 
   mutating func fold(_ event: SessionEvent) -> [ResponsesEvent] {
     guard event.executionID == execution, !isFinished else { return [] }
+    guard event.seq > afterSeq else {
+      if case .executionWaiting(_, let usage) = event.payload { usageBefore = usage }
+      return []
+    }
     switch event.payload {
+    case .executionWaiting(let calls, let usage):
+      return echo.isCodex ? [] : finish(.calls(calls), usage, at: event.createdAt)
     case .executionStarted:
       isRunning = true
       return []
@@ -130,10 +147,17 @@ struct ResponsesTranslator: TurnTranslator {
     return body(&self)
   }
 
+  /// What the client itself is asked to do is a function call, not the agent's work.
+  private func isClientCall(_ item: Item) -> Bool {
+    guard case .toolCall(let call) = item.content else { return false }
+    return call.origin == .client && !echo.isCodex
+  }
+
   private func messageID(_ ordinal: Int) -> String { "msg_\(execution)_\(ordinal)" }
   private func reasoningID(_ ordinal: Int) -> String { "rs_\(execution)_\(ordinal)" }
 
   private mutating func started(_ item: Item) -> [ResponsesEvent] {
+    guard !isClientCall(item) else { return [] }
     switch item.content {
     case .message(let started):
       guard !writer.isHeld(messageID(item.ordinal)) else { return [] }
@@ -193,6 +217,7 @@ struct ResponsesTranslator: TurnTranslator {
   }
 
   private mutating func closed(_ item: Item) -> [ResponsesEvent] {
+    guard !isClientCall(item) else { return [] }
     switch item.content {
     case .message: return []
     case .reasoning(let whole):
@@ -276,9 +301,13 @@ struct ResponsesTranslator: TurnTranslator {
     }
     events += settleMessage(asFinal: isCompleted) + closeReasoning()
     self.outcome = outcome
-    let shown = usage.modelCalls > 0 ? usage : self.usage
+    let shown = (usage.modelCalls > 0 ? usage : self.usage).since(usageBefore)
     let type: String
     switch outcome {
+    case .calls(let calls):
+      for call in calls { events += writer.functionCall(call) }
+      type = "response.completed"
+      response = object.json(status: "completed", output: writer.output, completedAt: time, usage: shown)
     case .completed:
       type = "response.completed"
       response = object.json(status: "completed", output: writer.output, completedAt: time, usage: shown)

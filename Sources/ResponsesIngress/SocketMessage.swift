@@ -1,3 +1,4 @@
+import HTTPTypes
 import Ingress
 import NIOCore
 import SessionModel
@@ -99,9 +100,12 @@ struct SocketMessage {
 extension ResponsesError {
   /// A WebSocket's error message (Open Responses 2026-04-24, `WebSocketErrorEvent`). Codex reads `headers` beside
   /// `error` (wire/codex-client/ws_prevnf.json), OpenAI's SDK within.
-  static func message(_ error: CentaurError, stream: String? = nil) -> ByteBuffer {
+  /// - Parameter status: another one than the error's own
+  static func message(
+    _ error: CentaurError, _ status: HTTPResponse.Status? = nil, stream: String? = nil
+  ) -> ByteBuffer {
     // OpenAI's own, by which Codex tells its conversation anew.
-    let status = error.code == .previousResponseNotFound ? 400 : error.status.code
+    let status = error.code == .previousResponseNotFound ? 400 : (status ?? error.status).code
     var event = JSONObject()
     event.append("type", "error")
     event.append("status", JSONValue(status))

@@ -10,6 +10,8 @@ struct TurnInput: Sendable {
   var tailStart = 0
   /// Ids of output items that stand behind the user's last known input: a replay leaves them out.
   var heldItemIDs: [String] = []
+  /// What the client's functions said.
+  var outputs: [ToolOutput] = []
   /// Instructions in developer and system messages of an SDK.
   var instructions: [String] = []
 
@@ -70,7 +72,9 @@ struct TurnInput: Sendable {
     }
   }
 
-  /// An SDK's rule: its last message of the role user and those directly before it; what came before is history.
+  /// An SDK's rule: its last message of the role user and those directly before it, and the outputs of its functions
+  /// beside them; what came before is history.
+  /// - Throws: `CentaurError` with `unknownCall` where all that is new are outputs of calls that are not ours
   static func ofSDK(_ input: [JSONValue]) throws(CentaurError) -> TurnInput {
     var reading = TurnInput()
     for item in input where InputItem.isMessage(item, ["developer", "system"]) {
@@ -78,6 +82,13 @@ struct TurnInput: Sendable {
       if !text.isEmpty { reading.instructions.append(text) }
     }
     reading.tailStart = tailStart(input)
+    let outputs = try FunctionOutput.atEnd(of: input)
+    if !outputs.answers.isEmpty {
+      reading.outputs = outputs.answers
+      reading.tailStart = outputs.start
+    } else if reading.tailStart == input.count, let foreign = outputs.foreign {
+      throw foreign
+    }
     for index in reading.tailStart..<input.count where InputItem.isMessage(input[index], ["user"]) {
       var message = try InputItem.message(input[index], path: "input[\(index)]")
       guard !message.parts.isEmpty else { continue }

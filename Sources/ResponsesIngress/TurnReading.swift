@@ -20,7 +20,7 @@ struct TurnReading {
   func turn(of owner: Owner) throws(CentaurError) -> (TurnRequest, ReplyEcho) {
     if !isCodex { try RequestFields.check(request.body) }
     let input = isCodex ? try TurnInput.ofCodex(request.input) : try TurnInput.ofSDK(request.input)
-    guard !input.messages.isEmpty else {
+    guard !input.messages.isEmpty || !input.outputs.isEmpty else {
       throw CentaurError(.emptyInput, "The input holds no message of the user.", parameter: "input")
     }
     let items = request.input
@@ -29,14 +29,17 @@ struct TurnReading {
     let historyStart = isCodex ? 0 : CompactionItem.index(in: items).map { $0 + 1 } ?? 0
     let wishes = try CentaurHeaders(headers, model: request.body["model"]?.string)
     let echo = echo(input)
+    var options = options(model: wishes.model)
+    if !isCodex { options.tools = try FunctionTools.offered(in: request.body) }
     var turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isCodex ? .cli : .sdk, turnKey: turnKey,
-      input: input.messages,
+      input: input.messages, outputs: input.outputs,
       abortsRunningTurn: input.isAbort, hasHistory: hasHistory(items[historyStart..<historyEnd]),
       history: { InputItem.history(items[historyStart..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
-      options: options(model: wishes.model),
+      options: options,
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
+    if !isCodex { turn.heldItems = heldItems(historyStart..<historyEnd) }
     turn.keepsReply = request.body["store"]?.bool ?? true
     if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
     return (turn, echo)
@@ -82,6 +85,19 @@ struct TurnReading {
   private func hasHistory(_ items: ArraySlice<JSONValue>) -> Bool {
     items.contains { item in
       InputItem.isMessage(item, ["user", "assistant"]) && !ClientContext.isContext(item)
+    }
+  }
+
+  /// The newest items of a history that may have been ours.
+  private func heldItems(_ history: Range<Int>) -> [TurnRequest.HeldItem] {
+    let items = request.input
+    return history.suffix(64).compactMap { index in
+      let item = items[index]
+      let isMessage = item["type"] == nil || item["type"]?.string == "message"
+      guard !isMessage || item["role"]?.string == "assistant",
+        let id = item["call_id"]?.string ?? item["id"]?.string
+      else { return nil }
+      return TurnRequest.HeldItem(id: id) { InputItem.history(items[(index + 1)..<history.upperBound]) }
     }
   }
 

@@ -125,6 +125,7 @@ extension SessionCommit {
   /// it: they need not be on the disk before the turn's next step of another kind, which puts them there too.
   fileprivate var isOutputOnly: Bool {
     guard creation == nil, takes.isEmpty, retakes.isEmpty, releases.isEmpty, replies.isEmpty, forgets.isEmpty,
+      historyDigest == nil,
       harnessState == nil,
       !events.isEmpty, harnessJournal.allSatisfy({ if case .restart = $0 { true } else { false } })
     else { return false }

@@ -91,7 +91,7 @@ struct CommitWriter {
     case .executionQueued:
       try queue(payload, id, session, firstSeq: firstSeq, ordinal: ordinal)
       ordinal += 1
-    case .executionStarted: try setStatus(.running, id, session)
+    case .executionStarted, .executionResumed: try setStatus(.running, id, session)
     case .executionWaiting: try setStatus(.waiting, id, session)
     case .executionCompleted: try setStatus(.completed, id, session, terminalSeq: seq)
     case .executionFailed: try setStatus(.failed, id, session, terminalSeq: seq)
@@ -185,17 +185,26 @@ struct CommitWriter {
     }
   }
 
+  private func keepDigest(_ session: Int64) throws {
+    guard let digest = commit.historyDigest else { return }
+    try db.cachedStatement(sql: "UPDATE sessions SET history_digest = ? WHERE rowid = ?")
+      .execute(arguments: [digest.value, session])
+    guard let execution = digest.execution else { return }
+    try db.cachedStatement(sql: "UPDATE executions SET history_digest = ? WHERE id = ? AND session = ?")
+      .execute(arguments: [digest.value, execution.rawValue, session])
+  }
+
   private func insertReplies() throws {
     for reply in commit.replies {
       do {
         try db.cachedStatement(
           sql: """
-            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept, after_seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """
         ).execute(arguments: [
           reply.wireID, reply.owner.rawValue, reply.sessionID.rawValue, reply.executionID.rawValue,
-          Data(reply.echo.serialized), reply.createdAt.milliseconds, reply.isKept,
+          Data(reply.echo.serialized), reply.createdAt.milliseconds, reply.isKept, reply.afterSeq,
         ])
       } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
         throw StoreConflict.wireID(reply.wireID)
@@ -221,6 +230,7 @@ struct CommitWriter {
       try db.cachedStatement(sql: "UPDATE sessions SET status = ? WHERE rowid = ? AND status <> ?")
         .execute(arguments: [status.rawValue, session, status.rawValue])
     }
+    try keepDigest(session)
     try journal(session)
     let isNewSandbox = commit.events.contains { if case .sandboxReady = $0.payload { true } else { false } }
     let newest = commit.events.lazy.compactMap(\.source).max()

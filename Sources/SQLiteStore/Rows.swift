@@ -4,7 +4,8 @@ import SessionModel
 /// Reads rows into values. Statements are cached by GRDB; columns are read by position.
 enum Rows {
   private static let sessionColumns =
-    "id, owner, thread_key, harness, persona, instructions, created_at, status, next_seq, harness_state"
+    "id, owner, thread_key, harness, persona, instructions, created_at, status, next_seq, harness_state, "
+    + "history_digest"
 
   static func session(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> Session? {
     try sessions(db, condition, arguments).first
@@ -20,7 +21,8 @@ enum Rows {
         harness: HarnessName(rawValue: row[3]), persona: row[4], instructions: row[5],
         createdAt: Timestamp(milliseconds: row[6]), status: Session.Status(rawValue: row[7]) ?? .active,
         lastSeq: nextSeq - 1,
-        harnessState: try state.map { try json($0) }.flatMap { $0 == .null ? JSONValue?.none : $0 })
+        harnessState: try state.map { try json($0) }.flatMap { $0 == .null ? JSONValue?.none : $0 },
+        historyDigest: row[10])
     }
   }
 
@@ -98,12 +100,12 @@ enum Rows {
 
   static func replies(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Reply] {
     let statement = try db.cachedStatement(
-      sql: "SELECT wire_id, owner, session, execution, echo, created_at, is_kept FROM replies \(condition)")
+      sql: "SELECT wire_id, owner, session, execution, echo, created_at, is_kept, after_seq FROM replies \(condition)")
     return try Row.fetchAll(statement, arguments: arguments).map { row in
       Reply(
         wireID: row[0], owner: Owner(rawValue: row[1]), sessionID: SessionID(rawValue: row[2]),
         executionID: ExecutionID(rawValue: row[3]), echo: try json(bytes(row, 4) ?? []),
-        createdAt: Timestamp(milliseconds: row[5]), isKept: row[6])
+        createdAt: Timestamp(milliseconds: row[5]), isKept: row[6], afterSeq: row[7])
     }
   }
 

@@ -21,6 +21,8 @@ public final class SQLiteStore: SessionStore {
   }
 
   private let pool: DatabasePool
+  /// For the look at a request's key alone.
+  let keyReader: DatabaseQueue
   private let commits: CommitQueue
 
   /// Opens the file, or makes it (mode 0600).
@@ -49,6 +51,10 @@ public final class SQLiteStore: SessionStore {
       }
       pool = try DatabasePool(path: path, configuration: configuration)
       try Schema.migrator.migrate(pool)
+      var readOnly = Configuration()
+      readOnly.readonly = true
+      readOnly.busyMode = .timeout(1)
+      keyReader = try DatabaseQueue(path: path, configuration: readOnly)
     } catch let error as CentaurError {
       throw error
     } catch {
@@ -97,7 +103,9 @@ public final class SQLiteStore: SessionStore {
     try await read { db in
       if let before {
         return try Rows.sessions(
-          db, "WHERE owner = ? AND rowid < (SELECT rowid FROM sessions WHERE id = ?) ORDER BY rowid DESC LIMIT ?",
+          db,
+          "WHERE owner = ?1 AND rowid < (SELECT rowid FROM sessions WHERE id = ?2 AND owner = ?1) "
+            + "ORDER BY rowid DESC LIMIT ?3",
           [owner.rawValue, before.rawValue, limit])
       }
       return try Rows.sessions(db, "WHERE owner = ? ORDER BY rowid DESC LIMIT ?", [owner.rawValue, limit])
@@ -139,6 +147,14 @@ public final class SQLiteStore: SessionStore {
   public func execution(_ session: SessionID, turnKey: String) async throws -> Execution? {
     try await read { db in
       try Rows.executions(db, "WHERE s.id = ? AND e.turn_key = ?", [session.rawValue, turnKey]).first
+    }
+  }
+
+  public func execution(owner: Owner, historyDigest: String) async throws -> Execution? {
+    try await read { db in
+      let found = try Rows.executions(
+        db, "WHERE e.history_digest = ? AND s.owner = ? LIMIT 2", [historyDigest, owner.rawValue])
+      return found.count == 1 ? found[0] : nil
     }
   }
 
@@ -218,6 +234,28 @@ public final class SQLiteStore: SessionStore {
   func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
     do {
       return try await pool.write(body)
+    } catch let error as CentaurError {
+      throw error
+    } catch {
+      throw CentaurError.storeRefused("The store cannot be written.")
+    }
+  }
+
+  /// For what must not come back after a power loss, whatever sessions' commits have the connection set to.
+  func writeDurably<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    do {
+      return try await pool.writeWithoutTransaction { db in
+        let before = try Int.fetchOne(db, sql: "PRAGMA synchronous") ?? 2
+        try db.execute(sql: "PRAGMA synchronous = FULL")
+        defer { try? db.execute(sql: "PRAGMA synchronous = \(before)") }
+        var result: T?
+        try db.inTransaction {
+          result = try body(db)
+          return .commit
+        }
+        guard let result else { throw CentaurError(.internalFailure, "Nothing was written.") }
+        return result
+      }
     } catch let error as CentaurError {
       throw error
     } catch {

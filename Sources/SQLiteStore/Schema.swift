@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v4"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -94,12 +94,31 @@ enum Schema {
           CREATE INDEX sessions_by_lease ON sessions (lease_holder) WHERE lease_holder IS NOT NULL;
           """)
     }
-    // Behind "v3", which is the keys'.
+    migrator.registerMigration("v3") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE keys (
+            rowid INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            digest BLOB NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            name TEXT,
+            requests INTEGER,
+            turns INTEGER,
+            created_at INTEGER NOT NULL,
+            revoked_at INTEGER,
+            used_at INTEGER
+          );
+          """)
+    }
     migrator.registerMigration("v4") { db in
       try db.execute(
         sql: """
           ALTER TABLE replies ADD COLUMN is_kept INTEGER NOT NULL DEFAULT 1;
           ALTER TABLE replies ADD COLUMN is_forgotten INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE sessions ADD COLUMN history_digest TEXT;
+          ALTER TABLE executions ADD COLUMN history_digest TEXT;
+          CREATE INDEX executions_by_digest ON executions (history_digest) WHERE history_digest IS NOT NULL;
           CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
 
           CREATE TABLE conversations (
@@ -130,6 +149,10 @@ enum Schema {
             messages BLOB NOT NULL
           ) WITHOUT ROWID;
           """)
+    }
+    migrator.registerMigration("v5") { db in
+      // A turn that waits for its client's tools has a reply for each stretch between two waits.
+      try db.execute(sql: "ALTER TABLE replies ADD COLUMN after_seq INTEGER NOT NULL DEFAULT 0")
     }
     return migrator
   }

@@ -126,7 +126,7 @@ public struct SessionRoutes: Sendable {
       input: body.hasMessage ? [try body.message()] : [], origin: "session_api",
       options: TurnOptions(requestedModel: try body.string("model"), effort: try body.string("effort")),
       busy: try body.string("busy").map(busyPolicy), replyPrefix: "turn", echo: .null)
-    let admitted = try await controlPlane.execute(turn, key: key)
+    let admitted = try await controlPlane.execute(turn, key: key, within: context.caller.allowance)
     return .json(
       [
         "execution_id": .string(admitted.execution.id.rawValue), "event_id": .int(admitted.execution.firstSeq),

@@ -90,6 +90,10 @@ extension CentaurError.Code {
   public static let unknownHarness = Self("unknown_harness", .invalidRequest)
   public static let unknownPersona = Self("unknown_persona", .invalidRequest)
   public static let bodyTooLarge = Self("body_too_large", .tooLarge)
+  public static let keyMissing = Self("key_missing", .authentication)
+  public static let keyRefused = Self("key_refused", .authentication)
+  public static let keyRequestLimit = Self("key_request_limit", .rateLimited)
+  public static let keyTurnLimit = Self("key_turn_limit", .rateLimited)
   public static let foreignOrigin = Self("foreign_origin", .forbidden)
   public static let sessionNotFound = Self("session_not_found", .notFound)
   public static let previousResponseNotFound = Self("previous_response_not_found", .notFound)
@@ -105,6 +109,12 @@ extension CentaurError.Code {
   public static let personaConflict = Self("persona_conflict", .conflict)
   public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
   public static let sessionBusy = Self("session_busy", .conflict)
+  /// No call of this id was ever asked.
+  public static let unknownCall = Self("unknown_call", .invalidRequest)
+  /// The call was answered with something else, or its turn is over.
+  public static let callClosed = Self("call_closed", .conflict)
+  public static let tooManyTools = Self("too_many_tools", .invalidRequest)
+  public static let toolWaitLimit = Self("tool_wait_limit", .upstream)
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
   public static let leaseLost = Self("lease_lost", .conflict)
@@ -164,6 +174,7 @@ extension CentaurError.Code {
     .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
+    .unknownCall, .callClosed, .tooManyTools, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk,
@@ -175,6 +186,7 @@ extension CentaurError.Code {
     .storeUnavailable, .storeCorrupt, .internalFailure,
     .workspaceFailed, .sessionArchived, .filePathInvalid, .fileNotFound, .fileOutside, .fileRefused, .fileConflict,
     .fileTooLarge, .fileFailed, .invalidStreamID, .socketStreams, .socketAge, .socketQueue,
+    .keyMissing, .keyRefused, .keyRequestLimit, .keyTurnLimit,
   ]
 
   /// The code with this name; one that this version does not know counts as ours.

@@ -38,10 +38,12 @@ public struct IdentifierSource: Sendable {
   }
 }
 
-/// Whose a session is. Until keys exist there is one owner.
-public struct Owner: Sendable, Hashable, Codable {
+/// Whose a session is: a key says it. Where no key was ever made there is one owner, `local`.
+public struct Owner: Sendable, Hashable, Codable, CustomStringConvertible {
   public let rawValue: String
   public init(rawValue: String) { self.rawValue = rawValue }
+  public var description: String { rawValue }
+  /// The server's own: whoever is at its machine.
   public static let local = Owner(rawValue: "local")
 }
 

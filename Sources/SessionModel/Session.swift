@@ -18,10 +18,13 @@ public struct Session: Sendable, Hashable {
   public var lastSeq: Int64
   /// What the adapter needs to go on in the same conversation (Codex: the thread id).
   public var harnessState: JSONValue?
+  /// Of what was said up to the newest turn that was answered; nil in a session of a version that kept none.
+  public var historyDigest: String?
 
   public init(
     id: SessionID, owner: Owner, key: ThreadKey, harness: HarnessName, persona: String?, instructions: String?,
-    createdAt: Timestamp, status: Status = .active, lastSeq: Int64 = 0, harnessState: JSONValue? = nil
+    createdAt: Timestamp, status: Status = .active, lastSeq: Int64 = 0, harnessState: JSONValue? = nil,
+    historyDigest: String? = nil
   ) {
     self.id = id
     self.owner = owner
@@ -33,6 +36,7 @@ public struct Session: Sendable, Hashable {
     self.status = status
     self.lastSeq = lastSeq
     self.harnessState = harnessState
+    self.historyDigest = historyDigest
   }
 }
 
@@ -81,7 +85,8 @@ public struct Execution: Sendable, Hashable {
 
 /// One answer on the wire: which execution it shows, and what the wire format must echo.
 ///
-/// A steered turn has several: each starts at the execution's first event and leaves out what its client already has.
+/// A steered turn has several: each starts at the execution's first event and leaves out what its client already has. So
+/// has a turn that waits for its client's tools: each shows what comes between two waits.
 public struct Reply: Sendable, Hashable {
   /// The id that the client knows (`resp_<execution>_<n>`).
   public let wireID: String
@@ -93,10 +98,13 @@ public struct Reply: Sendable, Hashable {
   public let createdAt: Timestamp
   /// It may be asked for by its id later. Where not, the turn is in the log none the less.
   public let isKept: Bool
+  /// The `execution.waiting` behind which it begins: what came up to there was shown by an earlier one. 0: it begins with
+  /// the execution.
+  public let afterSeq: Int64
 
   public init(
     wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp,
-    isKept: Bool = true
+    isKept: Bool = true, afterSeq: Int64 = 0
   ) {
     self.wireID = wireID
     self.owner = owner
@@ -105,5 +113,6 @@ public struct Reply: Sendable, Hashable {
     self.echo = echo
     self.createdAt = createdAt
     self.isKept = isKept
+    self.afterSeq = afterSeq
   }
 }

@@ -64,8 +64,11 @@ public enum EventPayload: Sendable, Hashable {
   case executionQueued(TurnOptions)
   /// The harness has been given the turn; `model` is the one that runs.
   case executionStarted(model: String)
-  /// A client's tool must answer before the turn goes on.
-  case executionWaiting(callIDs: [String])
+  /// Tools of the client must answer before the turn goes on. These calls are all that wait; `TurnUsage` is the turn's so
+  /// far, as far as its harness has told it.
+  case executionWaiting([ClientCall], TurnUsage)
+  /// A client's tools have answered. Where others still wait, an `executionWaiting` follows.
+  case executionResumed([ToolOutput])
   case executionCompleted(TurnUsage)
   case executionFailed(ExecutionFailure, TurnUsage)
   case executionCancelled(reason: String, TurnUsage)
@@ -154,6 +157,8 @@ public struct TurnOptions: Sendable, Hashable, Codable {
 
   /// Messages of the session API wait for an `execute`, and this turn is none: it leaves them waiting.
   public var leavesPending = false
+  /// Functions of the client that the agent may call.
+  public var tools: [ClientTool] = []
 
   public init(
     requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil,

@@ -14,7 +14,8 @@ public protocol SessionStore: ConversationStore {
 
   func session(_ id: SessionID) async throws -> Session?
   func session(owner: Owner, key: ThreadKey) async throws -> Session?
-  /// Sessions of an owner, newest first, that were created before the one with id `before`.
+  /// Sessions of an owner, newest first, that were created before the one with id `before`; none where that is not a
+  /// session of this owner's.
   func sessions(owner: Owner, before: SessionID?, limit: Int) async throws -> [Session]
 
   /// Events with `seq` greater than `after`, in order: at most `limit`, and fewer where they are large. None: there are
@@ -32,6 +33,9 @@ public protocol SessionStore: ConversationStore {
 
   func execution(_ id: ExecutionID) async throws -> Execution?
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
+  /// The turn that a conversation ends with, by the digest of all that was said in it; nil where the owner has none, or
+  /// where several sessions have one.
+  func execution(owner: Owner, historyDigest: String) async throws -> Execution?
   /// How a session took messages of these client ids, for each of the ids that is known.
   func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput]
   /// Turns of a session that have no terminal event yet, oldest first.
@@ -137,6 +141,9 @@ public struct SessionCommit: Sendable {
   public var replies: [Reply]
   /// Wire ids of replies that nobody is to find again.
   public var forgets: [String]
+  /// What was said so far, as one value: of the turn that is answered with this step, or of the history that a session
+  /// begins with.
+  public var historyDigest: HistoryDigestChange?
   /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
   /// In order.
@@ -145,7 +152,9 @@ public struct SessionCommit: Sendable {
   public init(
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
     turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
-    releases: [ExecutionID] = [], replies: [Reply] = [], forgets: [String] = [], harnessState: JSONValue? = nil,
+    releases: [ExecutionID] = [], replies: [Reply] = [], forgets: [String] = [],
+    historyDigest: HistoryDigestChange? = nil,
+    harnessState: JSONValue? = nil,
     harnessJournal: [HarnessJournalChange] = []
   ) {
     self.session = session
@@ -159,8 +168,20 @@ public struct SessionCommit: Sendable {
     self.releases = releases
     self.replies = replies
     self.forgets = forgets
+    self.historyDigest = historyDigest
     self.harnessState = harnessState
     self.harnessJournal = harnessJournal
+  }
+}
+
+/// The digest of what was said in a session.
+public struct HistoryDigestChange: Sendable, Hashable {
+  public var value: String
+  /// The turn that it ends with; nil for what was said before there was one.
+  public var execution: ExecutionID?
+  public init(value: String, execution: ExecutionID?) {
+    self.value = value
+    self.execution = execution
   }
 }
 

@@ -27,6 +27,13 @@ public struct Usage: Sendable, Hashable, Codable {
       input: left.input + right.input, cachedInput: left.cachedInput + right.cachedInput,
       output: left.output + right.output, reasoning: left.reasoning + right.reasoning)
   }
+
+  /// What is left of a sum; no part of it is less than nothing.
+  public static func - (left: Usage, right: Usage) -> Usage {
+    Usage(
+      input: max(0, left.input - right.input), cachedInput: max(0, left.cachedInput - right.cachedInput),
+      output: max(0, left.output - right.output), reasoning: max(0, left.reasoning - right.reasoning))
+  }
 }
 
 /// What a turn has cost so far: its newest model call, and the sum of all of them.
@@ -47,5 +54,11 @@ public struct TurnUsage: Sendable, Hashable {
     last = call
     sum = sum + call
     modelCalls += 1
+  }
+
+  /// What has come since an earlier moment of the same turn.
+  public func since(_ earlier: TurnUsage) -> TurnUsage {
+    guard modelCalls > earlier.modelCalls else { return TurnUsage() }
+    return TurnUsage(last: last, sum: sum - earlier.sum, modelCalls: modelCalls - earlier.modelCalls)
   }
 }

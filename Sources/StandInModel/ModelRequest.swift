@@ -121,6 +121,13 @@ struct ModelRequest: Sendable {
     }
   }
 
+  /// A tool as the request has it: a harness offers tools of others under a name of its own
+  /// (`mcp__SERVER__NAME`).
+  func offeredName(of name: String) -> String {
+    if tools.contains(name) { return name }
+    return tools.sorted().first { $0.hasPrefix("mcp__") && $0.hasSuffix("__\(name)") } ?? name
+  }
+
   /// A string, or the text parts of a list.
   private static func text(_ content: JSONValue?) -> String {
     switch content {

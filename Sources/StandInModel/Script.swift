@@ -145,7 +145,7 @@ extension Script {
   }
 
   private static func speaks(_ step: JSONValue) -> Bool {
-    ["text", "shell", "reason", "patch", "tool", "fail"].contains { step[$0] != nil }
+    ["text", "shell", "reason", "patch", "tool", "calls", "fail"].contains { step[$0] != nil }
   }
 
   private static func refusal(_ status: Int, _ step: JSONValue) -> Utterance.Refusal {
@@ -170,8 +170,10 @@ extension Script {
     let extra = step["extra"]?.object ?? JSONObject()
     if let command = step["shell"]?.string { parts.append(shell(fill(command, request), extra, request)) }
     if let patch = step["patch"]?.string { parts.append(self.patch(patch, request)) }
-    if let name = step["tool"]?.string {
-      parts.append(.call(name: name, arguments: step["args"] ?? .object(JSONObject())))
+    for call in [step] + (step["calls"]?.array ?? []) {
+      guard let name = call["tool"]?.string else { continue }
+      parts.append(
+        .call(name: request.offeredName(of: name), arguments: call["args"] ?? .object(JSONObject())))
     }
     if let text = step["text"]?.string {
       let isRaw = step["raw"]?.bool ?? false

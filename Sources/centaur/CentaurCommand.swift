@@ -7,5 +7,5 @@ struct CentaurCommand: AsyncParsableCommand {
     commandName: "centaur",
     abstract: "Runs coding agents as durable sessions; clients written for a bare model drive them.",
     version: "0.1.0",
-    subcommands: [ServeCommand.self, GatewayCommand.self, SessionsCommand.self, DoctorCommand.self])
+    subcommands: [ServeCommand.self, GatewayCommand.self, SessionsCommand.self, KeysCommand.self, DoctorCommand.self])
 }

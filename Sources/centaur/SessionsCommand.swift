@@ -7,7 +7,10 @@ import SessionModel
 struct SessionsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sessions", abstract: "List, show, archive and remove sessions.",
-    discussion: "It asks a running server, at --server or where `centaur serve` of the same settings listens.",
+    discussion: """
+      It asks a running server, at --server or where `centaur serve` of the same settings listens. Where that wants a \
+      key, CENTAUR_KEY has it; the sessions are its owner's.
+      """,
     subcommands: [List.self, Show.self, Archive.self, Remove.self])
 
   /// Which server is asked.
@@ -21,7 +24,10 @@ struct SessionsCommand: AsyncParsableCommand {
     /// Runs `body` with the server, and says in one sentence what went wrong.
     func ask(_ body: (SessionClient) async throws -> Void) async throws {
       do {
-        try await body(SessionClient(server: try url()))
+        let key = ProcessInfo.processInfo.environment["CENTAUR_KEY"]
+        try await body(SessionClient(server: try url(), key: key.flatMap { $0.isEmpty ? nil : $0 }))
+      } catch let error as SessionClientError where error.code == CentaurError.Code.keyMissing.rawValue {
+        throw Failure(description: "the server wants a key: put one of the sessions' owner into CENTAUR_KEY")
       } catch let error as SessionClientError {
         throw Failure(description: error.description)
       } catch let error as CentaurError {

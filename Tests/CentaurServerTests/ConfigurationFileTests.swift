@@ -26,6 +26,8 @@ struct ConfigurationFileTests {
     #expect(configuration.limits.lease == .seconds(30))
     #expect(configuration.limits.harnessLine == 64 << 20)
     #expect(configuration.limits.keepAlive == .seconds(15))
+    #expect(configuration.limits.keyRequests == 600)
+    #expect(configuration.limits.keyTurns == 16)
     #expect(configuration.providers["openai"]?.apiKeyEnvironment == "OPENAI_API_KEY")
     #expect(configuration.providers["openai"]?.dialect == .openAI)
     #expect(configuration.providers["anthropic"]?.baseURL == "https://api.anthropic.com")
@@ -68,12 +70,17 @@ struct ConfigurationFileTests {
         idle_sandbox: 250ms
         sandboxes: 3
         sandbox_wait: 20s
+        tool_wait: 5m
+        tool_hold: 7s
+        tools: 7
         turns: 5
         harness_start: 7s
         lease: 9s
         harness_line: 4096
         spool: 32MiB
         turn_output: 1MiB
+        key_requests: 30
+        key_turns: 2
         connections: 100
         idle_connection: 1m
         write_stall: 30s
@@ -114,12 +121,17 @@ struct ConfigurationFileTests {
     expected.limits.idleSandbox = .milliseconds(250)
     expected.limits.sandboxes = 3
     expected.limits.sandboxWait = .seconds(20)
+    expected.limits.toolWait = .seconds(300)
+    expected.limits.toolHold = .seconds(7)
+    expected.limits.tools = 7
     expected.limits.turns = 5
     expected.limits.harnessStart = .seconds(7)
     expected.limits.lease = .seconds(9)
     expected.limits.harnessLine = 4096
     expected.limits.spool = 32 << 20
     expected.limits.turnOutput = 1 << 20
+    expected.limits.keyRequests = 30
+    expected.limits.keyTurns = 2
     expected.limits.connections = 100
     expected.limits.idleConnection = .seconds(60)
     expected.limits.writeStall = .seconds(30)

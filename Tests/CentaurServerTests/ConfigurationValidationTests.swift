@@ -106,17 +106,30 @@ struct ConfigurationValidationTests {
 
   @Test("without keys the server listens on loopback only", arguments: ["127.0.0.1:1", "localhost:0", "[::1]:65535"])
   func loopback(_ text: String) throws {
-    #expect(try Self.refusal { $0.listen = try #require(ServerConfiguration.Address(text)) } == nil)
+    #expect(try Self.refusal(hasKeys: false, text) == nil)
+    #expect(try Self.refusal(hasKeys: true, text) == nil)
+  }
+
+  /// What is said of an address, if it is refused.
+  private static func refusal(hasKeys: Bool, _ address: String) throws -> String? {
+    var configuration = ServerConfiguration()
+    configuration.listen = try #require(ServerConfiguration.Address(address))
+    do {
+      try configuration.validateListen(hasKeys: hasKeys)
+      return nil
+    } catch let error as ConfigurationError { return error.description }
   }
 
   @Test(
-    "an address that others reach is refused",
+    "an address that others reach is refused where there is no key, and the reason says how to make one",
     arguments: [
       "0.0.0.0:8787", "192.168.1.2:8787", "[::]:8787", "[fe80::1]:8787", "example.com:80", "127.0.0.1.nip.io:1",
     ])
   func exposed(_ text: String) throws {
-    let said = try Self.refusal { $0.listen = try #require(ServerConfiguration.Address(text)) }
+    let said = try Self.refusal(hasKeys: false, text)
     #expect(said?.contains("is refused") == true)
+    #expect(said?.contains("centaur keys create") == true)
+    #expect(try Self.refusal(hasKeys: true, text) == nil)
   }
 
   @Test(

@@ -1,12 +1,6 @@
-import ControlPlane
-import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
-import Ingress
-import Logging
-import SQLiteStore
-import Sandbox
 import SessionModel
 import Testing
 
@@ -14,56 +8,11 @@ import Testing
 
 /// What a caller is told when no route answers: in the dialect of the path, with a stable code, and nothing that leaks.
 struct RequestErrorsTests {
-  /// The server's own router in memory, with a body limit of 1000 bytes and no sessions.
   private static func withServer(_ body: @Sendable (any TestClientProtocol) async throws -> Void) async throws {
-    let data = "/tmp/centaur-router-\(UInt32.random(in: 0 ... .max))"
-    try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: data) }
-    var configuration = ServerConfiguration()
-    configuration.limits.body = 1000
-    let store = try SQLiteStore(path: "\(data)/store.sqlite")
-    let clock = WallClock { Timestamp(milliseconds: 1_800_000_000_000) }
-    let ids = IdentifierSource { 1_800_000_000_000 }
-    let controlPlane = ControlPlane(
-      store: store, sandboxes: ProcessSandbox(shim: "/nonexistent", environment: [:]),
-      configuration: ControlPlaneConfiguration(
-        dataDirectory: data, node: "n", harnesses: [:], defaultHarness: [:], gateway: NoWayOut()),
-      clock: clock, ids: ids, logger: quiet)
-    let routes = ServerRoutes(
-      configuration: configuration, controlPlane: controlPlane, store: store, clock: clock, ids: ids,
-      metrics: PrometheusMetrics(), connections: ConnectionCount(limit: .max))
-    try await Application(router: routes.router(), logger: quiet).test(.router) { try await body($0) }
+    try await InMemoryServer.run { client, _ in try await body(client) }
   }
 
-  private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-
-  enum Dialect: Sendable {
-    case sessionAPI
-    case responses
-    case messages
-  }
-
-  /// What an answer says: its status, its error's code, and whose error object it is.
-  private struct Said: Equatable {
-    var status: HTTPResponse.Status
-    var code: String?
-    var dialect: Dialect
-
-    init(_ status: HTTPResponse.Status, _ code: String?, _ dialect: Dialect) {
-      self.status = status
-      self.code = code
-      self.dialect = dialect
-    }
-
-    init(_ response: TestResponse) throws {
-      let body = try JSONValue(parsing: response.body.readableBytesView)
-      let error = body["error"]
-      let dialect: Dialect = body["type"] != nil ? .messages : error?["type"] != nil ? .responses : .sessionAPI
-      self.init(response.status, error?["code"]?.string, dialect)
-      #expect(response.headers[.contentType] == "application/json")
-      #expect(error?["message"]?.string?.isEmpty == false)
-    }
-  }
+  private typealias Said = SaidError
 
   /// Asks, and compares what is said.
   private static func expect(
@@ -96,7 +45,7 @@ struct RequestErrorsTests {
       try await Self.expect(client, .get, "/api/nothing", Said(.notFound, "not_found", .sessionAPI))
       try await Self.expect(client, .get, "/v1/nothing", Said(.notFound, "not_found", .responses))
       try await Self.expect(
-        client, .post, "/v1/responses/compact", body: "{}", Said(.notFound, "not_found", .responses))
+        client, .post, "/v1/responses/resp_x/nothing", body: "{}", Said(.notFound, "not_found", .responses))
       try await Self.expect(client, .get, "/v1/messages/batches", Said(.notFound, "not_found", .messages))
       // A client of Anthropic's API says so where the path does not.
       let headers: HTTPFields = [.anthropicVersion: "2023-06-01"]
@@ -156,7 +105,7 @@ struct RequestErrorsTests {
   func foreign(_ origin: String) async throws {
     try await Self.withServer { client in
       for (path, dialect) in [
-        ("/api/sessions", Dialect.sessionAPI), ("/v1/responses", .responses), ("/v1/messages", .messages),
+        ("/api/sessions", SaidError.Dialect.sessionAPI), ("/v1/responses", .responses), ("/v1/messages", .messages),
       ] {
         try await client.execute(uri: path, method: .get, headers: [Self.origin: origin]) { response in
           let answer = try Said(response)
@@ -209,11 +158,11 @@ struct RequestErrorsTests {
     arguments: thrown)
   func middleware(_ name: String, _ status: HTTPResponse.Status, _ code: String) async throws {
     let router = Router()
-    router.add(middleware: RequestErrors(ids: IdentifierSource { 1 }))
+    router.add(middleware: RequestErrors(ids: IdentifierSource { 1 }, clock: WallClock { Timestamp(milliseconds: 1) }))
     for prefix in ["/v1/", "/api/"] {
       router.get(RouterPath("\(prefix)\(name)")) { _, _ -> Response in throw Self.error(name) }
     }
-    try await Application(router: router, logger: Self.quiet).test(.router) { client in
+    try await Application(router: router, logger: InMemoryServer.quiet).test(.router) { client in
       try await Self.expect(client, .get, "/api/\(name)", Said(status, code, .sessionAPI))
       try await Self.expect(client, .get, "/v1/\(name)", Said(status, code, .responses))
       try await client.execute(uri: "/api/\(name)", method: .get) { response in
@@ -223,12 +172,4 @@ struct RequestErrorsTests {
       }
     }
   }
-}
-
-private struct NoWayOut: SandboxGateway {
-  func open(
-    sandbox: String, session: SessionID, harness: HarnessName, persona: String?
-  ) async throws -> SandboxSockets { throw CentaurError(.harnessStart, "No sandbox is started here.") }
-
-  func close(sandbox: String) async {}
 }

@@ -66,6 +66,9 @@ final class FaultyStore: SessionStore {
   ) async throws -> [SessionEvent] {
     try await base.conversation(session, after: after, before: before, newestFirst: newestFirst, limit: limit)
   }
+  func execution(owner: Owner, historyDigest: String) async throws -> Execution? {
+    try await base.execution(owner: owner, historyDigest: historyDigest)
+  }
   func isFollowed(_ execution: Execution) async throws -> Bool { try await base.isFollowed(execution) }
   func harnessJournal(_ session: SessionID) async throws -> HarnessJournal { try await base.harnessJournal(session) }
   func reply(owner: Owner, wireID: String) async throws -> Reply? {

@@ -9,6 +9,7 @@ import SessionModel
 /// - `count FILE`: adds a line to a file of the workspace; `pid FILE`: writes the harness's process id there
 /// - `gate FILE`: a command that runs until the file is there
 /// - `hold`: nothing more until the turn is steered or interrupted
+/// - `call A B`: calls the client's tools A and B at once, and says what they answered
 /// - `instructed`: says what its instructions are
 /// - `recall`: says what the harness knows of the conversation before this turn
 /// - `steering HOW`: what becomes of steering messages: `taken`, `refused`, or `unanswered` (it says `asked ID`)
@@ -76,6 +77,8 @@ struct ScriptedMachine: HarnessMachine {
     var interruptReason: String?
     var nextOrdinal = 1
     var open: [Item] = []
+    var calls: [Int] = []
+    var answers: [String] = []
   }
 
   static let patience = HarnessTimer(name: "patience")
@@ -130,6 +133,9 @@ struct ScriptedMachine: HarnessMachine {
       let step = running.steps.removeFirst()
       switch step.split(separator: " ", maxSplits: 1).first {
       case "hold": running.isHeld = true
+      case "call":
+        running.isHeld = true
+        actions.append(send(step))
       case "instructed":
         actions.append(send("say \(instructions ?? "nothing")"))
       case "recall": actions.append(send("say \(heard.joined(separator: " | "))"))
@@ -171,6 +177,33 @@ struct ScriptedMachine: HarnessMachine {
     return request + [.startTimer(Self.patience, .milliseconds(running.isDeaf ? 50 : 20_000))]
   }
 
+  mutating func answer(_ output: ToolOutput) -> [HarnessAction] {
+    guard let index = turn?.calls.firstIndex(of: output.call.ordinal) else { return [] }
+    turn?.calls.remove(at: index)
+    turn?.answers.append(output.parts == [] ? "nothing" : Message(parts: output.parts).text)
+    guard turn?.calls.isEmpty == true, let answers = turn?.answers else { return [] }
+    turn?.isHeld = false
+    turn?.answers = []
+    nextInput += 1
+    let said = HarnessAction.send(
+      id: "\(output.call.execution)/tool/\(output.call.ordinal)",
+      bytes: Array("say told \(answers.joined(separator: " and "))\n".utf8))
+    return [said] + advance()
+  }
+
+  private mutating func called(_ names: String) -> [HarnessAction] {
+    guard let running = turn else { return [] }
+    var actions: [HarnessAction] = []
+    var calls: [ClientCall] = []
+    for name in names.split(separator: " ").map(String.init) {
+      let ordinal = turn?.nextOrdinal ?? 0
+      actions += open(.toolCall(ToolCallItem(name: name, arguments: [:], origin: .client)))
+      turn?.calls.append(ordinal)
+      calls.append(ClientCall(id: ClientCallID(running.execution, ordinal), name: name, arguments: [:]))
+    }
+    return actions + [.emit(EventDraft(.executionWaiting(calls, TurnUsage()), execution: running.execution))]
+  }
+
   mutating func timerFired(_ timer: HarnessTimer) -> [HarnessAction] { finish() + [.stop] }
 
   mutating func exited(_ exit: HarnessExit) -> [HarnessAction] {
@@ -200,6 +233,7 @@ struct ScriptedMachine: HarnessMachine {
     case "refuses": return [.stop]
     case "say": return open(.message(MessageItem(text: rest))) + close(.message(MessageItem(text: rest)))
     case "open": return open(.message(MessageItem(text: rest)))
+    case "call": return called(rest)
     case "gate": return open(.command(CommandItem(command: rest)))
     case "passed": return close(.command(CommandItem(command: rest)))
     case "steered": return [.steered(inputID: rest)]

@@ -57,7 +57,7 @@ struct ClaudeLaunchTests {
     let resumed = try Self.launch(context)
     #expect(resumed.command.contains { $0.hasPrefix("--resume=\(id.prefix(18))") })
     #expect(!resumed.command.contains("--session-id"))
-    #expect(ClaudeCode().hasConversation(context.state) && !ClaudeCode().hasConversation(nil))
+    #expect(ClaudeCode().hasConversation(context.state, tools: []) && !ClaudeCode().hasConversation(nil, tools: []))
   }
 
   @Test("a conversation that is gone begins anew under another id, with the history and a warning")
@@ -69,7 +69,7 @@ struct ClaudeLaunchTests {
     #expect(driver.read(ClaudeLines.noConversation).isEmpty)
     #expect(!driver.machine.exited(HarnessExit(status: 0)).contains { if case .saveState = $0 { true } else { false } })
     context.state = Self.state(refused)
-    #expect(!ClaudeCode().hasConversation(context.state))
+    #expect(!ClaudeCode().hasConversation(context.state, tools: []))
     context.history = Self.history
     let next = try Self.launch(context)
     #expect(next.command.contains { $0.hasPrefix("--resume=") } && next.files.count == 1)
@@ -117,7 +117,7 @@ struct ClaudeLaunchTests {
     let context = HarnessContext.test("/bin/claude")
     var driver = ClaudeDriver(context)
     let state = try #require(Self.state(driver.machine.exited(HarnessExit(status: 1))))
-    #expect(!ClaudeCode().hasConversation(state))
+    #expect(!ClaudeCode().hasConversation(state, tools: []))
     var next = context
     next.state = state
     #expect(Self.option("--session-id", try Self.launch(next)) != Self.option("--session-id", try Self.launch(context)))

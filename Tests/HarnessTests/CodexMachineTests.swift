@@ -57,7 +57,9 @@ struct CodexMachineTests {
     let refused = machine.read(Self.line(["id": resume["id"] ?? .null, "error": ["code": -32600, "message": "gone"]]))
     // Another process begins the new one: what was said before is read for it.
     #expect(refused.contains(.saveState(["thread": .null])) && refused.last == .stop)
-    #expect(!CodexAppServer().hasConversation(["thread": .null]) && CodexAppServer().hasConversation(["thread": "T"]))
+    #expect(
+      !CodexAppServer().hasConversation(["thread": .null], tools: [])
+        && CodexAppServer().hasConversation(["thread": "T"], tools: []))
     #expect(refused.contains { if case .emit(let draft) = $0 { draft.payload.kind == "warning" } else { false } })
   }
 

@@ -165,4 +165,30 @@ struct TranslatorTests {
       payload: .executionCompleted(SampleTurns.usage), createdAt: Timestamp(milliseconds: 0))
     #expect(translator.fold(event).isEmpty && !translator.isFinished)
   }
+
+  @Test(
+    "a turn that calls the client's functions is one response up to the call, and one behind it, each with its cost")
+  func calls() throws {
+    let log = SampleTurns.log(try #require(SampleTurns.all["client-calls"]))
+    let echo = try #require(Self.echoes["sdk"])
+    #expect(log.first { $0.seq == SampleTurns.waitingSeq }?.payload.kind == "execution.waiting")
+    let first = Self.fold(log, echo).response
+    #expect(first["status"] == "completed")
+    let types = first["output"]?.array?.compactMap { $0["type"]?.string }
+    #expect(types == ["message", "function_call"])
+    let call = try #require(first["output"]?.array?.last)
+    #expect(call["call_id"]?.string == "call_\(SampleTurns.execution)_2")
+    #expect(call["arguments"]?.string == #"{"city":"Bern"}"#)
+    #expect(first["output"]?.array?.first?["phase"] == "commentary")
+    #expect(first["usage"]?["output_tokens"]?.int == 50)
+    var second = ResponsesTranslator(
+      responseID: "resp_2", execution: SampleTurns.execution, createdAt: Timestamp(milliseconds: 0), echo: echo,
+      afterSeq: SampleTurns.waitingSeq)
+    // Whether it is given what came before or not.
+    for event in log { _ = second.fold(event) }
+    #expect(second.response["output"]?.array?.count == 1)
+    #expect(second.response["output"]?.array?.first?["content"]?.array?.first?["text"] == "It is sunny.")
+    #expect(second.response["usage"]?["output_tokens"]?.int == 7)
+    #expect(second.response["usage"]?["input_tokens"]?.int == 1300)
+  }
 }

@@ -133,6 +133,29 @@ struct ConversationTests {
     #expect(try await store.isFollowed(turn))
   }
 
+  @Test("a conversation is known by its digest, where one turn of its owner has it and no other")
+  func digests() async throws {
+    func answered(_ session: String, _ execution: String, _ digest: String, owner: Owner = .local) async throws {
+      let token = try await store.commit(.create(session, owner: owner)).token
+      var step = SessionCommit.step(session, token, .queued(execution), .completed(execution))
+      step.historyDigest = HistoryDigestChange(value: digest, execution: ExecutionID(rawValue: execution))
+      _ = try await store.commit(step)
+    }
+    func known(_ owner: Owner, _ digest: String) async throws -> String? {
+      try await store.execution(owner: owner, historyDigest: digest)?.id.rawValue
+    }
+    try await answered("s1", "e1", "a")
+    #expect(try await known(.local, "a") == "e1")
+    #expect(try await known(.local, "b") == nil)
+    #expect(try await known(other, "a") == nil)
+    #expect(try await store.session(SessionID(rawValue: "s1"))?.historyDigest == "a")
+    try await answered("s2", "e2", "a", owner: other)
+    #expect(try await known(.local, "a") == "e1")
+    #expect(try await known(other, "a") == "e2")
+    try await answered("s3", "e3", "a")
+    #expect(try await known(.local, "a") == nil)
+  }
+
   @Test("what was said is read by pages from either end, past any number of pieces")
   func pages() async throws {
     let token = try await store.commit(.create("s")).token

@@ -44,7 +44,7 @@ struct ExecutionTests {
     _ = try await store.commit(.step("s", token, .started("e1")))
     expected.status = .running
     #expect(try await execution("e1") == expected)
-    _ = try await store.commit(.step("s", token, EventDraft(.executionWaiting(callIDs: ["x"]), execution: id)))
+    _ = try await store.commit(.step("s", token, EventDraft(.executionWaiting([], TurnUsage()), execution: id)))
     expected.status = .waiting
     #expect(try await execution("e1") == expected)
     _ = try await store.commit(.step("s", token, .started("e1"), .note("between"), .completed("e1")))
@@ -119,7 +119,7 @@ struct ExecutionTests {
     _ = try await store.commit(.step("s", token, .queued("e1"), .started("e1"), .queued("e2")))
     _ = try await store.commit(.step("t", other, .queued("e3"), .started("e3")))
     #expect(try await refused(.step("s", token, .started("e2"))) == .internalFailure)
-    let waiting = EventDraft(.executionWaiting(callIDs: []), execution: ExecutionID(rawValue: "e1"))
+    let waiting = EventDraft(.executionWaiting([], TurnUsage()), execution: ExecutionID(rawValue: "e1"))
     _ = try await store.commit(.step("s", token, waiting))
     #expect(try await refused(.step("s", token, .started("e2"))) == .internalFailure)
     _ = try await store.commit(.step("s", token, .completed("e1"), .started("e2")))

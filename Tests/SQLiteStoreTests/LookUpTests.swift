@@ -73,6 +73,8 @@ struct LookUpTests {
     #expect(try await page(before: "s1", 3) == [])
     #expect(try await page(before: "nobody", 3) == [])
     #expect(try await page(before: nil, 100).count == 7)
+    // Somebody else's session tells nothing of when it was made.
+    #expect(try await page(before: "t5", 3) == [])
   }
 
   @Test("a session keeps what it was created with")

@@ -101,6 +101,10 @@ struct QueryCostTests {
     _ = try await store.removeConversation("conv_c", owner: .local)
     try await store.add(CompactedConversation(id: "x", owner: .local, execution: id, messages: []))
     _ = try await store.compacted(owner: .local, id: "x")
+    step = .step("s", token)
+    step.historyDigest = HistoryDigestChange(value: "d", execution: id)
+    _ = try await store.commit(step)
+    _ = try await store.execution(owner: .local, historyDigest: "d")
     _ = try await store.isFollowed(#require(store.execution(id)))
     for newestFirst in [false, true] {
       _ = try await store.conversation(session, after: 0, before: .max, newestFirst: newestFirst, limit: 10)

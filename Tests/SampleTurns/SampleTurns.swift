@@ -43,6 +43,21 @@ public enum SampleTurns {
     return .itemCompleted(item(ordinal, .command(content), exit == 0 ? .completed : .failed))
   }
 
+  private static func call(_ ordinal: Int, _ status: Item.Status, result: JSONValue? = nil) -> EventPayload {
+    let call = ToolCallItem(name: "weather", arguments: ["city": "Bern"], result: result, origin: .client)
+    let item = item(ordinal, .toolCall(call), status)
+    return status == .inProgress ? .itemStarted(item) : .itemCompleted(item)
+  }
+
+  private static let usageAfterCalls: TurnUsage = {
+    var sum = usage
+    sum.add(Usage(input: 1300, cachedInput: 1200, output: 7, reasoning: 2))
+    return sum
+  }()
+
+  /// Where the first wait of `client-calls` stands in its log: what a next answer begins behind.
+  public static let waitingSeq: Int64 = 11
+
   private static let begun: [EventPayload] = [
     .messageAppended(Message(parts: [.text("do it")])), .executionQueued(TurnOptions()), .executionStarted(model: "m"),
   ]
@@ -84,6 +99,13 @@ public enum SampleTurns {
       .itemCompleted(item(3, .plan(PlanItem(steps: [.init(text: "look", status: "completed")])))),
       .itemCompleted(item(4, .other(OtherItem(type: "hologram", raw: ["beam": 7])))),
     ] + message(5, "All done.") + end,
+    "client-calls": begun + message(1, "Let me ask.") + [
+      call(2, .inProgress), .usageUpdated(call: Usage(input: 900, output: 20), turn: usage),
+      .executionWaiting(
+        [ClientCall(id: ClientCallID(execution, 2), name: "weather", arguments: ["city": "Bern"])], usage),
+      .executionResumed([ToolOutput(call: ClientCallID(execution, 2), parts: [.text("sunny")])]),
+      call(2, .completed, result: "sunny"),
+    ] + message(3, "It is sunny.") + [.executionCompleted(usageAfterCalls)],
     "failed-before-output": begun + [
       .executionFailed(ExecutionFailure(code: "provider_unavailable", message: "The provider is down."), TurnUsage())
     ],

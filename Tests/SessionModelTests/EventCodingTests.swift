@@ -10,6 +10,12 @@ struct EventCodingTests {
     return usage
   }()
 
+  private static let toolOptions: TurnOptions = {
+    var options = TurnOptions()
+    options.tools = [ClientTool(name: "look_up", description: "d", parameters: ["type": "object"])]
+    return options
+  }()
+
   private static func item(_ content: Item.Content, _ status: Item.Status = .completed) -> Item {
     Item(ordinal: 7, status: status, content: content)
   }
@@ -33,7 +39,20 @@ struct EventCodingTests {
     .messageAppended(Message(role: .system, parts: [.text("")])),
     .executionQueued(TurnOptions()),
     .executionQueued(TurnOptions(requestedModel: "m", effort: "high", outputSchema: ["type": "object"])),
-    .executionStarted(model: "m"), .executionWaiting(callIDs: ["c1", "c2"]), .executionCompleted(usage),
+    .executionStarted(model: "m"), .executionCompleted(usage),
+    .executionWaiting([], usage),
+    .executionWaiting(
+      [
+        ClientCall(id: ClientCallID(ExecutionID(rawValue: "e1"), 3), name: "look_up", arguments: ["a": [1, nil]]),
+        ClientCall(id: ClientCallID(ExecutionID(rawValue: "e1"), 14), name: "b", arguments: .null),
+      ], usage),
+    .executionResumed([
+      ToolOutput(
+        call: ClientCallID(ExecutionID(rawValue: "e1"), 3),
+        parts: [.text(""), .image(dataURL: "data:image/png;base64,AA=="), .file(name: nil, dataURL: "data:,x")]),
+      ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 14), parts: [], isError: true),
+    ]),
+    .executionQueued(toolOptions),
     .executionFailed(ExecutionFailure(code: "harness_died", message: "It died."), usage),
     .executionCancelled(reason: "user", usage), .usageUpdated(call: Usage(input: 1, output: 2), turn: usage),
     .sandboxReady(SandboxReady(id: "s", backend: "process", origin: .warm, duration: .milliseconds(12))),
@@ -90,7 +109,8 @@ struct EventCodingTests {
     #expect(
       kinds == [
         "session.created", "session.rewound", "session.forked", "session.archived", "message.appended",
-        "execution.queued", "execution.started", "execution.waiting", "execution.completed", "execution.failed",
+        "execution.queued", "execution.started", "execution.waiting", "execution.resumed", "execution.completed",
+        "execution.failed",
         "execution.cancelled", "item.started", "item.delta", "item.completed", "usage.updated", "sandbox.ready",
         "sandbox.reattached", "sandbox.lost", "sandbox.stopped", "warning",
       ])

@@ -80,3 +80,20 @@ struct TimestampTests {
     #expect(FencingToken(epoch: 1) < FencingToken(epoch: 2))
   }
 }
+
+/// The names under which clients know calls.
+struct ClientCallIDTests {
+  @Test("a call's name in each dialect names the call, and nothing else does")
+  func names() {
+    let id = ClientCallID(ExecutionID(rawValue: "01a2"), 14)
+    #expect(id.description == "call_01a2_14" && id.name("toolu") == "toolu_01a2_14")
+    #expect(ClientCallID("call_01a2_14") == id && ClientCallID("toolu_01a2_14") == id)
+    for name in [
+      "", "call", "call_01a2", "call_01a2_", "call__1", "call_01a2_0", "call_01a2_-1", "call_01a2_01", "call_01a2_+1",
+      "call_01a2_1_2", "fc_01a2_1", "call_01a2_1234567890", "call_\(String(repeating: "a", count: 65))_1",
+      "toolu_01AbCdEf",
+    ] {
+      #expect(ClientCallID(name) == nil, "\(name)")
+    }
+  }
+}

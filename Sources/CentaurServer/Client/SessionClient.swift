@@ -7,10 +7,14 @@ public import SessionModel
 /// The session API from outside, for the commands that look after a running server's sessions.
 public struct SessionClient: Sendable {
   private let server: String
+  private let key: String?
 
-  /// - Parameter server: its URL, without a path
-  public init(server: String) {
+  /// - Parameters:
+  ///   - server: its URL, without a path
+  ///   - key: the secret of one, where the server asks for it
+  public init(server: String, key: String?) {
     self.server = server.hasSuffix("/") ? String(server.dropLast()) : server
+    self.key = key
   }
 
   /// All sessions, newest first, with what their files take.
@@ -55,6 +59,7 @@ public struct SessionClient: Sendable {
   private func ask(_ method: HTTPMethod, _ path: String) async throws -> JSONValue {
     var request = HTTPClientRequest(url: server + path)
     request.method = method
+    if let key { request.headers.add(name: "authorization", value: "Bearer \(key)") }
     let answer: JSONValue
     do {
       let body = try await HTTPClient.withHTTPClient(configuration: Self.configuration) { client in

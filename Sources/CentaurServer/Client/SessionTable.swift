@@ -12,11 +12,7 @@ public enum SessionTable {
           seconds(session["created_at"]?.string ?? ""), size(session["workspace"]?["bytes"]),
         ].map(\.onOneLine)
       }
-    let widths = (0..<5).map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-      zip(row, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
-        .joined(separator: "  ").trimmingSuffix(while: { $0 == " " })
-    }.joined(separator: "\n")
+    return TextTable.text(rows)
   }
 
   /// One line a member.
@@ -48,13 +44,5 @@ public enum SessionTable {
     var unit = "B"
     for next in ["KiB", "MiB", "GiB", "TiB"] where tenths >= 10_240 { (tenths, unit) = ((tenths + 512) / 1024, next) }
     return "\(tenths / 10).\(tenths % 10) \(unit)"
-  }
-}
-
-extension String {
-  fileprivate func trimmingSuffix(while isTrimmed: (Character) -> Bool) -> String {
-    var text = self[...]
-    while let last = text.last, isTrimmed(last) { text.removeLast() }
-    return String(text)
   }
 }

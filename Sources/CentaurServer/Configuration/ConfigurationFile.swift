@@ -235,6 +235,9 @@ struct ConfigurationFile {
       switch key {
       case "body": limits.body = try bytes(value, key)
       case "turn": limits.turn = try duration(value, key)
+      case "tool_wait": limits.toolWait = try duration(value, key)
+      case "tool_hold": limits.toolHold = try duration(value, key)
+      case "tools": limits.tools = try positive(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
       case "sandboxes": limits.sandboxes = try positive(value, key)
       case "sandbox_wait": limits.sandboxWait = try duration(value, key)
@@ -244,6 +247,8 @@ struct ConfigurationFile {
       case "harness_line": limits.harnessLine = try bytes(value, key)
       case "spool": limits.spool = try bytes(value, key)
       case "turn_output": limits.turnOutput = try bytes(value, key)
+      case "key_requests": limits.keyRequests = try positive(value, key)
+      case "key_turns": limits.keyTurns = try positive(value, key)
       case "connections": limits.connections = try positive(value, key)
       case "idle_connection": limits.idleConnection = try duration(value, key)
       case "write_stall": limits.writeStall = try duration(value, key)

@@ -10,6 +10,9 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var port: Int
     public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
+    /// Only this machine reaches it.
+    public var isLoopback: Bool { ["127.0.0.1", "localhost", "::1"].contains(host) }
+
     /// Reads `127.0.0.1:8787`, `[::1]:8787`.
     public init?(_ text: String) {
       guard let colon = text.lastIndex(of: ":") else { return nil }
@@ -76,6 +79,12 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var body = 64 << 20
     /// A turn's wall time.
     public var turn: Duration = .seconds(7200)
+    /// How long a turn waits for its client's tools each time that it calls some.
+    public var toolWait: Duration = .seconds(3600)
+    /// How long a turn that waits for its client's tools keeps its sandbox from turns that wait for one.
+    public var toolHold: Duration = .seconds(60)
+    /// How many functions a request may offer to the agent.
+    public var tools = 128
     /// How long a sandbox waits for its session's next turn.
     public var idleSandbox: Duration = .seconds(1800)
     public var sandboxes = 16
@@ -93,6 +102,10 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var spool = 256 << 20
     /// How much one turn may add to the log, in bytes.
     public var turnOutput = 256 << 20
+    /// Requests a minute of a key that has no limit of its own.
+    public var keyRequests = 600
+    /// Turns at work or waiting of a key that has no limit of its own.
+    public var keyTurns = 16
     /// Connections of clients at one time.
     public var connections = 8192
     /// How long a connection may be without a request, and how long a request's head or a pause in its body may take.
@@ -246,9 +259,17 @@ extension ServerConfiguration {
         throw ConfigurationError("persona '\(name)' names the harness '\(harness)', which is not configured")
       }
     }
-    guard ["127.0.0.1", "localhost", "::1"].contains(listen.host) else {
-      throw ConfigurationError(
-        "the address \(listen.host) is refused: without keys the server listens on loopback only (127.0.0.1, ::1)")
-    }
+  }
+
+  /// Checks that not everybody who can reach the address is let in.
+  /// - Parameter hasKeys: keys were made for the data directory
+  /// - Throws: `ConfigurationError`
+  public func validateListen(hasKeys: Bool) throws {
+    guard !listen.isLoopback, !hasKeys else { return }
+    throw ConfigurationError(
+      """
+      the address \(listen.host) is refused: without keys the server listens on loopback only (127.0.0.1, ::1). Make a \
+      key first, by `centaur keys create` for the data directory \(data); from then on every request needs one.
+      """)
   }
 }

@@ -16,5 +16,7 @@ public struct ClaudeCode: HarnessAdapter {
 
   public func machine(saved: [UInt8]) throws -> any HarnessMachine { try ClaudeMachine(saved: saved) }
 
-  public func hasConversation(_ state: JSONValue?) -> Bool { ClaudeConversation.isBegun(state) }
+  public func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool {
+    ClaudeConversation.isBegun(state)
+  }
 }

@@ -44,7 +44,7 @@ enum ClaudeInput {
   }
 
   /// What the Messages API takes.
-  private static let imageTypes = ["image/png", "image/jpeg", "image/gif", "image/webp"]
+  static let imageTypes = ["image/png", "image/jpeg", "image/gif", "image/webp"]
 
   private static func image(_ url: String) -> (block: JSONValue, warning: String?) {
     guard let data = DataURL(url), imageTypes.contains(data.mediaType) else {

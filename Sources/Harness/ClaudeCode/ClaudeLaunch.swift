@@ -68,6 +68,9 @@ struct ClaudeLaunch {
       // What it would note down for later conversations nobody would read: a session's home is its own.
       "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
       "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",
+      // A client's tool may take as long as its client likes; the wait is ours to end. (Milliseconds, as many as it takes.)
+      "MCP_TOOL_TIMEOUT": "2147483647",
+      "CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "0",
       "CLAUDE_CODE_MAX_RETRIES": "2",
     ]
   }

@@ -5,7 +5,8 @@ import SessionModel
 extension ClaudeMachine {
   mutating func toolStarted(_ block: JSONValue, _ line: JSONValue) -> [HarnessAction] {
     let name = block["name"]?.string ?? ""
-    return start(block, name, ClaudeTools.started(name, block["input"] ?? .null), line)
+    let input = block["input"] ?? .null
+    return start(block, name, clientCall(name, input) ?? ClaudeTools.started(name, input), line)
   }
 
   private mutating func start(
@@ -48,8 +49,9 @@ extension ClaudeMachine {
       let agent = turn?.tools[parent]?.name ?? "Agent"
       for block in message["content"]?.array ?? [] where block["type"]?.string == "tool_use" {
         let name = "\(agent)/\(block["name"]?.string ?? "")"
-        let call = ToolCallItem(name: name, arguments: block["input"] ?? .null, origin: .harness)
-        actions += start(block, name, .toolCall(call), line)
+        let input = block["input"] ?? .null
+        let call = Item.Content.toolCall(ToolCallItem(name: name, arguments: input, origin: .harness))
+        actions += start(block, name, clientCall(block["name"]?.string ?? "", input) ?? call, line)
       }
       return actions
     case "user": return toolsReturned(line)

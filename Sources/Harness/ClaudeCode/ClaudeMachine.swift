@@ -15,6 +15,7 @@ struct ClaudeMachine: HarnessMachine {
     case interrupt
     case setModel(String)
     case setEffort
+    case setServers
   }
 
   struct Turn: Codable {
@@ -40,6 +41,28 @@ struct ClaudeMachine: HarnessMachine {
     var apiError: String?
     /// The newest answer broke off and nothing took its place.
     var isCutOff = false
+    /// The client's tools; nil where the turn has none.
+    var clientTools: ClientToolNames?
+    /// The user line, while the harness is told of the tools.
+    var heldLine: HeldLine?
+    private var calls: ClientCalls?
+
+    init(execution: ExecutionID) {
+      self.execution = execution
+      uuid = DerivedUUID.of(execution.rawValue)
+      items = TurnItems(execution: execution)
+    }
+
+    /// Not there in what an older version saved.
+    var clientCalls: ClientCalls {
+      get { calls ?? ClientCalls() }
+      set { calls = newValue }
+    }
+  }
+
+  struct HeldLine: Codable {
+    var inputID: String
+    var text: String
   }
 
   struct ModelMessage: Codable {
@@ -77,6 +100,8 @@ struct ClaudeMachine: HarnessMachine {
   /// What the harness is set to; nil where it is not known.
   private var model: String?
   private var effort: String?
+  /// The client's tools that it offers; nil where that is not known.
+  var offered: [ClientTool]?
   private var requests: [String: Request] = [:]
   private var nextRequest = 1
   var turn: Turn?
@@ -130,9 +155,9 @@ struct ClaudeMachine: HarnessMachine {
   func serves(_ turn: TurnWishes) -> Bool { Self.answerSchema(turn) == answerSchema }
 
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
-    let turn = Turn(
-      execution: begun.execution, uuid: DerivedUUID.of(begun.execution.rawValue),
-      items: TurnItems(execution: begun.execution))
+    var turn = Turn(execution: begun.execution)
+    let tools = begun.options.tools
+    if !tools.isEmpty { turn.clientTools = ClaudeClientTools.names(tools) }
     let input = ClaudeInput.read(begun.input)
     var actions = input.warnings.map { turn.items.emit(.warning(code: "input_not_supported", message: $0)) }
     self.turn = turn
@@ -147,7 +172,7 @@ struct ClaudeMachine: HarnessMachine {
       "type": "user", "uuid": .string(turn.uuid),
       "message": ["role": "user", "content": .array(blocks + input.blocks)],
     ]
-    return actions + [send("\(begun.execution)/start", line)]
+    return actions + offer(tools, then: send("\(begun.execution)/start", line), of: begun.execution)
   }
 
   private mutating func set(model wanted: String, of execution: ExecutionID) -> [HarnessAction] {
@@ -189,6 +214,7 @@ struct ClaudeMachine: HarnessMachine {
   mutating func interrupt(reason: String) -> [HarnessAction] {
     guard let execution = turn?.execution, turn?.interruptReason == nil else { return [] }
     turn?.interruptReason = reason
+    if turn?.heldLine != nil { return finish(.interrupted) + [.cancelTimer(Self.offerTimer)] }
     // A user line that it has not taken up would otherwise run next.
     let interrupt: JSONValue = ["subtype": "interrupt", "cancel_queued": true]
     return [
@@ -197,6 +223,7 @@ struct ClaudeMachine: HarnessMachine {
   }
 
   mutating func timerFired(_ timer: HarnessTimer) -> [HarnessAction] {
+    if timer == Self.offerTimer { return turn?.heldLine == nil ? [] : notOffered("it never asked for them.") }
     guard turn != nil, timer == .interrupt else { return [] }
     return finish(.interrupted) + [.stop]
   }
@@ -221,13 +248,13 @@ struct ClaudeMachine: HarnessMachine {
       saidUnreadable = true
       return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: turn?.execution))].from(line)
     }
-    return read(message).from(line)
+    return (read(message) + tellCalls()).from(line)
   }
 
   private mutating func read(_ message: JSONValue) -> [HarnessAction] {
     let type = message["type"]?.string
     switch type {
-    case "control_request": return [answer(message["request_id"] ?? .null, message["request"] ?? .null)]
+    case "control_request": return answer(message["request_id"] ?? .null, message["request"] ?? .null)
     case "control_response": return answered(message["response"] ?? .null)
     case "result" where !isReady: return refused()
     default: break
@@ -276,7 +303,7 @@ struct ClaudeMachine: HarnessMachine {
 
   // MARK: Requests
 
-  private mutating func request(_ request: Request, _ inputID: String, _ body: JSONValue) -> HarnessAction {
+  mutating func request(_ request: Request, _ inputID: String, _ body: JSONValue) -> HarnessAction {
     let id = "centaur-\(nextRequest)"
     nextRequest += 1
     requests[id] = request
@@ -308,6 +335,9 @@ struct ClaudeMachine: HarnessMachine {
       return [
         .emit(EventDraft(.warning(code: "model_not_available", message: warning), execution: turn?.execution))
       ]
+    case .setServers:
+      let refused = error ?? response["response"]?["errors"]?[ClaudeClientTools.server]?.string
+      return refused.map { notOffered($0) } ?? []
     case .interrupt, .setEffort: return []
     }
   }
@@ -321,27 +351,24 @@ struct ClaudeMachine: HarnessMachine {
     return warning + [.saveState(conversation.replacement), .stop]
   }
 
-  /// The harness asks us something. Nothing that it asks may wait: nobody is there to answer.
-  private func answer(_ id: JSONValue, _ request: JSONValue) -> HarnessAction {
-    let inputID = "answer/\(id.string ?? id.text)"
-    func reply(_ response: JSONValue) -> HarnessAction {
-      send(
-        inputID,
-        ["type": "control_response", "response": ["subtype": "success", "request_id": id, "response": response]])
-    }
+  /// The harness asks us something. But for the client's tools nothing that it asks may wait: nobody is there to answer.
+  private mutating func answer(_ id: JSONValue, _ request: JSONValue) -> [HarnessAction] {
     switch request["subtype"]?.string {
     case "can_use_tool":
-      return reply(["behavior": "deny", "message": "Nobody is there to be asked; go on without it."])
-    case "hook_callback": return reply([:])
-    case "mcp_message":
-      guard let number = request["message"]?["id"] else {
-        return reply(["mcp_response": ["jsonrpc": "2.0", "result": [:]]])
-      }
-      let error: JSONValue = ["code": -32601, "message": "not supported by this client"]
-      return reply(["mcp_response": ["jsonrpc": "2.0", "id": number, "error": error]])
+      return [respond(id, ["behavior": "deny", "message": "Nobody is there to be asked; go on without it."])]
+    case "hook_callback": return [respond(id, [:])]
+    case "mcp_message": return serverAsked(id, request["message"] ?? .null)
     default:
       let error: JSONValue = ["subtype": "error", "request_id": id, "error": "not supported by this client"]
-      return send(inputID, ["type": "control_response", "response": error])
+      return [send(Self.inputID(id), ["type": "control_response", "response": error])]
     }
   }
+
+  func respond(_ id: JSONValue, _ response: JSONValue, inputID: String? = nil) -> HarnessAction {
+    send(
+      inputID ?? Self.inputID(id),
+      ["type": "control_response", "response": ["subtype": "success", "request_id": id, "response": response]])
+  }
+
+  private static func inputID(_ id: JSONValue) -> String { "answer/\(id.string ?? id.text)" }
 }

@@ -11,7 +11,10 @@ public struct CodexAppServer: HarnessAdapter {
     CodexLaunch(context).launch(["app-server"])
   }
 
-  public func hasConversation(_ state: JSONValue?) -> Bool { state?["thread"]?.string != nil }
+  /// A thread has the tools that it was started with, whatever `thread/resume` is told.
+  public func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool {
+    state?["thread"]?.string != nil && CodexTools.areIn(state, tools)
+  }
 
   /// Instructions come with `thread/start`, and what was said before with `thread/inject_items`.
   public func canBeClaimed(by context: HarnessContext) -> Bool { context.state == nil }

@@ -10,7 +10,9 @@ extension CodexMachine {
     switch request {
     case .initialize:
       guard error == nil else { return [.stop] }
-      guard let known = context.state?["thread"]?.string else { return [sendInitialized(), startThread()] }
+      guard let known = context.state?["thread"]?.string, CodexTools.areIn(context.state, context.tools) else {
+        return [sendInitialized(), startThread()]
+      }
       let resume = threadParameters + [("threadId", .string(known)), ("excludeTurns", true)]
       return [sendInitialized(), self.request(.resumeThread, "thread/resume", object(resume))]
     case .resumeThread:
@@ -21,6 +23,7 @@ extension CodexMachine {
       thread = id
       return becomeReady()
     case .startThread:
+      if let error, let refused = startWithoutTools(error) { return refused }
       guard error == nil, let id = result["thread"]?["id"]?.string else { return [.stop] }
       thread = id
       return waitsForSession ? [.ready] : tellHistory()
@@ -74,16 +77,16 @@ extension CodexMachine {
       return sendInterrupt()
     case "item/started":
       guard let item = parameters["item"], let reading = CodexItems.read(item) else { return [] }
-      let itemID = id(item)
+      let (itemID, content) = (id(item), named(reading.content))
       return withItems(turnID) { items in
         // A retried model call begins its message anew; the half one before it gets no end of its own.
-        let cut = reading.content.isModelText ? items.closeAll { $0.isModelText } : []
-        return cut + items.start(itemID, reading.content)
+        let cut = content.isModelText ? items.closeAll { $0.isModelText } : []
+        return cut + items.start(itemID, content)
       }
     case "item/completed":
       guard let item = parameters["item"], let reading = CodexItems.read(item) else { return [] }
-      let itemID = id(item)
-      return withItems(turnID) { $0.complete(itemID, reading.content, reading.status) }
+      let (itemID, content) = (id(item), named(reading.content))
+      return withItems(turnID) { $0.complete(itemID, content, reading.status) }
     case "item/agentMessage/delta": return delta(parameters, .text)
     case "item/reasoning/summaryTextDelta":
       return delta(parameters, .summary(parameters["summaryIndex"]?.int ?? 0))

@@ -31,6 +31,20 @@ struct CodexMachine: HarnessMachine {
     var ending: Ending?
     /// The newest error that the harness does not mean to retry.
     var failure: CentaurError?
+    /// The client's tools; nil where the turn has none.
+    var tools: ClientToolNames?
+    private var calls: ClientCalls?
+
+    init(execution: ExecutionID) {
+      self.execution = execution
+      items = TurnItems(execution: execution)
+    }
+
+    /// Not there in what an older version saved.
+    var clientCalls: ClientCalls {
+      get { calls ?? ClientCalls() }
+      set { calls = newValue }
+    }
   }
 
   enum Ending: Hashable, Codable {
@@ -46,6 +60,8 @@ struct CodexMachine: HarnessMachine {
   /// Nobody's session yet: its conversation is begun none the less, for one that has no instructions.
   var waitsForSession = false
   var thread: String?
+  /// Why Codex did not take the client's tools.
+  var toolsRefusal: String?
   var isReady = false
   var hasExited = false
   var saidUnreadable = false
@@ -81,14 +97,16 @@ struct CodexMachine: HarnessMachine {
   mutating func claimed(by context: HarnessContext) -> [HarnessAction] {
     waitsForSession = false
     self.context = context
-    guard context.instructions != nil else { return tellHistory() }
+    guard context.instructions != nil || !context.tools.isEmpty else { return tellHistory() }
     thread = nil
     return [startThread()]
   }
 
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
     guard let thread else { return [] }
-    turn = Turn(execution: begun.execution, items: TurnItems(execution: begun.execution))
+    var turn = Turn(execution: begun.execution)
+    if !begun.options.tools.isEmpty { turn.tools = CodexTools.names(begun.options.tools) }
+    self.turn = turn
     var input = CodexInput.read(begun.input)
     let schema = begun.options.outputSchema
     if let schema, !AnswerFormat.canBeStrict(schema) {
@@ -112,7 +130,9 @@ struct CodexMachine: HarnessMachine {
       HarnessAction.emit(
         EventDraft(.warning(code: "input_not_supported", message: text), execution: begun.execution))
     }
-    return warnings + [request(.startTurn(begun.execution), "turn/start", object(parameters))]
+    return warnings + refusedTools(begun.options.tools, begun.execution) + [
+      request(.startTurn(begun.execution), "turn/start", object(parameters))
+    ]
   }
 
   mutating func steer(_ message: Message, inputID: String) -> [HarnessAction] {
@@ -172,7 +192,7 @@ struct CodexMachine: HarnessMachine {
     let actions: [HarnessAction]
     if let method = message["method"]?.string {
       if let id = message["id"] {
-        actions = [answer(method, id)]
+        actions = answer(method, id, message["params"] ?? .null)
       } else {
         actions = notified(method, message["params"] ?? .null)
       }
@@ -181,7 +201,7 @@ struct CodexMachine: HarnessMachine {
     } else {
       actions = []
     }
-    return actions.from(line)
+    return (actions + tellCalls()).from(line)
   }
 
   // MARK: Requests
@@ -205,37 +225,52 @@ struct CodexMachine: HarnessMachine {
       inputID, ["id": JSONValue(number), "method": .string(method), "params": parameters])
   }
 
-  private func send(_ id: String, _ message: JSONValue) -> HarnessAction {
+  func send(_ id: String, _ message: JSONValue) -> HarnessAction {
     .send(id: id, bytes: message.serialized + [UInt8(ascii: "\n")])
   }
 
-  /// The harness asks us something. Nothing that it asks may wait: nobody is there to answer.
-  private mutating func answer(_ method: String, _ id: JSONValue) -> HarnessAction {
-    let number = nextRequest
-    nextRequest += 1
-    let inputID = "answer/\(number)"
+  /// The harness asks us something. But for the client's tools nothing that it asks may wait: nobody is there to answer.
+  private mutating func answer(_ method: String, _ id: JSONValue, _ parameters: JSONValue) -> [HarnessAction] {
     switch method {
     case "item/commandExecution/requestApproval", "item/fileChange/requestApproval":
-      return send(inputID, ["id": id, "result": ["decision": "decline"]])
-    case "item/tool/call":
-      let text: JSONValue = ["type": "inputText", "text": "This tool is not available."]
-      return send(inputID, ["id": id, "result": ["contentItems": [text], "success": false]])
-    default:
-      return send(inputID, ["id": id, "error": ["code": -32601, "message": "not supported by this client"]])
+      return [reply(["id": id, "result": ["decision": "decline"]])]
+    case "item/tool/call": return called(id, parameters)
+    default: return [reply(["id": id, "error": ["code": -32601, "message": "not supported by this client"]])]
     }
+  }
+
+  private mutating func reply(_ message: JSONValue) -> HarnessAction {
+    let number = nextRequest
+    nextRequest += 1
+    return send("answer/\(number)", message)
+  }
+
+  mutating func refuse(_ id: JSONValue) -> HarnessAction {
+    reply(["id": id, "result": CodexTools.refusal("This tool is not available.")])
   }
 
   /// The conversation is there: the harness takes turns.
   mutating func becomeReady() -> [HarnessAction] {
     isReady = true
-    let state: JSONValue = ["thread": JSONValue(thread)]
     return context.state == state ? [.ready] : [.saveState(state), .ready]
   }
 
+  /// What another process needs to go on in the thread.
+  var state: JSONValue {
+    let tools = isResumed ? context.state?["tools"] : CodexTools.state(context.tools)
+    return .object(JSONObject([("thread", JSONValue(thread))] + (tools.map { [("tools", $0)] } ?? [])))
+  }
+
+  private var isResumed: Bool { context.state?["thread"]?.string.map { $0 == thread } ?? false }
+
   mutating func startThread() -> HarnessAction {
-    request(
-      .startThread, "thread/start",
-      object(threadParameters + (context.instructions.map { [("developerInstructions", .string($0))] } ?? [])))
+    var parameters = threadParameters
+    if let instructions = context.instructions { parameters.append(("developerInstructions", .string(instructions))) }
+    let tools = context.tools
+    if toolsRefusal == nil, !tools.isEmpty {
+      parameters.append(("dynamicTools", CodexTools.parameter(tools)))
+    }
+    return request(.startThread, "thread/start", object(parameters))
   }
 
   var threadParameters: [(String, JSONValue)] {

@@ -20,7 +20,9 @@ struct CodexExecMachine: HarnessMachine {
     let input = CodexInput.text(turn.input)
     let format = turn.options.outputSchema.flatMap { AnswerFormat.canBeStrict($0) ? nil : AnswerFormat.words($0) }
     let prompt = [preface, input.items.first?.string, format].compactMap(\.self).joined(separator: "\n\n")
-    return input.warnings.map { items.emit(.warning(code: "input_not_supported", message: $0)) } + [
+    var warnings = input.warnings.map { items.emit(.warning(code: "input_not_supported", message: $0)) }
+    if !turn.options.tools.isEmpty { warnings.append(items.emit(HarnessFailure.toolsNotOffered)) }
+    return warnings + [
       .send(id: "\(turn.execution)/start", bytes: Array(prompt.utf8)),
       .closeInput(id: "\(turn.execution)/end-of-input"),
     ]

@@ -10,6 +10,7 @@ extension EventPayload {
     case .executionQueued: "execution.queued"
     case .executionStarted: "execution.started"
     case .executionWaiting: "execution.waiting"
+    case .executionResumed: "execution.resumed"
     case .executionCompleted: "execution.completed"
     case .executionFailed: "execution.failed"
     case .executionCancelled: "execution.cancelled"
@@ -40,7 +41,8 @@ extension EventPayload {
     case .messageAppended(let message): message.json
     case .executionQueued(let options): options.json
     case .executionStarted(let model): ["model": .string(model)]
-    case .executionWaiting(let callIDs): ["call_ids": .array(callIDs.map(JSONValue.string))]
+    case .executionWaiting(let calls, let usage): ["calls": .array(calls.map(\.json)), "usage": usage.json]
+    case .executionResumed(let outputs): ["outputs": .array(outputs.map(\.json))]
     case .executionCompleted(let usage): ["usage": usage.json]
     case .executionFailed(let failure, let usage):
       ["error": ["code": .string(failure.code), "message": .string(failure.message)], "usage": usage.json]
@@ -80,7 +82,11 @@ extension EventPayload {
     case "execution.queued": self = .executionQueued(TurnOptions(json: json))
     case "execution.started": self = .executionStarted(model: try reader.string("model"))
     case "execution.waiting":
-      self = .executionWaiting(callIDs: json["call_ids"]?.array?.compactMap(\.string) ?? [])
+      let calls = try reader.list("calls") { (call) throws(CentaurError) in try ClientCall(call) }
+      self = .executionWaiting(calls, TurnUsage(json: json["usage"]))
+    case "execution.resumed":
+      let outputs = try reader.list("outputs") { (output) throws(CentaurError) in try ToolOutput(output) }
+      self = .executionResumed(outputs)
     case "execution.completed": self = .executionCompleted(TurnUsage(json: json["usage"]))
     case "execution.failed":
       let error = reader.nested("error")
@@ -151,6 +157,7 @@ extension TurnOptions {
       ("conversation", JSONValue(conversation)),
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
       ("leaves_pending", leavesPending ? true : .null),
+      ("tools", tools.isEmpty ? .null : .array(tools.map(\.json))),
     ])
   }
 
@@ -163,6 +170,7 @@ extension TurnOptions {
     serviceTier = json["service_tier"]?.string
     maxOutputTokens = json["max_output_tokens"]?.int
     leavesPending = json["leaves_pending"]?.bool == true
+    tools = (json["tools"]?.array ?? []).map(ClientTool.init(saved:))
   }
 }
 

@@ -1,0 +1,111 @@
+import Crypto
+import SessionModel
+
+/// What was said in a conversation, as one value: that of a session's head is equal to that of the history which a client
+/// sends that keeps the conversation by itself.
+///
+/// It is over roles and texts, as what else clients send of a message differs: messages of one role that follow one
+/// another count as one, and white space does not count, so that an answer in pieces and one that was joined are the
+/// same. Images and files count by their content. The owner is part of it.
+struct HistoryDigest: Sendable, Hashable {
+  private(set) var value: String
+  /// What the user said since the newest answer: it counts with the next one.
+  private var asked: [UInt8] = []
+
+  /// Of a conversation in which nothing was said.
+  init(of owner: Owner) { value = Self.hexadecimal(SHA256.hash(data: Array("history 1\n\(owner.rawValue)".utf8))) }
+
+  /// That goes on from a session's.
+  init(value: String) { self.value = value }
+
+  mutating func add(_ messages: some Sequence<Message>) {
+    var answered: [UInt8]?
+    for message in messages {
+      if message.role == .assistant {
+        answered = answered ?? []
+        Self.append(message, to: &answered!)
+      } else {
+        if let text = answered { close(text) }
+        answered = nil
+        Self.append(message, to: &asked)
+      }
+    }
+    if let answered { close(answered) }
+  }
+
+  private mutating func close(_ answered: [UInt8]) {
+    var hash = SHA256()
+    hash.update(data: Array("\(value) \(asked.count)\n".utf8))
+    hash.update(data: asked)
+    hash.update(data: answered)
+    value = Self.hexadecimal(hash.finalize())
+    asked = []
+  }
+
+  private static func append(_ message: Message, to bytes: inout [UInt8]) {
+    for part in message.parts {
+      switch part {
+      case .text(var text):
+        bytes.reserveCapacity(bytes.count + text.utf8.count)
+        text.withUTF8 { utf8 in for byte in utf8 where byte > 0x20 { bytes.append(byte) } }
+      case .image(let url), .file(_, let url):
+        bytes.append(0)
+        bytes += Array(SHA256.hash(data: Array(url.utf8)))
+      }
+    }
+  }
+
+  /// Half of it is enough, and is what a store has to look for.
+  private static func hexadecimal(_ hash: SHA256.Digest) -> String {
+    hash.prefix(16).map { byte in
+      let digits = String(byte, radix: 16)
+      return byte < 16 ? "0\(digits)" : digits
+    }.joined()
+  }
+}
+
+extension SessionDrive {
+  /// The digest of a session that is there, with what its open turns have said so far.
+  func digest(of session: Session) async throws -> SessionDigest? {
+    guard let value = session.historyDigest else { return nil }
+    var digest = SessionDigest(HistoryDigest(value: value))
+    for execution in try await services.store.openExecutions(session.id) {
+      try await read(execution, withPieces: false) { _ = digest.fold($0.payload, of: $0.executionID) }
+    }
+    return digest
+  }
+}
+
+/// A session's digest as a fold over what is written to its log.
+struct SessionDigest: Sendable {
+  /// Up to the newest turn that was answered.
+  private(set) var head: HistoryDigest
+  /// What was told with the session's first turn, and is answered with that.
+  private var open: [ExecutionID: [Message]] = [:]
+
+  init(_ head: HistoryDigest) { self.head = head }
+
+  /// - Returns: the turn that is answered with this event
+  mutating func fold(_ payload: EventPayload, of execution: ExecutionID?) -> ExecutionID? {
+    switch payload {
+    case .messageAppended(let message):
+      guard let execution else {
+        head.add([message])
+        return nil
+      }
+      open[execution, default: []].append(message)
+    case .itemCompleted(let item):
+      guard let execution, open[execution] != nil, case .message(let message) = item.content, !message.text.isEmpty
+      else { return nil }
+      open[execution]?.append(Message(role: .assistant, parts: [.text(message.text)]))
+    case .executionCompleted:
+      guard let execution, let said = open.removeValue(forKey: execution) else { return nil }
+      head.add(said)
+      return execution
+    case .executionFailed, .executionCancelled:
+      if let execution { open[execution] = nil }
+    default: break
+    }
+    return nil
+  }
+}

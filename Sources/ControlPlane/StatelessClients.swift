@@ -1,0 +1,53 @@
+import SessionModel
+
+/// Clients that keep the conversation by themselves, name no session, and send all of it with each request: they are
+/// known by what they send.
+///
+/// Two things tell. An id that this server has minted names its session. Where the client keeps no ids, the digest of the
+/// whole history is that of a turn of one session, and of one only: where two conversations went the same way, it is not
+/// known whose this is, and the client's own telling begins a new one.
+extension ControlPlane {
+  /// Each may cost a look-up: whoever sends ids of somebody else's is not to cost many.
+  private static let mostHeldItems = 64
+
+  /// Where a request without a session goes on; nil where it is not known.
+  func conversation(toldBy request: inout TurnRequest) async throws -> RequestedSession? {
+    guard request.hasHistory else { return nil }
+    if let known = try await session(ofItemsHeldBy: &request) { return known }
+    guard let digest = await Self.digest(of: request) else { return nil }
+    guard let execution = try await services.store.execution(owner: request.owner, historyDigest: digest) else {
+      return nil
+    }
+    return try await session(endingWith: execution.id, of: request.owner)
+  }
+
+  /// Where the newest item that the client holds of ours is from.
+  func session(ofItemsHeldBy request: inout TurnRequest) async throws -> RequestedSession? {
+    for held in request.heldItems.suffix(Self.mostHeldItems).reversed() {
+      guard let execution = Self.execution(inID: held.id),
+        let requested = try await session(endingWith: execution, of: request.owner)
+      else { continue }
+      // What the client has put behind it came from elsewhere.
+      request.preface = held.saidSince()
+      return requested
+    }
+    return nil
+  }
+
+  /// Not on the actor: a long history takes its time.
+  private nonisolated static func digest(of request: TurnRequest) async -> String? {
+    let history = request.history()
+    // Without an answer there is nothing of ours in it.
+    guard history.contains(where: { $0.role == .assistant }) else { return nil }
+    var digest = HistoryDigest(of: request.owner)
+    digest.add(history)
+    return digest.value
+  }
+
+  /// `msg_<execution>_<n>`, `rs_…`, `call_…`, and whatever else of this form.
+  private static func execution(inID id: String) -> ExecutionID? {
+    let parts = id.split(separator: "_", omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[1].utf8.count == 32, Int(parts[2]) != nil else { return nil }
+    return ExecutionID(rawValue: String(parts[1]))
+  }
+}

@@ -1,0 +1,47 @@
+import SessionModel
+
+/// How a turn has waited for its client's tools so far, as a fold over its events: what waits now, what was answered with
+/// what, and how long the turn was at work between its waits.
+struct TurnWaits: Sendable {
+  /// A call that was answered.
+  struct Answered: Sendable {
+    var output: ToolOutput
+    /// The `execution.waiting` that the answer ended: the reply behind it shows what came then.
+    var afterSeq: Int64
+  }
+
+  private(set) var asked: Set<ClientCallID> = []
+  private(set) var answered: [ClientCallID: Answered] = [:]
+  /// What waits, in the order in which it was asked; empty while the turn is at work.
+  private(set) var calls: [ClientCall] = []
+  /// The newest `execution.waiting`, and when it was written.
+  private(set) var waiting: (seq: Int64, since: Timestamp)?
+  /// What the turn had cost at that wait, as far as it was known.
+  private(set) var usage = TurnUsage()
+  /// At work before the newest wait, in milliseconds.
+  private var worked: Int64 = 0
+  private var workingSince: Timestamp?
+
+  mutating func fold(_ event: SessionEvent) {
+    switch event.payload {
+    case .executionStarted: workingSince = event.createdAt
+    case .executionWaiting(let calls, let usage):
+      self.usage = usage
+      if let since = workingSince { worked += event.createdAt.milliseconds - since.milliseconds }
+      workingSince = nil
+      self.calls = calls
+      asked.formUnion(calls.map(\.id))
+      waiting = (event.seq, event.createdAt)
+    case .executionResumed(let outputs):
+      for output in outputs { answered[output.call] = Answered(output: output, afterSeq: waiting?.seq ?? 0) }
+      calls = []
+      workingSince = event.createdAt
+    default: break
+    }
+  }
+
+  /// How long the turn was at work, waits not counted.
+  func worked(until now: Timestamp) -> Duration {
+    .milliseconds(worked + (workingSince.map { max(0, now.milliseconds - $0.milliseconds) } ?? 0))
+  }
+}
