@@ -159,9 +159,12 @@ def test_what_a_harness_says_when_it_dies(wordy):
 
 def test_what_a_client_says_of_itself(server):
     """Names, numbers and labels that a client may choose come back to the letter, in frames that hold."""
+    # Names have at most 64 characters.
+    begin, end = HOSTILE[:64], HOSTILE[-64:]
+    assert len(HOSTILE) <= 128
     given = {
-        "model": f"m{HOSTILE}", "instructions": HOSTILE, "metadata": {HOSTILE: HOSTILE}, "prompt_cache_key": HOSTILE,
-        "safety_identifier": HOSTILE}
+        "model": f"m{HOSTILE}", "instructions": HOSTILE, "metadata": {begin: HOSTILE, end: HOSTILE},
+        "prompt_cache_key": begin, "safety_identifier": end}
     answer = httpx.post(f"{server.v1}/responses", timeout=60, json={**given, "input": "Reply PONG", "stream": True})
     last = check_frames(answer.content)[-1]["response"]
     assert {name: last[name] for name in given} == given

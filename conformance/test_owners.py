@@ -132,7 +132,10 @@ class World:
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     made = make_directory()
     # Alike for both: what a pool has ready would tell them apart by chance.
-    server = CentaurServer(made, {"warm_pool": 0, "limits": {"key_requests": 100_000, "key_turns": 1000}})
+    server = CentaurServer(made, {"warm_pool": 0, "limits": {
+        "key_requests": 100_000, "key_turns": 1000,
+        # Bob's sessions are not to need the places of Alice's idle ones.
+        "sandboxes": 400, "turns": 400}})
     SERVERS.append(server)
     try:
         yield World(server.start())

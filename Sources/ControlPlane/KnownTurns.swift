@@ -25,6 +25,11 @@ extension ControlPlane {
     return AdmittedTurn(session: session, execution: execution, reply: reply, isReplay: true, events: events)
   }
 
+  /// Whether another answer has taken the place of this one: its turn waited for its client, or was steered.
+  public func isFollowed(_ turn: AdmittedTurn) async throws -> Bool {
+    try await services.store.replies(turn.execution.id).last?.wireID != turn.reply.wireID
+  }
+
   /// Makes a response unknown. Its turn stays in the log; one that is not over is ended, as nobody can come back for it.
   /// - Throws: `CentaurError` with `responseNotFound`
   public func forget(owner: Owner, replyID: String) async throws {

@@ -6,6 +6,8 @@ struct RequestedSession: Sendable {
   var key: ThreadKey
   /// The turn that the client's conversation ends with; where the session has gone on behind it, it branches off.
   var head: Execution?
+  /// Where it was looked up.
+  var session: Session?
 }
 
 /// The session went on behind the point that a client goes on from.
@@ -74,7 +76,7 @@ extension ControlPlane {
     guard let head = try await services.store.execution(id),
       let session = try await services.store.session(head.sessionID), session.owner == owner
     else { return nil }
-    return RequestedSession(key: session.key, head: head)
+    return RequestedSession(key: session.key, head: head, session: session)
   }
 
   /// A session of its own for a conversation that goes on from an older turn than its session's newest.

@@ -20,6 +20,8 @@ final class SandboxCapacity: Sendable {
     var nextNumber: UInt64 = 0
     /// Idle drives, longest waiting first, each with the way to end its process.
     var idle: [(id: SessionID, stop: @Sendable () -> Void)] = []
+    /// Whose turns have waited for their clients for a while, longest first: work is lost with them.
+    var holding: [(id: SessionID, stop: @Sendable () -> Void)] = []
     /// The warm pool's, each with the way to end it.
     var pooled: [(id: SessionID, stop: @Sendable () -> Void)] = []
     /// How many were asked to end and have not given their places back.
@@ -33,7 +35,8 @@ final class SandboxCapacity: Sendable {
       var stops: [@Sendable () -> Void] = []
       while !line.isEmpty, line.count + max(0, taken - limit) > leaving {
         // The newest has the least behind it: it may not even have come up.
-        guard let stop = pooled.popLast()?.stop ?? (idle.isEmpty ? nil : idle.removeFirst().stop) else { break }
+        let unused = pooled.popLast()?.stop ?? (idle.isEmpty ? nil : idle.removeFirst().stop)
+        guard let stop = unused ?? (holding.isEmpty ? nil : holding.removeFirst().stop) else { break }
         leaving += 1
         stops.append(stop)
       }
@@ -59,7 +62,7 @@ final class SandboxCapacity: Sendable {
   /// - Throws: `CentaurError` with `tooManyTurns`
   func promise() throws(CentaurError) {
     let isFull = state.withLock { state in
-      let atWork = state.taken - state.idle.count - state.pooled.count
+      let atWork = state.taken - state.idle.count - state.holding.count - state.pooled.count
       if atWork + state.line.count + state.promised >= turns { return true }
       state.promised += 1
       return false
@@ -156,7 +159,22 @@ final class SandboxCapacity: Sendable {
     for stop in evicted { stop() }
   }
 
-  func isBusy(_ id: SessionID) { state.withLock { $0.idle.removeAll { $0.id == id } } }
+  /// A turn waits for its client: it gives way where nothing else can.
+  func isHolding(_ id: SessionID, stop: @escaping @Sendable () -> Void) {
+    let evicted = state.withLock { state in
+      state.holding.removeAll { $0.id == id }
+      state.holding.append((id, stop))
+      return state.evictions(limit: limit)
+    }
+    for stop in evicted { stop() }
+  }
+
+  func isBusy(_ id: SessionID) {
+    state.withLock { state in
+      state.idle.removeAll { $0.id == id }
+      state.holding.removeAll { $0.id == id }
+    }
+  }
 
   /// One that was asked to end is at work again: the wish goes on to the next.
   func staysBusy() {

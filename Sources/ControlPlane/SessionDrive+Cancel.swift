@@ -19,7 +19,8 @@ extension SessionDrive {
   func forget(_ reply: Reply) async throws {
     guard try await open() else { return }
     try await commit([], forgets: [reply.wireID])
-    guard try await !services.store.replies(reply.executionID).contains(where: \.isKept) else { return }
+    let replies = try await services.store.replies(reply.executionID)
+    guard replies.last?.wireID == reply.wireID, !replies.contains(where: \.isKept) else { return }
     try await cancel(reply.executionID, reason: "deleted")
   }
 

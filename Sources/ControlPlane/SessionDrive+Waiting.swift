@@ -67,7 +67,7 @@ extension SessionDrive {
 
   private func yieldPlace(_ id: ExecutionID) {
     guard let session else { return }
-    services.capacity.isIdle(session.id) { [weak self] in
+    services.capacity.isHolding(session.id) { [weak self] in
       self?.post { drive in
         guard drive.running?.execution.id == id, drive.running?.isWaiting == true else {
           return drive.services.capacity.staysBusy()

@@ -13,12 +13,29 @@ extension ControlPlane {
   /// Where a request without a session goes on; nil where it is not known.
   func conversation(toldBy request: inout TurnRequest) async throws -> RequestedSession? {
     guard request.hasHistory else { return nil }
-    if let known = try await session(ofItemsHeldBy: &request) { return known }
+    if let known = try await session(ofItemsHeldBy: &request) {
+      guard Self.fits(request, known.session) else {
+        request.preface = []
+        return nil
+      }
+      return known
+    }
     guard let digest = await Self.digest(of: request) else { return nil }
     guard let execution = try await services.store.execution(owner: request.owner, historyDigest: digest) else {
       return nil
     }
-    return try await session(endingWith: execution.id, of: request.owner)
+    guard let known = try await session(endingWith: execution.id, of: request.owner),
+      Self.fits(request, known.session)
+    else { return nil }
+    return known
+  }
+
+  /// A client that named no session is not refused for what a session is: one that wishes another harness, or another
+  /// persona, has its conversation told to a new one.
+  private static func fits(_ request: TurnRequest, _ session: Session?) -> Bool {
+    guard let session else { return true }
+    return (request.harness ?? session.harness) == session.harness
+      && (request.persona ?? session.persona) == session.persona
   }
 
   /// Where the newest item that the client holds of ours is from.

@@ -93,7 +93,16 @@ struct KnownResponses: Sendable {
   /// - Throws: `CentaurError` with `responseNotFound`, `shuttingDown`
   private func cancel(_ id: String, of owner: Owner, for client: ClientPresence) async throws -> Response {
     let turn = try await kept(id, of: owner, isFollowed: true)
-    if !turn.execution.status.isTerminal { try await controlPlane.end(turn, reason: "cancelled") }
+    if !turn.execution.status.isTerminal {
+      // One that ended with calls is over; what goes on since is another response's.
+      let now = try await kept(id, of: owner, isFollowed: false)
+      let shown = turnAnswer(now, ResponsesTranslator(now), to: client)
+      let folded = try await shown.folded()
+      if folded.isFinished, try await controlPlane.isFollowed(turn) {
+        return .json(folded.current, headers: shown.headers)
+      }
+      try await controlPlane.end(turn, reason: "cancelled")
+    }
     let answer = turnAnswer(turn, ResponsesTranslator(turn), to: client)
     return .json(try await answer.whole().current, headers: answer.headers)
   }

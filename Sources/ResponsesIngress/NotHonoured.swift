@@ -34,7 +34,7 @@ enum NotHonoured {
   private static func forcesTool(_ choice: JSONValue?) -> Bool {
     switch choice {
     case .string(let mode)?: mode == "required"
-    case .object?: true
+    case .object?: choice?["type"]?.string != "allowed_tools" || choice?["mode"]?.string == "required"
     default: false
     }
   }

@@ -220,6 +220,11 @@ actor ResponsesSocket {
       guard !isTooOld else { throw Told(tooOld) }
       try caller.countRequest()
       let isWarmUp = message.body["generate"]?.bool == false
+      // Warm-ups that continue one another are one request in the end.
+      let size = message.size + (previous.map { memory.size(of: $0) } ?? 0)
+      guard size <= messageLimit else {
+        throw CentaurError(.bodyTooLarge, "The warm-ups that this continues are too large together with it.")
+      }
       let request = try await request(message, previous, isWarmUp: isWarmUp)
       let admission =
         isWarmUp
@@ -231,7 +236,7 @@ actor ResponsesSocket {
         let known: SocketMemory.Known =
           isWarmUp
           ? .warmUp(input: request.input, previous: request.body["previous_response_id"]?.string) : .response
-        memory.remember(response["id"]?.string ?? "", known, lane: lane, size: isWarmUp ? message.size : 0)
+        memory.remember(response["id"]?.string ?? "", known, lane: lane, size: isWarmUp ? size : 0)
         try await write(events.map { $0.message(stream: lane) })
       case .turn(let turn, let answer):
         try await answer.untilBegun()

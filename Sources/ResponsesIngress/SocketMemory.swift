@@ -36,6 +36,9 @@ struct SocketMemory {
     while entries.count > Self.length || self.size > limit, entries.count > 1 { drop(0) }
   }
 
+  /// Of what is remembered of a response, in bytes.
+  func size(of id: String) -> Int { entries.last { $0.id == id }?.size ?? 0 }
+
   subscript(id: String) -> Known? { entries.last { $0.id == id }?.known }
 
   /// Forgets a response whose continuation was refused, on the same lane: its client is to tell the conversation anew.

@@ -2,10 +2,11 @@ import FoundationEssentials
 import GRDB
 public import SessionModel
 
-/// What clients call by names of its own: rows beside the log, each written at once.
+/// What clients call by names of its own: rows beside the log, each durable when it is
+/// acknowledged: a client throws away what it was given a name for.
 extension SQLiteStore {
   public func add(_ conversation: ConversationRecord, _ items: [AddedItem]) async throws {
-    try await write { db in
+    try await writeDurably { db in
       try db.execute(
         sql: "INSERT INTO conversations (id, owner, metadata, created_at) VALUES (?, ?, ?, ?)",
         arguments: [
@@ -30,7 +31,7 @@ extension SQLiteStore {
   }
 
   public func setMetadata(_ metadata: JSONValue, of conversation: String, owner: Owner) async throws -> Bool {
-    try await write { db in
+    try await writeDurably { db in
       try db.execute(
         sql: "UPDATE conversations SET metadata = ? WHERE id = ? AND owner = ?",
         arguments: [Data(metadata.serialized), conversation, owner.rawValue])
@@ -39,7 +40,7 @@ extension SQLiteStore {
   }
 
   public func removeConversation(_ id: String, owner: Owner) async throws -> Bool {
-    try await write { db in
+    try await writeDurably { db in
       try db.execute(
         sql: "DELETE FROM conversations WHERE id = ? AND owner = ?", arguments: [id, owner.rawValue])
       guard db.changesCount > 0 else { return false }
@@ -52,7 +53,7 @@ extension SQLiteStore {
   // MARK: Items
 
   public func add(_ items: [AddedItem], to conversation: String, of session: SessionID?) async throws {
-    try await write { db in
+    try await writeDurably { db in
       // What turns that are over have taken is never asked for again as something that waits.
       try db.execute(
         sql: """
@@ -107,7 +108,7 @@ extension SQLiteStore {
   }
 
   public func hideItem(_ id: String, of conversation: String) async throws {
-    try await write { db in
+    try await writeDurably { db in
       try db.execute(
         sql: "INSERT OR IGNORE INTO hidden_items (conversation, id) VALUES (?, ?)", arguments: [conversation, id])
       try db.execute(
@@ -125,7 +126,7 @@ extension SQLiteStore {
   // MARK: Compaction
 
   public func add(_ compacted: CompactedConversation) async throws {
-    try await write { db in
+    try await writeDurably { db in
       try db.execute(
         sql: "INSERT INTO compacted_conversations (id, owner, execution, messages) VALUES (?, ?, ?, ?)",
         arguments: [

@@ -159,5 +159,5 @@ enum Schema {
 
   /// Which events hold what was said, as the index says it: a query finds the index only by the same words.
   static let conversationEvents =
-    "kind IN (\(SessionEvent.kindsOfConversation.map { "'\($0)'" }.joined(separator: ", ")))"
+    "kind IN ('session.created', 'message.appended', 'item.completed')"
 }

@@ -44,9 +44,11 @@ struct InMemoryServer: Sendable {
       configuration: ControlPlaneConfiguration(
         dataDirectory: data, node: "n", harnesses: [:], defaultHarness: [:], gateway: NoWayOut()),
       clock: clock, ids: ids, logger: quiet)
+    // A minute does not pass while a test runs, however slowly.
+    let began = ContinuousClock.now
     let routes = ServerRoutes(
       configuration: configuration, controlPlane: controlPlane, store: store, keys: store,
-      uses: KeyUses(limits: configuration.limits, clock: clock), clock: clock, ids: ids,
+      uses: KeyUses(limits: configuration.limits, clock: clock, now: { began }), clock: clock, ids: ids,
       metrics: PrometheusMetrics(), connections: ConnectionCount(limit: .max))
     let router = routes.router()
     let server = InMemoryServer(

@@ -150,7 +150,8 @@ struct CancelTests {
       let turn = try await node.controlPlane.submit(.sdk("count done", key: Self.key))
       _ = try await Self.interrupt(node.controlPlane)
       try await node.shutDown()
-      let next = world.startServer("node-2")
+      // The turn that holds is taken over and keeps its place.
+      let next = world.startServer("node-2") { $0.limits.sandboxes = 2 }
       #expect(try await Self.interrupt(next.controlPlane, turn.execution.id).status == .cancelled)
       _ = try await next.controlPlane.submit(.sdk("say on", key: Self.key)).finished()
       #expect(try await world.lines("done", of: Self.key).isEmpty)

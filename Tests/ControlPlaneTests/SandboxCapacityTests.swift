@@ -92,6 +92,31 @@ struct SandboxCapacityTests {
     #expect(asked.all.count == 4)
   }
 
+  @Test("a turn that waits for its client gives way only where nothing idle can, and no more once it is at work")
+  func holding() async throws {
+    let capacity = SandboxCapacity(limit: 2, turns: 10)
+    for _ in 0..<2 { try await capacity.take() }
+    let asked = Record<String>()
+    capacity.isHolding(Self.id("waits")) { asked.add("waits") }
+    capacity.isIdle(Self.id("idle")) { asked.add("idle") }
+    let first = Task { try await capacity.take() }
+    try await within { while capacity.waiting < 1 { await Task.yield() } }
+    #expect(asked.all == ["idle"])
+    let second = Task { try await capacity.take() }
+    try await within { while capacity.waiting < 2 { await Task.yield() } }
+    #expect(asked.all == ["idle", "waits"])
+    for _ in 0..<2 { capacity.giveBack() }
+    for task in [first, second] { try await within { try await task.value } }
+    // Its client has answered: nobody ends it.
+    capacity.isHolding(Self.id("answered")) { asked.add("answered") }
+    capacity.isBusy(Self.id("answered"))
+    let third = Task { try await capacity.take() }
+    try await within { while capacity.waiting < 1 { await Task.yield() } }
+    #expect(asked.all == ["idle", "waits"])
+    capacity.giveBack()
+    try await within { try await third.value }
+  }
+
   @Test("one that waits for a session gives way before an idle session does, and takes no place that is needed")
   func pool() async throws {
     let capacity = SandboxCapacity(limit: 3, turns: 2)

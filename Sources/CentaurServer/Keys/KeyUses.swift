@@ -25,10 +25,17 @@ final class KeyUses: Sendable {
 
   private let limits: ServerConfiguration.Limits
   private let clock: WallClock
+  private let now: @Sendable () -> ContinuousClock.Instant
   private let state = Mutex(State())
 
-  /// - Parameter limits: for keys that have none of their own
-  init(limits: ServerConfiguration.Limits, clock: WallClock) {
+  /// - Parameters:
+  ///   - limits: for keys that have none of their own
+  ///   - now: by which requests a minute are counted
+  init(
+    limits: ServerConfiguration.Limits, clock: WallClock,
+    now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+  ) {
+    self.now = now
     self.limits = limits
     self.clock = clock
   }
@@ -50,7 +57,7 @@ final class KeyUses: Sendable {
 
   private func count(_ key: AccessKey) throws(CentaurError) -> TurnAllowance {
     let limit = key.requests ?? limits.keyRequests
-    let now = ContinuousClock.now
+    let now = now()
     let moment = clock.now
     let (turns, wait) = state.withLock { state -> (TurnAllowance, Duration?) in
       var use =

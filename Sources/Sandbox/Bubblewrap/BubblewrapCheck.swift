@@ -130,7 +130,7 @@ private struct Trial {
           }
         }
       }
-      _ = await handle.stop(fence: 0)
+      _ = await handle.stop(fence: 1)
       try link.get()
       return await answer.verdict
     } catch {
