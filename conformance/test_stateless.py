@@ -203,6 +203,51 @@ def test_messages(anthropic_sdk, server, keep):
     one_warm_sandbox(server, known, 3)
 
 
+LOOK = {"name": "look_up", "description": "Looks something up.", "input_schema": {"type": "object", "properties": {}}}
+
+
+def test_plain_turns_behind_one_with_tools(anthropic_sdk, server):
+    """A call's id names its turn only: the plain answers behind it are of the same conversation."""
+    known = server.api.known()
+    ask = script({"tool": "look_up", "args": {}}, text("{{stdout}} found"))
+    messages = [{"role": "user", "content": unlike(ask)}]
+    while True:
+        message = anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages, tools=[LOOK])
+        messages.append({"role": "assistant", "content": message.content})
+        calls = [block for block in message.content if block.type == "tool_use"]
+        if not calls:
+            break
+        messages.append({"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": call.id, "content": "seven"} for call in calls]})
+    assert "seven found" in message.content[-1].text
+    for count in ("2", "3", "4"):
+        messages.append({"role": "user", "content": unlike(script(text("turn {{history}}")))})
+        message = anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages, tools=[LOOK])
+        assert message.content[-1].text == f"turn {count}"
+        messages.append({"role": "assistant", "content": message.content[-1].text})
+    one_warm_sandbox(server, known, 4)
+
+
+def test_texts_behind_a_call(sdk, server):
+    """The same over `/v1/responses`, where of an answer its text alone is kept."""
+    known = server.api.known()
+    tool = {"type": "function", "name": "look_up", "parameters": LOOK["input_schema"]}
+    messages = [{"role": "user", "content": unlike(script({"tool": "look_up", "args": {}}, text("{{stdout}} found")))}]
+    response = sdk.responses.create(model="m", input=messages, tools=[tool])
+    [call] = [item for item in response.output if item.type == "function_call"]
+    messages += [call.model_dump(exclude_none=True), {
+        "type": "function_call_output", "call_id": call.call_id, "output": "seven"}]
+    response = sdk.responses.create(model="m", input=messages, tools=[tool])
+    assert "seven found" in response.output_text
+    messages.append({"role": "assistant", "content": response.output_text})
+    for count in ("2", "3", "4"):
+        messages.append({"role": "user", "content": unlike(script(text("turn {{history}}")))})
+        response = sdk.responses.create(model="m", input=messages, tools=[tool])
+        assert response.output_text == f"turn {count}"
+        messages.append({"role": "assistant", "content": response.output_text})
+    one_warm_sandbox(server, known, 4)
+
+
 def test_one_conversation_in_both_dialects(anthropic_sdk, sdk, server):
     """A conversation is the same whichever API it is told by."""
     known = server.api.known()

@@ -3,9 +3,9 @@ import SessionModel
 /// Clients that keep the conversation by themselves, name no session, and send all of it with each request: they are
 /// known by what they send.
 ///
-/// Two things tell. An id that this server has minted names its session. Where the client keeps no ids, the digest of the
-/// whole history is that of a turn of one session, and of one only: where two conversations went the same way, it is not
-/// known whose this is, and the client's own telling begins a new one.
+/// Two things tell. The digest of all that was said is that of a turn of one session, and of one only: where two
+/// conversations went the same way, it is not known whose this is. An id that this server has minted names its session.
+/// Where neither tells, the client's own telling begins a new one.
 extension ControlPlane {
   /// Each may cost a look-up: whoever sends ids of somebody else's is not to cost many.
   private static let mostHeldItems = 64
@@ -13,21 +13,21 @@ extension ControlPlane {
   /// Where a request without a session goes on; nil where it is not known.
   func conversation(toldBy request: inout TurnRequest) async throws -> RequestedSession? {
     guard request.hasHistory else { return nil }
-    if let known = try await session(ofItemsHeldBy: &request) {
-      guard Self.fits(request, known.session) else {
-        request.preface = []
-        return nil
-      }
-      return known
-    }
-    guard let digest = await Self.digest(of: request) else { return nil }
-    guard let execution = try await services.store.execution(owner: request.owner, historyDigest: digest) else {
+    // First: behind a turn with ids there may be others, whose answers had none.
+    if let known = try await session(ofAllSaidIn: request), Self.fits(request, known.session) { return known }
+    guard let known = try await session(ofItemsHeldBy: &request) else { return nil }
+    guard Self.fits(request, known.session) else {
+      request.preface = []
       return nil
     }
-    guard let known = try await session(endingWith: execution.id, of: request.owner),
-      Self.fits(request, known.session)
-    else { return nil }
     return known
+  }
+
+  private func session(ofAllSaidIn request: TurnRequest) async throws -> RequestedSession? {
+    guard let digest = await Self.digest(of: request),
+      let execution = try await services.store.execution(owner: request.owner, historyDigest: digest)
+    else { return nil }
+    return try await session(endingWith: execution.id, of: request.owner)
   }
 
   /// A client that named no session is not refused for what a session is: one that wishes another harness, or another
@@ -53,7 +53,7 @@ extension ControlPlane {
 
   /// Not on the actor: a long history takes its time.
   private nonisolated static func digest(of request: TurnRequest) async -> String? {
-    let history = request.history()
+    let history = request.saidBefore?() ?? request.history()
     // Without an answer there is nothing of ours in it.
     guard history.contains(where: { $0.role == .assistant }) else { return nil }
     var digest = HistoryDigest(of: request.owner)

@@ -102,6 +102,9 @@ public struct TurnRequest: Sendable {
   public var fork: Fork?
   /// What was said before the input beside the session's turns, which the agent is to be told with it.
   var preface: [Message] = []
+  /// The history without notes of tools that were called: what was said, as a session's digest counts it. Nil: the
+  /// history is that.
+  public var saidBefore: (@Sendable () -> [Message])?
   /// The session's turn that the client goes on from; another one than the newest branches off.
   var head: Execution?
   /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish

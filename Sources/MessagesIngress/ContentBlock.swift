@@ -70,15 +70,20 @@ enum ContentBlock {
   }
 
   /// What was said before, for a harness that is told the conversation by us; tool calls as short notes.
-  static func history(_ messages: some Sequence<JSONValue>, isClaudeCode: Bool) -> [Message] {
+  /// - Parameter hasCalls: calls of tools and their results are among it, as short notes
+  static func history(
+    _ messages: some Sequence<JSONValue>, isClaudeCode: Bool, hasCalls: Bool = true
+  ) -> [Message] {
     messages.compactMap { message in
       let role = message["role"]?.string
       guard role != "system" else { return nil }
       let parts = blocks(message).compactMap { block -> Message.Part? in
         switch block["type"]?.string {
         case "tool_use":
-          return .text("[called \(block["name"]?.string ?? "a tool"): \((block["input"] ?? .null).text.prefix(1000))]")
-        case "tool_result": return .text("[tool output: \(allText(block["content"]).prefix(4000))]")
+          return !hasCalls
+            ? nil
+            : .text("[called \(block["name"]?.string ?? "a tool"): \((block["input"] ?? .null).text.prefix(1000))]")
+        case "tool_result": return !hasCalls ? nil : .text("[tool output: \(allText(block["content"]).prefix(4000))]")
         default:
           if isClaudeCode, role == "user", ClaudeContext.isContext(block) { return nil }
           return (try? part(block, path: "messages")) ?? nil

@@ -55,7 +55,10 @@ struct TurnReading {
       harness: wishes.harness, persona: wishes.persona, instructions: instructions, origin: "messages",
       options: options, busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "msg",
       echo: echo.json)
-    if !isClaudeCode { turn.heldItems = Self.heldItems(earlier) }
+    if !isClaudeCode {
+      turn.heldItems = Self.heldItems(earlier)
+      turn.saidBefore = { ContentBlock.history(earlier, isClaudeCode: false, hasCalls: false) }
+    }
     return (turn, echo)
   }
 

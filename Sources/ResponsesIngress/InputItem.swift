@@ -71,7 +71,8 @@ enum InputItem {
   }
 
   /// What the user and the assistant said, for a harness that is told the conversation by us; tool calls as short notes.
-  static func history(_ items: some Sequence<JSONValue>) -> [Message] {
+  /// - Parameter hasCalls: calls of tools and their outputs are among it, as short notes
+  static func history(_ items: some Sequence<JSONValue>, hasCalls: Bool = true) -> [Message] {
     items.compactMap { item in
       switch item["type"]?.string {
       case nil, "message":
@@ -80,10 +81,12 @@ enum InputItem {
         else { return nil }
         return message
       case "function_call", "custom_tool_call":
+        guard hasCalls else { return nil }
         let arguments = item["arguments"]?.string ?? item["input"]?.string ?? ""
         let text = "[called \(item["name"]?.string ?? "a tool"): \(arguments.prefix(1000))]"
         return Message(role: .assistant, parts: [.text(text)])
       case "function_call_output", "custom_tool_call_output":
+        guard hasCalls else { return nil }
         let output = item["output"]?.string ?? item["output"]?.text ?? ""
         return Message(role: .user, parts: [.text("[tool output: \(output.prefix(4000))]")])
       default: return nil

@@ -39,7 +39,10 @@ struct TurnReading {
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
       options: options,
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
-    if !isCodex { turn.heldItems = heldItems(historyStart..<historyEnd) }
+    if !isCodex {
+      turn.heldItems = heldItems(historyStart..<historyEnd)
+      turn.saidBefore = { InputItem.history(items[historyStart..<historyEnd], hasCalls: false) }
+    }
     turn.keepsReply = request.body["store"]?.bool ?? true
     if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
     return (turn, echo)
