@@ -60,12 +60,7 @@ struct HistoryDigest: Sendable, Hashable {
   }
 
   /// Half of it is enough, and is what a store has to look for.
-  private static func hexadecimal(_ hash: SHA256.Digest) -> String {
-    hash.prefix(16).map { byte in
-      let digits = String(byte, radix: 16)
-      return byte < 16 ? "0\(digits)" : digits
-    }.joined()
-  }
+  private static func hexadecimal(_ hash: SHA256.Digest) -> String { hash.prefix(16).hexadecimal }
 }
 
 extension SessionDrive {

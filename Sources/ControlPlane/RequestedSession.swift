@@ -96,10 +96,7 @@ extension ControlPlane {
 
   /// Short, of any text.
   private static func digest(_ text: String) -> String {
-    SHA256.hash(data: Array(text.utf8)).prefix(16).map { byte in
-      let digits = String(byte, radix: 16)
-      return digits.count == 1 ? "0\(digits)" : digits
-    }.joined()
+    SHA256.hash(data: Array(text.utf8)).prefix(16).hexadecimal
   }
 }
 

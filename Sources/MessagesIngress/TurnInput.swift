@@ -124,12 +124,7 @@ struct TurnInput: Sendable {
   private static func digest(_ clientSession: String, _ compaction: JSONValue?) -> String {
     var digest = SHA256()
     digest.update(data: Array("\(clientSession)\n\(compaction.map(ContentBlock.text) ?? "")".utf8))
-    return digest.finalize().prefix(16).map(hexadecimal).joined()
-  }
-
-  private static func hexadecimal(_ byte: UInt8) -> String {
-    let digits = String(byte, radix: 16)
-    return byte < 16 ? "0\(digits)" : digits
+    return digest.finalize().prefix(16).hexadecimal
   }
 
   /// Names blocks by where they stand. After a compaction the client counts anew: each summary begins places of its own.
@@ -145,7 +140,7 @@ struct TurnInput: Sendable {
 
     mutating func id(after block: JSONValue) -> String {
       digest.update(data: TurnInput.plain(block).serialized)
-      return "claude:\(before):" + digest.finalize().prefix(16).map(hexadecimal).joined()
+      return "claude:\(before):" + digest.finalize().prefix(16).hexadecimal
     }
   }
 

@@ -36,10 +36,6 @@ struct KeysCommand: AsyncParsableCommand {
     }
   }
 
-  struct Failure: Error, CustomStringConvertible {
-    var description: String
-  }
-
   struct Create: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "create", abstract: "Make a key and show it, this once.",

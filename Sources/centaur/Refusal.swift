@@ -11,3 +11,8 @@ extension ConfigurationError {
     return ExitCode(EX_USAGE)
   }
 }
+
+/// What a command could not do, in one sentence; its status is 1.
+struct Failure: Error, CustomStringConvertible {
+  var description: String
+}

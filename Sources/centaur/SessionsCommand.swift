@@ -37,10 +37,6 @@ struct SessionsCommand: AsyncParsableCommand {
       }
     }
 
-    private struct Failure: Error, CustomStringConvertible {
-      var description: String
-    }
-
     private func url() throws -> String {
       if let server {
         guard server.hasPrefix("http://") || server.hasPrefix("https://") else {

@@ -15,7 +15,7 @@ struct KeySecret: Sendable {
   init() {
     var generator = SystemRandomNumberGenerator()
     let bytes = (0..<Self.digits / 2).map { _ in UInt8.random(in: 0...255, using: &generator) }
-    text = Self.prefix + bytes.map(Self.hexadecimal).joined()
+    text = Self.prefix + bytes.hexadecimal
   }
 
   /// One that somebody shows; nil where it cannot be one.
@@ -28,10 +28,6 @@ struct KeySecret: Sendable {
   }
 
   var digest: KeyDigest { KeyDigest(bytes: Array(SHA256.hash(data: Array(text.utf8)))) }
-
-  private static func hexadecimal(_ byte: UInt8) -> String {
-    (byte < 16 ? "0" : "") + String(byte, radix: 16)
-  }
 }
 
 /// What a request shows to be let in.
