@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import uuid
@@ -48,6 +49,18 @@ def directory(request: pytest.FixtureRequest) -> Iterator[Path]:
     # The TUIs leave daemons behind.
     end_processes_of(made)
     remove(made, request.node.stash.get(KEPT, False))
+
+
+@contextlib.contextmanager
+def serving(server: CentaurServer, keeps: Callable[[], bool] = lambda: False) -> Iterator[CentaurServer]:
+    """A server that several tests share, in a directory of its own, which stays where `keeps` says so."""
+    SERVERS.append(server)
+    try:
+        yield server.start()
+    finally:
+        server.end()
+        SERVERS.remove(server)
+        remove(server.directory, keeps())
 
 
 @pytest.fixture(scope="session")

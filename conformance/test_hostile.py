@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 from centaur_server import CentaurServer, ServerFailed, processes_with
-from conftest import SERVERS, make_directory, remove
+from conftest import make_directory, serving
 from hostile import HARNESSES, NEEDLE, SECRET, attack, directory_of, failed_attack, guarded, neighbour, new_session, works
 from scripts import script, shell, text
 from session_api import items
@@ -24,15 +24,8 @@ from session_api import items
 @pytest.fixture(scope="module")
 def server(provider, request) -> Iterator[CentaurServer]:
     """One server for the attacks that need no limits of their own; its key is real to its provider."""
-    made = make_directory()
-    server = guarded(made, provider)
-    SERVERS.append(server)
-    try:
-        yield server.start()
-    finally:
-        server.end()
-        SERVERS.remove(server)
-        remove(made, False)
+    with serving(guarded(make_directory(), provider)) as server:
+        yield server
 
 
 # Secrets

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from centaur_server import CentaurServer
-from conftest import SERVERS, make_directory, remove
+from conftest import make_directory, serving
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 WAIT_SECONDS = 20
@@ -22,15 +22,9 @@ WAIT_SECONDS = 20
 @pytest.fixture(scope="module")
 def strict() -> Iterator[CentaurServer]:
     """A server that takes small bodies and does not wait long for what is not coming."""
-    made = make_directory()
-    server = CentaurServer(made, {"sandbox": "process", "limits": {"body": "16KiB", "idle_connection": "2s"}})
-    SERVERS.append(server)
-    try:
-        yield server.start()
-    finally:
-        server.end()
-        SERVERS.remove(server)
-        remove(made, False)
+    config = {"sandbox": "process", "limits": {"body": "16KiB", "idle_connection": "2s"}}
+    with serving(CentaurServer(make_directory(), config)) as server:
+        yield server
 
 
 class Answers:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from centaur_server import PROGRAM, CentaurServer, base_environment, content
-from conftest import SERVERS, make_anthropic, make_directory, make_sdk, remove
+from conftest import make_anthropic, make_directory, make_sdk, serving
 from messages_wire import MessagesStream
 from session_api import answer, items
 from wire import SSEStream, check_stream
@@ -29,16 +29,9 @@ LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \w+ [\w.-]+: ")
 @pytest.fixture(scope="module")
 def wordy() -> Iterator[CentaurServer]:
     """Its harness says what it is told to say."""
-    made = make_directory()
-    server = CentaurServer(made, {
-        "harnesses": {"codex": {"binary": str(HARNESS)}}, "ingress": {"messages": "codex"}, "sandbox": "process"})
-    SERVERS.append(server)
-    try:
-        yield server.start()
-    finally:
-        server.end()
-        SERVERS.remove(server)
-        remove(made, False)
+    config = {"harnesses": {"codex": {"binary": str(HARNESS)}}, "ingress": {"messages": "codex"}, "sandbox": "process"}
+    with serving(CentaurServer(make_directory(), config)) as server:
+        yield server
 
 
 def told(word: str, text: str | bytes) -> str:

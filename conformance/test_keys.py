@@ -15,7 +15,7 @@ import pytest
 from centaur_server import PROGRAM, CentaurServer
 from claude_cli import ClaudeHome
 from codex_cli import CodexHome
-from conftest import SERVERS, make_anthropic, make_directory, make_sdk, remove, with_model
+from conftest import SERVERS, make_anthropic, make_directory, make_sdk, serving, with_model
 from scripts import script, shell, text
 from session_api import answer, executions
 from websocket_wire import RawSocket
@@ -27,16 +27,9 @@ REFUSED = "This key is not known here, or was revoked."
 @pytest.fixture(scope="module")
 def keyed(request: pytest.FixtureRequest) -> Iterator[CentaurServer]:
     """A server that wants keys."""
-    made = make_directory()
-    server = CentaurServer(made)
-    SERVERS.append(server)
-    try:
-        server.start().make_key("--owner", "local")
+    with serving(CentaurServer(make_directory()), lambda: request.session.testsfailed > 0) as server:
+        server.make_key("--owner", "local")
         yield server
-    finally:
-        server.end()
-        SERVERS.remove(server)
-        remove(made, request.session.testsfailed > 0)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from centaur_server import CentaurServer
-from conftest import SERVERS, make_directory, remove
+from conftest import make_directory, serving
 from scripts import script, shell, text
 from session_api import SessionAPI, answer, kinds, said
 from websocket_wire import RawSocket
@@ -130,19 +130,13 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    made = make_directory()
     # Alike for both: what a pool has ready would tell them apart by chance.
-    server = CentaurServer(made, {"warm_pool": 0, "limits": {
+    config = {"warm_pool": 0, "limits": {
         "key_requests": 100_000, "key_turns": 1000,
         # Bob's sessions are not to need the places of Alice's idle ones.
-        "sandboxes": 400, "turns": 400}})
-    SERVERS.append(server)
-    try:
-        yield World(server.start())
-    finally:
-        server.end()
-        SERVERS.remove(server)
-        remove(made, request.session.testsfailed > 0)
+        "sandboxes": 400, "turns": 400}}
+    with serving(CentaurServer(make_directory(), config), lambda: request.session.testsfailed > 0) as server:
+        yield World(server)
 
 
 def filled(value, names: dict[str, str]):
