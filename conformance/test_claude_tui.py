@@ -156,5 +156,6 @@ def test_resume_in_the_tui(claude, server):
         tui.wait_for("● PRINTED")
         tui.submit(script(text("{{history}} messages")))
         tui.wait_for("● 2 messages")
+        tui.leave()
     assert claude.resume(first.session, script(text("{{history}} messages"))).ok().answer == "3 messages"
     assert len(executions(server.api.settled(first.key))) == 3

@@ -112,6 +112,14 @@ class ClaudeTUI(Terminal):
     def __init__(self, home: ClaudeHome, *arguments: str):
         super().__init__(home, CLAUDE, *arguments)
 
+    def leave(self) -> None:
+        """`/exit`, when the turn has ended: what was said is in the client's transcript then, not only on the screen."""
+        self.submit("/exit")
+        deadline = time.monotonic() + WAIT_SECONDS
+        while screen := self.screen():
+            assert time.monotonic() < deadline, f"the client does not end:\n{screen}"
+            time.sleep(0.05)
+
     def clear(self) -> None:
         """Empties the composer, into which the client may have put an earlier prompt again."""
         deadline = time.monotonic() + WAIT_SECONDS
