@@ -6,6 +6,7 @@ public struct CodexAppServer: HarnessAdapter {
 
   public var name: HarnessName { .codex }
   public var lifetime: HarnessLifetime { .session }
+  public var longestInput: Int? { CodexInput.longest }
 
   public func launch(_ context: HarnessContext) throws -> HarnessLaunch {
     CodexLaunch(context).launch(["app-server"])

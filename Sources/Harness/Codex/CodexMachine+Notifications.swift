@@ -55,7 +55,9 @@ extension CodexMachine {
   ) -> [HarnessAction] {
     guard turn?.execution == execution else { return [] }
     if let error {
-      turn?.failure = CentaurError(.providerInvalidRequest, "The harness refused the turn: \(error.prefix(500))")
+      let isTooLong = error.hasPrefix("Input exceeds the maximum length")
+      turn?.failure = CentaurError(
+        isTooLong ? .inputTooLong : .providerInvalidRequest, "The harness refused the turn: \(error.prefix(500))")
       let isInterrupted = turn?.interruptReason != nil
       turn?.ending = isInterrupted ? .interrupted : .failed
       return finish()

@@ -230,10 +230,11 @@ struct CodexMachine: HarnessMachine {
   }
 
   /// The harness asks us something. But for the client's tools nothing that it asks may wait: nobody is there to answer.
+  /// What it wants to do it may: the sandbox keeps it from harm.
   private mutating func answer(_ method: String, _ id: JSONValue, _ parameters: JSONValue) -> [HarnessAction] {
     switch method {
     case "item/commandExecution/requestApproval", "item/fileChange/requestApproval":
-      return [reply(["id": id, "result": ["decision": "decline"]])]
+      return [reply(["id": id, "result": ["decision": "accept"]])]
     case "item/tool/call": return called(id, parameters)
     default: return [reply(["id": id, "error": ["code": -32601, "message": "not supported by this client"]])]
     }
@@ -273,10 +274,11 @@ struct CodexMachine: HarnessMachine {
     return request(.startThread, "thread/start", object(parameters))
   }
 
+  /// The policy is not `never`: under that Codex refuses a command with `rm -f` in it by itself (0.163.0), instead of asking.
   var threadParameters: [(String, JSONValue)] {
     [
       ("cwd", .string(context.workspace)), ("model", .string(context.model)), ("modelProvider", "centaur"),
-      ("sandbox", "danger-full-access"), ("approvalPolicy", "never"),
+      ("sandbox", "danger-full-access"), ("approvalPolicy", "on-request"),
     ]
   }
 
