@@ -95,6 +95,7 @@ struct ItemReader {
     _ entries: [(place: ListedConversation.Place, entry: ListedConversation.Entry)]
   ) async throws -> [ShownItem] {
     var items: [ShownItem] = []
+    var told: [String] = []
     for (place, entry) in entries {
       var own = ShownItem.items(of: entry)
       if newestFirst { own.reverse() }
@@ -105,10 +106,11 @@ struct ItemReader {
         own.removeLast(own.count - index)
       }
       items += own
+      // One that waits is as it was added.
+      if case .event = entry { told += own.map(\.id) }
     }
-    let ids = items.map(\.id)
-    let hidden = try await list.hidden(ids)
-    let added = try await list.added(ids)
+    let hidden = try await list.hidden(items.map(\.id))
+    let added = try await list.added(told)
     return items.filter { !hidden.contains($0.id) }.map { ShownItem(id: $0.id, json: added[$0.id] ?? $0.json) }
   }
 }
