@@ -16,6 +16,7 @@ struct ClaudeMachine: HarnessMachine {
     case setModel(String)
     case setEffort
     case setServers
+    case removeServers
   }
 
   struct Turn: Codable {
@@ -102,6 +103,8 @@ struct ClaudeMachine: HarnessMachine {
   private var effort: String?
   /// The client's tools that it offers; nil where that is not known.
   var offered: [ClientTool]?
+  /// There may be a server of the client's tools that the harness never came to know; nil where there is none.
+  var serverIsLeftOver: Bool?
   private var requests: [String: Request] = [:]
   private var nextRequest = 1
   var turn: Turn?
@@ -214,7 +217,10 @@ struct ClaudeMachine: HarnessMachine {
   mutating func interrupt(reason: String) -> [HarnessAction] {
     guard let execution = turn?.execution, turn?.interruptReason == nil else { return [] }
     turn?.interruptReason = reason
-    if turn?.heldLine != nil { return finish(.interrupted) + [.cancelTimer(Self.offerTimer)] }
+    if turn?.heldLine != nil {
+      forgetOffer()
+      return finish(.interrupted) + [.cancelTimer(Self.offerTimer)]
+    }
     // A user line that it has not taken up would otherwise run next.
     let interrupt: JSONValue = ["subtype": "interrupt", "cancel_queued": true]
     return [
@@ -338,7 +344,7 @@ struct ClaudeMachine: HarnessMachine {
     case .setServers:
       let refused = error ?? response["response"]?["errors"]?[ClaudeClientTools.server]?.string
       return refused.map { notOffered($0) } ?? []
-    case .interrupt, .setEffort: return []
+    case .interrupt, .setEffort, .removeServers: return []
     }
   }
 

@@ -60,7 +60,7 @@ struct CodexMachine: HarnessMachine {
   /// Nobody's session yet: its conversation is begun none the less, for one that has no instructions.
   var waitsForSession = false
   var thread: String?
-  /// Why Codex did not take the client's tools.
+  /// Why Codex did not take the client's tools, of this process or of the one that began the thread.
   var toolsRefusal: String?
   var isReady = false
   var hasExited = false
@@ -257,8 +257,8 @@ struct CodexMachine: HarnessMachine {
 
   /// What another process needs to go on in the thread.
   var state: JSONValue {
-    let tools = isResumed ? context.state?["tools"] : CodexTools.state(context.tools)
-    return .object(JSONObject([("thread", JSONValue(thread))] + (tools.map { [("tools", $0)] } ?? [])))
+    let tools = isResumed ? CodexTools.state(context.state) : CodexTools.state(context.tools, refusal: toolsRefusal)
+    return .object(JSONObject([(key: "thread", value: JSONValue(thread))] + tools))
   }
 
   private var isResumed: Bool { context.state?["thread"]?.string.map { $0 == thread } ?? false }
