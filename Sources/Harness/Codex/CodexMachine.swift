@@ -184,11 +184,7 @@ struct CodexMachine: HarnessMachine {
   }
 
   mutating func read(_ line: HarnessLine) -> [HarnessAction] {
-    guard let message = try? JSONValue(parsing: line.bytes), case .object = message else {
-      guard !saidUnreadable else { return [] }
-      saidUnreadable = true
-      return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: turn?.execution))].from(line)
-    }
+    guard let message = line.object else { return line.unreadable(said: &saidUnreadable, of: turn?.execution) }
     let actions: [HarnessAction]
     if let method = message["method"]?.string {
       if let id = message["id"] {
