@@ -91,7 +91,7 @@ enum ToolFields {
     case "allowed_tools":
       [
         "type": "allowed_tools", "tools": .array((choice["tools"]?.array ?? []).map(function)),
-        "mode": choice["mode"].flatMap { $0.isNull ? nil : $0 } ?? "auto",
+        "mode": choice["mode"].unlessNull ?? "auto",
       ]
     default: choice
     }

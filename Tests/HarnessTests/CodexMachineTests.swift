@@ -79,6 +79,27 @@ struct CodexMachineTests {
     #expect(machine.read(Self.line(["id": inject["id"] ?? .null, "result": [:]])).contains(.ready))
   }
 
+  @Test("a call of an MCP server's tool that failed keeps why, beside a result that is null")
+  func failedCall() throws {
+    var machine = try Self.running()
+    let actions = machine.read(
+      Self.line([
+        "method": "item/completed",
+        "params": [
+          "threadId": "T", "turnId": "U",
+          "item": [
+            "type": "mcpToolCall", "id": "m1", "server": "lab", "tool": "find", "status": "failed", "arguments": [:],
+            "result": nil, "error": ["message": "no such issue"],
+          ],
+        ],
+      ]))
+    let results = actions.drafts.compactMap { draft -> JSONValue? in
+      guard case .itemCompleted(let item) = draft.payload, case .toolCall(let call) = item.content else { return nil }
+      return call.result
+    }
+    #expect(results == [["message": "no such issue"]])
+  }
+
   @Test("a process that ends in the middle of a turn fails it once and closes its items")
   func died() throws {
     var machine = try Self.running()

@@ -10,7 +10,7 @@ extension CodexMachine {
     switch request {
     case .initialize:
       guard error == nil else { return [.stop] }
-      guard let known = context.state?["thread"]?.string, CodexTools.areIn(context.state, context.tools) else {
+      guard let known = context.state?["thread"]?.string, CodexTools.areSettled(in: context.state, context.tools) else {
         return [sendInitialized(), startThread()]
       }
       let resume = threadParameters + [("threadId", .string(known)), ("excludeTurns", true)]
@@ -21,6 +21,7 @@ extension CodexMachine {
         return [.emit(EventDraft(HarnessFailure.conversationRestarted)), .saveState(["thread": .null]), .stop]
       }
       thread = id
+      toolsRefusal = CodexTools.refusal(context.state)
       return becomeReady()
     case .startThread:
       if let error, let refused = startWithoutTools(error) { return refused }

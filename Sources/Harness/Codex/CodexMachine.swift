@@ -60,7 +60,7 @@ struct CodexMachine: HarnessMachine {
   /// Nobody's session yet: its conversation is begun none the less, for one that has no instructions.
   var waitsForSession = false
   var thread: String?
-  /// Why Codex did not take the client's tools.
+  /// Why Codex did not take the client's tools, of this process or of the one that began the thread.
   var toolsRefusal: String?
   var isReady = false
   var hasExited = false
@@ -184,11 +184,7 @@ struct CodexMachine: HarnessMachine {
   }
 
   mutating func read(_ line: HarnessLine) -> [HarnessAction] {
-    guard let message = try? JSONValue(parsing: line.bytes), case .object = message else {
-      guard !saidUnreadable else { return [] }
-      saidUnreadable = true
-      return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: turn?.execution))].from(line)
-    }
+    guard let message = line.object else { return line.unreadable(said: &saidUnreadable, of: turn?.execution) }
     let actions: [HarnessAction]
     if let method = message["method"]?.string {
       if let id = message["id"] {
@@ -258,8 +254,8 @@ struct CodexMachine: HarnessMachine {
 
   /// What another process needs to go on in the thread.
   var state: JSONValue {
-    let tools = isResumed ? context.state?["tools"] : CodexTools.state(context.tools)
-    return .object(JSONObject([("thread", JSONValue(thread))] + (tools.map { [("tools", $0)] } ?? [])))
+    let tools = isResumed ? CodexTools.state(context.state) : CodexTools.state(context.tools, refusal: toolsRefusal)
+    return .object(JSONObject([(key: "thread", value: JSONValue(thread))] + tools))
   }
 
   private var isResumed: Bool { context.state?["thread"]?.string.map { $0 == thread } ?? false }
