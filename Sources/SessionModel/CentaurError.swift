@@ -114,6 +114,8 @@ extension CentaurError.Code {
   /// The call was answered with something else, or its turn is over.
   public static let callClosed = Self("call_closed", .conflict)
   public static let tooManyTools = Self("too_many_tools", .invalidRequest)
+  public static let toolsTooLarge = Self("tools_too_large", .invalidRequest)
+  public static let keptLimit = Self("kept_limit", .tooLarge)
   public static let toolWaitLimit = Self("tool_wait_limit", .upstream)
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
@@ -174,7 +176,7 @@ extension CentaurError.Code {
     .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .unknownCall, .callClosed, .tooManyTools, .toolWaitLimit,
+    .unknownCall, .callClosed, .tooManyTools, .toolsTooLarge, .keptLimit, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk,
