@@ -73,13 +73,27 @@ struct HistoryDigest: Sendable, Hashable {
   fileprivate static func append(_ message: Message, to bytes: inout [UInt8]) {
     for part in message.parts {
       switch part {
-      case .text(var text):
-        bytes.reserveCapacity(bytes.count + text.utf8.count)
-        text.withUTF8 { utf8 in for byte in utf8 where byte > 0x20 { bytes.append(byte) } }
+      case .text(let text): append(text, to: &bytes)
       case .image(let url), .file(_, let url):
         bytes.append(0)
         bytes += Array(SHA256.hash(data: Array(url.utf8)))
       }
+    }
+  }
+
+  /// Without white space. A long history has millions of bytes: no branch and no growth for each.
+  private static func append(_ text: String, to bytes: inout [UInt8]) {
+    var text = text
+    text.withUTF8 { utf8 in
+      var end = bytes.count
+      bytes.append(contentsOf: repeatElement(0, count: utf8.count))
+      bytes.withUnsafeMutableBufferPointer { buffer in
+        for byte in utf8 {
+          buffer[end] = byte
+          end &+= byte > 0x20 ? 1 : 0
+        }
+      }
+      bytes.removeLast(bytes.count - end)
     }
   }
 
