@@ -85,15 +85,12 @@ struct HistoryDigest: Sendable, Hashable {
   private static func append(_ text: String, to bytes: inout [UInt8]) {
     var text = text
     text.withUTF8 { utf8 in
-      var end = bytes.count
-      bytes.append(contentsOf: repeatElement(0, count: utf8.count))
-      bytes.withUnsafeMutableBufferPointer { buffer in
+      bytes += [UInt8](unsafeUninitializedCapacity: utf8.count) { kept, count in
         for byte in utf8 {
-          buffer[end] = byte
-          end &+= byte > 0x20 ? 1 : 0
+          kept[count] = byte
+          count &+= byte > 0x20 ? 1 : 0
         }
       }
-      bytes.removeLast(bytes.count - end)
     }
   }
 
