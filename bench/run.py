@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 import abuse  # noqa: E402
 import figures  # noqa: E402
 import gateway  # noqa: E402
+import histories  # noqa: E402
 import litellm_proxy  # noqa: E402
 import measure  # noqa: E402
 import recovery  # noqa: E402
@@ -119,6 +120,7 @@ def run(bench: measure.Bench, parts: set[str]) -> None:
         if "history" in parts:
             say("a long history")
             measure.long_history(bench, server)
+            histories.stateless(bench, server)
 
 
 def say(part: str) -> None:

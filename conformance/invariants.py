@@ -149,6 +149,8 @@ class Check:
         self.takers: dict[str, list[tuple[str | None, int]]] = defaultdict(list)
         self.asked: dict[str, int] = {}
         self.status = "active"
+        # Those that were told last, where they are others than the session began with.
+        self.instructions: str | None = None
         self.source: tuple[int, int] | None = None
         self.highest: tuple[int, int] | None = None
 
@@ -249,6 +251,7 @@ class Check:
             self.wrong(f"a turn starts while {others} runs", event.seq)
         turn.was_started = True
         turn.status = "running"
+        self.instructions = (turn.queued or {}).get("instructions") or self.instructions
 
     def fold_wait(self, event: Event, turn: Turn) -> None:
         """A turn waits for calls that it asked, and is told each of them once."""
@@ -267,6 +270,8 @@ class Check:
         told = [output["call_id"] for output in event.payload["outputs"]]
         if turn.status != "waiting" or len(set(told)) != len(told) or not set(told) <= turn.calls:
             self.wrong(f"a turn is told of {told} while {sorted(turn.calls)} wait", event.seq)
+        for output in event.payload["outputs"]:
+            self.instructions = output.get("instructions") or self.instructions
         turn.calls -= set(told)
         turn.status = "running"
 
@@ -325,9 +330,12 @@ class Check:
             if row[column] != value:
                 self.wrong(f"sessions.{column} is {row[column]!r}, its log gives {value!r}")
         if created := next((event.payload for event in self.session.events if event.kind == "session.created"), None):
-            for column in ("harness", "persona", "instructions"):
-                if row[column] != created.get(column):
-                    self.wrong(f"sessions.{column} is {row[column]!r}, its log gives {created.get(column)!r}", 1)
+            expected = {
+                "harness": created.get("harness"), "persona": created.get("persona"),
+                "instructions": self.instructions or created.get("instructions")}
+            for column, value in expected.items():
+                if row[column] != value:
+                    self.wrong(f"sessions.{column} is {row[column]!r}, its log gives {value!r}", 1)
         rows = {execution["id"]: execution for execution in self.session.executions}
         for id in rows.keys() - {id for id, turn in self.turns.items() if turn.queued is not None}:
             self.wrong(f"executions has {id}, its log does not")

@@ -77,15 +77,17 @@ def test_thinking(anthropic_sdk, server, thinking):
     assert [block.type for block in off.content] == ["text"]
 
 
-def test_system_reaches_the_agent_and_the_first_wins(server, harness, key):
-    """What a program puts into `system` holds for its session from the first request on."""
+def test_system_is_the_newest_request_s(server, harness, key):
+    """What a program puts into `system` holds until it says something else there: the agent is told once."""
     sdk = on_thread(server, key, **{"X-Centaur-Harness": harness})
-    prompt = script(text("{{instructions}}"))
+    prompt = script(text("{{history}} {{instructions}}"))
     first = sdk.messages.create(messages=user(prompt), system="Speak like a pirate 4711.", **ASK)
     assert "Speak like a pirate 4711." in answer(first)
-    second = sdk.messages.create(
-        messages=user(prompt), system=[{"type": "text", "text": "Speak like a judge 815."}], **ASK)
-    assert "pirate 4711" in answer(second) and "judge 815" not in answer(second)
+    judge = "Speak like a judge 815."
+    for number, more in enumerate([{"system": [{"type": "text", "text": judge}]}, {"system": judge}, {}], 2):
+        told = answer(sdk.messages.create(messages=user(prompt), **ASK, **more))
+        assert told.startswith(f"{number} ") and told.count("<new_instructions>") == told.count(judge) == 1, told
+    assert said(server.api.events(key)) == [prompt] * 4
 
 
 def test_thread_key_names_the_session(server, key):

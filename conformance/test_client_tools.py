@@ -3,10 +3,11 @@
 import json
 import uuid
 
+import anthropic
 import openai
 import pytest
 from client_tools import CLOCK, WEATHER, Loop, call, calls, function_calls, output
-from conftest import make_sdk, with_model
+from conftest import make_anthropic, make_sdk, with_model
 from files import PDF, PNG, base64_of
 from scripts import COUNT, script, shell, text
 from session_api import executions, kinds
@@ -163,6 +164,32 @@ def test_wrong_tools(sdk, tool, field):
     with pytest.raises(openai.BadRequestError) as raised:
         sdk.responses.create(model="m", input="Reply NO", tools=[tool])
     assert raised.value.body["param"] == field
+
+
+def test_tools_that_are_too_large(make_server):
+    """`limits.tool_bytes` holds for all of a request's functions together, in both dialects; what is refused begins
+    nothing."""
+    server = make_server({"limits": {"tool_bytes": 4096}})
+    sdk = make_sdk(server)
+    # Name, description and schema are counted.
+    schema = {"type": "object", "properties": {}}
+    used = len("f") + len(json.dumps(schema, separators=(",", ":")))
+
+    def tool(more: int) -> dict:
+        return {"type": "function", "name": "f", "description": "x" * (4096 - used + more), "parameters": schema}
+
+    with pytest.raises(openai.BadRequestError) as raised:
+        sdk.responses.create(model="m", input="Reply NO", tools=[tool(1)])
+    assert (raised.value.code, raised.value.body["param"]) == ("tools_too_large", "tools")
+    described = {"name": "f", "description": tool(1)["description"], "input_schema": schema}
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        make_anthropic(server).messages.create(
+            model="m", max_tokens=100, messages=[{"role": "user", "content": "Reply NO"}], tools=[described])
+    assert refused.value.body["error"]["code"] == "tools_too_large"
+    assert refused.value.body["error"]["type"] == "invalid_request_error"
+    assert server.api.known() == set()
+    for more in (0, -1):
+        assert sdk.responses.create(model="m", input="Reply YES", tools=[tool(more)]).output_text == "YES"
 
 
 def test_too_many_tools(make_server):

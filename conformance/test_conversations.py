@@ -153,6 +153,35 @@ def test_it_is_kept(make_server):
     assert sdk.responses.create(model="m", conversation=conversation.id, input="Reply TWO").output_text == "TWO"
 
 
+def test_what_is_kept_has_a_limit(make_server):
+    """Items that wait and compacted conversations have `limits.kept` bytes; over it nothing is added, and a response that
+    takes what waits makes room."""
+    server = make_server({"limits": {"kept": "16KiB"}})
+    sdk = make_sdk(server)
+
+    def item(size: int) -> dict:
+        return {"role": "user", "content": "x" * size}
+
+    conversation = sdk.conversations.create(items=[item(6000)])
+
+    def refused(ask) -> None:
+        with pytest.raises(openai.APIStatusError) as raised:
+            ask()
+        assert (raised.value.status_code, raised.value.code) == (413, "kept_limit"), raised.value
+
+    refused(lambda: sdk.conversations.items.create(conversation.id, items=[item(6000)]))
+    refused(lambda: sdk.conversations.create(items=[item(6000)]))
+    refused(lambda: sdk.responses.compact(model="m", input=[item(6000)]))
+    assert len(list(sdk.conversations.items.list(conversation.id))) == 1
+    other = sdk.conversations.create()
+    assert sdk.responses.create(model="m", conversation=conversation.id, input="Reply ONE").output_text == "ONE"
+    sdk.responses.compact(model="m", input=[item(3000)])
+    sdk.conversations.items.create(other.id, items=[item(4000)])
+    refused(lambda: sdk.conversations.items.create(other.id, items=[item(4000)]))
+    sdk.conversations.delete(other.id)
+    sdk.conversations.items.create(conversation.id, items=[item(4000)])
+
+
 @pytest.mark.parametrize("body, param, code", [
     ({"items": [{"role": "user", "content": "x"}] * 21}, "items", "invalid_value"),
     ({"items": [{"role": "nobody", "content": "x"}]}, "items[0].role", "invalid_value"),

@@ -124,15 +124,63 @@ def test_unknown_previous_response(sdk, server):
     assert server.api.known() == known
 
 
-def test_instructions_reach_the_agent_and_the_first_win(sdk):
-    """What a program instructs holds for its session from the first request on."""
-    first = sdk.responses.create(model="m", instructions="Speak like a pirate 4711.", input=script(text("{{instructions}}")))
+@pytest.mark.parametrize("harness", ["codex", "claude"])
+def test_instructions_are_the_newest_request_s(sdk, harness):
+    """What a program instructs holds until it instructs otherwise: the agent is told once, and it is nobody's message."""
+    ask = script(text("{{history}} {{instructions}}"))
+    first = sdk.responses.create(
+        model="m", instructions="Speak like a pirate 4711.", input=ask, extra_headers={"X-Centaur-Harness": harness})
     assert "Speak like a pirate 4711." in first.output_text
     assert first.instructions == "Speak like a pirate 4711."
-    second = sdk.responses.create(
-        model="m", instructions="Speak like a judge 815.", previous_response_id=first.id,
-        input=script(text("{{instructions}}")))
-    assert "pirate 4711" in second.output_text and "judge 815" not in second.output_text
+    id = first.id
+    for number, instructions in enumerate(["Speak like a judge 815.", "Speak like a judge 815.", None, ""], 2):
+        response = sdk.responses.create(
+            model="m", instructions=instructions, previous_response_id=id, input=ask)
+        id = response.id
+        assert response.output_text.startswith(f"{number} "), response.output_text
+        told = response.output_text.split("<new_instructions>")
+        assert len(told) == 2 and "in place of all" in told[1] and told[1].count("Speak like a judge 815.") == 1
+    items = list(sdk.responses.input_items.list(id, order="asc", limit=100))
+    assert [item.role for item in items] == ["system"] + ["user", "assistant"] * 4 + ["user"]
+    assert not any("judge 815" in str(item) for item in items if item.role == "user")
+
+
+@pytest.mark.parametrize("harness", ["codex", "claude"])
+def test_instructions_of_a_conversation_that_its_client_keeps(sdk, server, harness):
+    """The same where all is sent again each time: it stays one session, and one warm sandbox."""
+    known = server.api.known()
+    messages, told = [], []
+    for instructions in (f"Pirate {uuid.uuid4()}.", "Judge 815.", "Judge 815.", "Monk 12."):
+        messages.append({"role": "user", "content": script(text("{{instructions}}"))})
+        response = sdk.responses.create(
+            model="m", input=[{"role": "developer", "content": instructions}, *messages],
+            extra_headers={"X-Centaur-Harness": harness})
+        told.append(response.output_text)
+        # The words alone: no id tells whose they are.
+        messages.append({"role": "assistant", "content": response.output_text})
+    assert [answer.count("<new_instructions>") for answer in told] == [0, 1, 1, 2]
+    assert told[3].endswith("Monk 12.\n</new_instructions>")
+    [id] = server.api.known() - known
+    [key] = [session["thread_key"] for session in server.api.all_sessions() if session["id"] == id]
+    assert [event["kind"] for event in server.api.settled(key)].count("sandbox.ready") == 1
+
+
+def test_a_message_of_the_developer_adds_to_the_instructions(sdk):
+    """A developer's message in a conversation that goes on takes nothing away."""
+    ask = script(text("{{instructions}}"))
+    first = sdk.responses.create(model="m", instructions="Pirate 4711.", input="Reply ONE")
+    second = sdk.responses.create(model="m", previous_response_id=first.id, input=[
+        {"role": "developer", "content": "Answer in French."}, {"role": "user", "content": ask}])
+    assert "Pirate 4711.\n\nAnswer in French." in second.output_text
+
+
+def test_a_branch_has_the_instructions_of_its_point(sdk):
+    """Going on from an older response is going on under what held then."""
+    ask = script(text("{{instructions}}"))
+    first = sdk.responses.create(model="m", instructions="Pirate 4711.", input="Reply ONE")
+    sdk.responses.create(model="m", instructions="Judge 815.", previous_response_id=first.id, input="Reply TWO")
+    branch = sdk.responses.create(model="m", previous_response_id=first.id, input=ask)
+    assert "Pirate 4711." in branch.output_text and "Judge 815" not in branch.output_text
 
 
 def test_system_messages_are_instructions(sdk):

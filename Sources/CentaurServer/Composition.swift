@@ -77,6 +77,8 @@ struct Composition {
       workspace: configuration.workspace, retention: configuration.retention,
       limits: ControlPlaneConfiguration.Limits(
         turn: limits.turn, toolWait: limits.toolWait, toolHold: limits.toolHold, tools: limits.tools,
+        toolBytes: limits.toolBytes,
+        kept: limits.kept,
         idleSandbox: limits.idleSandbox,
         sandboxes: limits.sandboxes,
         sandboxWait: limits.sandboxWait, turns: limits.turns, harnessStart: limits.harnessStart,

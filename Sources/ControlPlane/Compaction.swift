@@ -15,7 +15,7 @@ extension ControlPlane {
 
   /// Keeps a point under a new name.
   /// - Parameter messages: what was said behind `start`
-  /// - Throws: `CentaurError` with `previousResponseNotFound`, `invalidValue`
+  /// - Throws: `CentaurError` with `previousResponseNotFound`, `invalidValue`, `keptLimit`
   public func compact(
     _ messages: [Message], behind start: CompactionStart, owner: Owner
   ) async throws -> CompactedConversation {
@@ -36,8 +36,8 @@ extension ControlPlane {
     }
     let compacted = CompactedConversation(
       id: "centaur_\(services.ids.thread())\(services.ids.thread())", owner: owner, execution: execution,
-      messages: before + messages)
-    try await store.add(compacted)
+      messages: before + messages, createdAt: services.clock.now)
+    try await store.add(compacted, limit: services.configuration.limits.kept)
     return compacted
   }
 

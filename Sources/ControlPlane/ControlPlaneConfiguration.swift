@@ -51,6 +51,10 @@ public struct ControlPlaneConfiguration: Sendable {
     public var toolHold: Duration
     /// How many functions a request may offer to the agent.
     public var tools: Int
+    /// How many bytes these may have together: names, descriptions and schemas.
+    public var toolBytes: Int
+    /// How many bytes one owner may have in compacted conversations and in items that wait for a conversation's next turn.
+    public var kept: Int
     /// How long a harness process waits for a next turn before it is ended.
     public var idleSandbox: Duration
     /// How many sandboxes may live at once.
@@ -76,7 +80,7 @@ public struct ControlPlaneConfiguration: Sendable {
 
     public init(
       turn: Duration = .seconds(7200), toolWait: Duration = .seconds(3600), toolHold: Duration = .seconds(60),
-      tools: Int = 128,
+      tools: Int = 128, toolBytes: Int = 1 << 20, kept: Int = 256 << 20,
       idleSandbox: Duration = .seconds(1800), sandboxes: Int = 16,
       sandboxWait: Duration = .seconds(60), turns: Int = 64,
       harnessStart: Duration = .seconds(60), harnessLine: Int = 64 << 20, spool: Int = 256 << 20,
@@ -87,6 +91,8 @@ public struct ControlPlaneConfiguration: Sendable {
       self.toolWait = toolWait
       self.toolHold = toolHold
       self.tools = tools
+      self.toolBytes = toolBytes
+      self.kept = kept
       self.idleSandbox = idleSandbox
       self.sandboxes = sandboxes
       self.sandboxWait = sandboxWait

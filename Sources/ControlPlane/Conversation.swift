@@ -12,6 +12,10 @@ struct Conversation: Sendable {
 
   private var entries: [Entry] = []
   private var pending = PendingMessages()
+  /// The client's instructions that were told last.
+  private(set) var instructions: String?
+  /// Of turns that have not begun.
+  private var untoldInstructions: [ExecutionID: String] = [:]
 
   var messages: [Message] { entries.map(\.message) }
 
@@ -28,6 +32,7 @@ struct Conversation: Sendable {
 
   mutating func fold(_ event: SessionEvent) {
     pending.fold(event)
+    foldInstructions(event)
     switch event.payload {
     case .messageAppended(let message):
       entries.append(Entry(message: message, seq: event.seq, execution: event.executionID))
@@ -37,6 +42,18 @@ struct Conversation: Sendable {
     case .itemCompleted(let item):
       guard case .message(let message) = item.content, !message.text.isEmpty else { return }
       entries.append(Entry(message: Message(role: .assistant, parts: [.text(message.text)]), seq: event.seq))
+    default: break
+    }
+  }
+
+  private mutating func foldInstructions(_ event: SessionEvent) {
+    switch event.payload {
+    case .sessionCreated(let created): instructions = created.instructions
+    case .executionQueued(let options): if let id = event.executionID { untoldInstructions[id] = options.instructions }
+    case .executionStarted:
+      guard let id = event.executionID, let told = untoldInstructions.removeValue(forKey: id) else { return }
+      instructions = told
+    case .executionResumed(let outputs): instructions = outputs.compactMap(\.instructions).last ?? instructions
     default: break
     }
   }

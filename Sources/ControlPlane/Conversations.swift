@@ -5,11 +5,12 @@ public import SessionModel
 /// What a client adds to a conversation beside its turns waits for the next one.
 extension ControlPlane {
   /// Opens a conversation.
+  /// - Throws: `CentaurError` with `keptLimit`
   public func openConversation(owner: Owner, metadata: JSONValue, items: [AddedItem]) async throws -> ConversationRecord
   {
     let conversation = ConversationRecord(
       id: "conv_\(services.ids.thread())", owner: owner, metadata: metadata, createdAt: services.clock.now)
-    try await services.store.add(conversation, items)
+    try await services.store.add(conversation, items, limit: services.configuration.limits.kept)
     return conversation
   }
 
@@ -35,11 +36,12 @@ extension ControlPlane {
   }
 
   /// Adds to a conversation what the next turn in it is to take.
-  /// - Throws: `CentaurError` with `conversationNotFound`
+  /// - Throws: `CentaurError` with `conversationNotFound`, `keptLimit`
   public func add(_ items: [AddedItem], toConversation id: String, owner: Owner) async throws {
     _ = try await conversation(owner: owner, id: id)
     let session = try await services.store.session(owner: owner, key: Self.key(ofConversation: id))
-    try await services.store.add(items, to: id, of: session?.id)
+    try await services.store.add(
+      items, to: id, of: session?.id, at: services.clock.now, limit: services.configuration.limits.kept)
   }
 
   /// The session of a conversation.

@@ -7,14 +7,26 @@ extension EventPayload {
   /// About how many bytes of text it holds; what every event has beside that does not count.
   var size: Int {
     switch self {
+    case .sessionCreated(let created): created.instructions?.utf8.count ?? 0
     case .messageAppended(let message): message.parts.size
+    case .executionQueued(let options): options.size
     case .executionWaiting(let calls, _): calls.reduce(0) { $0 + $1.arguments.size }
-    case .executionResumed(let outputs): outputs.reduce(0) { $0 + $1.parts.size }
+    case .executionResumed(let outputs):
+      outputs.reduce(0) { $0 + $1.parts.size + ($1.instructions?.utf8.count ?? 0) }
     case .itemStarted(let item), .itemCompleted(let item): item.content.size
     case .itemDelta(let delta): delta.text.utf8.count
     case .unrecognized(_, let json): json.size
     default: 0
     }
+  }
+}
+
+extension TurnOptions {
+  fileprivate var size: Int {
+    tools.reduce(instructions?.utf8.count ?? 0) {
+      $0 + $1.name.utf8.count + $1.description.utf8.count + $1.parameters.size
+    }
+      + (outputSchema?.size ?? 0)
   }
 }
 

@@ -25,7 +25,7 @@ extension SessionDrive {
     return ForkedHistory(
       parent: fork.parent, atSeq: seq, messages: turn.map(conversation.messages(through:)) ?? conversation.messages,
       harness: parent.harness,
-      persona: parent.persona, instructions: parent.instructions)
+      persona: parent.persona, instructions: conversation.instructions)
   }
 
   /// The event up to which a fork has its parent's log, and the turn that ends there, where it is that of a turn.

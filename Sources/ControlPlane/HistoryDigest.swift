@@ -32,29 +32,64 @@ struct HistoryDigest: Sendable, Hashable {
   }
 
   mutating func add(_ messages: some Sequence<Message>) {
-    for message in messages {
-      if message.role == .assistant {
-        // Taken out while it grows, so that it is not copied with each piece.
-        var text = answered ?? []
-        answered = nil
-        Self.append(message, to: &text)
-        answered = text
-      } else {
-        if answered != nil { (before, asked, answered) = (value, [], nil) }
-        Self.append(message, to: &asked)
+    for message in messages { add(isAnswer: message.role == .assistant) { Self.append(message, to: &$0) } }
+  }
+
+  mutating func add(_ said: [Said]) {
+    for part in said { add(isAnswer: part.isAnswer) { $0 += part.bytes } }
+  }
+
+  private mutating func add(isAnswer: Bool, _ append: (inout [UInt8]) -> Void) {
+    if isAnswer {
+      // Taken out while it grows, so that it is not copied with each piece.
+      var text = answered ?? []
+      answered = nil
+      append(&text)
+      answered = text
+    } else {
+      if answered != nil { (before, asked, answered) = (value, [], nil) }
+      append(&asked)
+    }
+  }
+
+  /// What counts of something that was said.
+  struct Said: Sendable {
+    var isAnswer: Bool
+    var bytes: [UInt8] = []
+
+    init(_ message: Message) {
+      isAnswer = message.role == .assistant
+      HistoryDigest.append(message, to: &bytes)
+    }
+
+    /// Stands for what is too long to be held: no client's telling has it, as white space counts nowhere.
+    static let tooLong: Said = {
+      var said = Said(Message(parts: []))
+      said.bytes = [1]
+      return said
+    }()
+  }
+
+  fileprivate static func append(_ message: Message, to bytes: inout [UInt8]) {
+    for part in message.parts {
+      switch part {
+      case .text(let text): append(text, to: &bytes)
+      case .image(let url), .file(_, let url):
+        bytes.append(0)
+        bytes += Array(SHA256.hash(data: Array(url.utf8)))
       }
     }
   }
 
-  private static func append(_ message: Message, to bytes: inout [UInt8]) {
-    for part in message.parts {
-      switch part {
-      case .text(var text):
-        bytes.reserveCapacity(bytes.count + text.utf8.count)
-        text.withUTF8 { utf8 in for byte in utf8 where byte > 0x20 { bytes.append(byte) } }
-      case .image(let url), .file(_, let url):
-        bytes.append(0)
-        bytes += Array(SHA256.hash(data: Array(url.utf8)))
+  /// Without white space. A long history has millions of bytes: no branch and no growth for each.
+  private static func append(_ text: String, to bytes: inout [UInt8]) {
+    var text = text
+    text.withUTF8 { utf8 in
+      bytes += [UInt8](unsafeUninitializedCapacity: utf8.count) { kept, count in
+        for byte in utf8 {
+          kept[count] = byte
+          count &+= byte > 0x20 ? 1 : 0
+        }
       }
     }
   }
@@ -79,8 +114,33 @@ extension SessionDrive {
 struct SessionDigest: Sendable {
   /// Up to the newest turn that was answered.
   private(set) var head: HistoryDigest
-  /// What was told with the session's first turn, and is answered with that.
-  private var open: [ExecutionID: [Message]] = [:]
+  /// What was said in turns that are not over, as far as it counts.
+  private var open: [ExecutionID: Turn] = [:]
+
+  /// A turn's words are held until it is over, as another one may be answered first. One of more bytes than this is known
+  /// by the ids of its items alone.
+  static let longestTurn = 8 << 20
+
+  private struct Turn {
+    var said: [HistoryDigest.Said] = []
+    private var size = 0
+    private var isTooLong = false
+
+    mutating func add(_ message: Message) {
+      guard !isTooLong else { return }
+      let part = HistoryDigest.Said(message)
+      size += part.bytes.count
+      isTooLong = size > SessionDigest.longestTurn
+      if isTooLong {
+        said = [.tooLong, HistoryDigest.Said(Message(role: .assistant, parts: []))]
+      } else {
+        said.append(part)
+      }
+    }
+  }
+
+  /// How many bytes are held of turns that are not over.
+  var held: Int { open.values.reduce(0) { $0 + $1.said.reduce(0) { $0 + $1.bytes.count } } }
 
   init(_ head: HistoryDigest) { self.head = head }
 
@@ -92,14 +152,14 @@ struct SessionDigest: Sendable {
         head.add([message])
         return nil
       }
-      open[execution, default: []].append(message)
+      open[execution, default: Turn()].add(message)
     case .itemCompleted(let item):
       guard let execution, open[execution] != nil, case .message(let message) = item.content, !message.text.isEmpty
       else { return nil }
-      open[execution]?.append(Message(role: .assistant, parts: [.text(message.text)]))
+      open[execution]?.add(Message(role: .assistant, parts: [.text(message.text)]))
     case .executionCompleted:
       guard let execution, let said = open.removeValue(forKey: execution) else { return nil }
-      head.add(said)
+      head.add(said.said)
       return execution
     case .executionFailed, .executionCancelled:
       if let execution { open[execution] = nil }

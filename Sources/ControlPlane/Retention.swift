@@ -27,10 +27,14 @@ extension ControlPlane {
     repeat { await sweep() } while (try? await Task.sleep(for: pause)) != nil
   }
 
-  /// Removes the files of sessions that have been archived for as long as they are to be kept.
+  /// Removes the files of sessions that have been archived for as long as they are to be kept, and what clients have kept
+  /// beside sessions for as long.
   func sweep() async {
     guard let retention = services.configuration.retention else { return }
     let moment = services.clock.now + (.zero - retention)
+    do { try await services.store.removeKept(before: moment) } catch {
+      logger.error("what clients keep beside sessions stays", metadata: ["error": "\(error)"])
+    }
     for id in SessionDirectories.all(data: services.configuration.dataDirectory) {
       if Task.isCancelled { return }
       do {

@@ -61,6 +61,7 @@ extension SessionDrive {
                 + "workspace."))
         ], harnessState: .null)
     }
+    try await services.store.removeKept(of: session.id)
     // By now another server may have the session, and these files: the store knows.
     try await commit([])
     do {

@@ -17,6 +17,7 @@ extension SessionDrive {
         return try await resume(with: request.outputs, request)
       }
     }
+    if let other = try await turnThatTookOver(first.call) { return try await attach(other, request) }
     guard let execution = try await services.store.execution(id), execution.sessionID == session?.id else {
       throw Self.unknown(first.call)
     }
@@ -66,7 +67,9 @@ extension SessionDrive {
       throw CentaurError(.internalFailure, "The turn does not wait.")
     }
     let id = running.execution.id
-    let outputs = Self.outputs(outputs, beside: request.input)
+    let instructions = otherInstructions(request)
+    var outputs = Self.outputs(outputs, beside: request.input)
+    outputs[outputs.count - 1].instructions = instructions
     let number = try await services.store.replies(id).count + 1
     let reply = reply(to: request, id, number: number, at: services.clock.now, in: session, afterSeq: waiting.seq)
     let answered = Set(outputs.map(\.call))
@@ -74,12 +77,13 @@ extension SessionDrive {
     var events = [EventDraft(.executionResumed(outputs), execution: id)]
     if !left.isEmpty { events.append(EventDraft(.executionWaiting(left, running.waits.usage), execution: id)) }
     let offset = process?.splitter.unread ?? 0
-    let journal = try outputs.map {
+    let told = outputs.map(given)
+    let journal = try told.map {
       HarnessJournalChange.append(try HarnessJournalEntry.input(.answer($0), offset: offset).bytes)
     }
-    let written = try await commit(events, replies: [reply], harnessJournal: journal)
+    let written = try await commit(events, replies: [reply], instructions: instructions, harnessJournal: journal)
     noteWaits(written)
-    for output in outputs { await drive { $0.answer(output) } }
+    for output in told { await drive { $0.answer(output) } }
     guard let execution = try await services.store.execution(id) else {
       throw CentaurError(.storeCorrupt, "The turn that waited is missing.")
     }
@@ -89,13 +93,14 @@ extension SessionDrive {
 
 extension ControlPlane {
   /// The request, with its session: what a tool said names the turn that waits for it, and so its session.
-  /// - Throws: `CentaurError` with `unknownCall`, `tooManyTools`
+  /// - Throws: `CentaurError` with `unknownCall`, `tooManyTools`, `toolsTooLarge`
   func addressed(_ request: TurnRequest) async throws -> TurnRequest {
     let limit = services.configuration.limits.tools
     guard request.options.tools.count <= limit else {
       throw CentaurError(
         .tooManyTools, "A request may have \(limit) functions, not \(request.options.tools.count).", parameter: "tools")
     }
+    try checkSize(of: request.options.tools)
     guard let call = request.outputs.first?.call else { return request }
     guard request.outputs.allSatisfy({ $0.call.execution == call.execution }) else {
       throw CentaurError(.unknownCall, "The outputs answer calls of different turns.")
@@ -113,5 +118,17 @@ extension ControlPlane {
     var addressed = request
     addressed.session = .key(session.key)
     return addressed
+  }
+
+  /// Every turn's event holds all of them, whoever reads it.
+  private nonisolated func checkSize(of tools: [ClientTool]) throws(CentaurError) {
+    let limit = services.configuration.limits.toolBytes
+    let size = tools.reduce(0) { $0 + $1.size }
+    guard size <= limit else {
+      throw CentaurError(
+        .toolsTooLarge,
+        "The names, descriptions and schemas of a request's functions may have \(limit) bytes together, not \(size).",
+        parameter: "tools")
+    }
   }
 }

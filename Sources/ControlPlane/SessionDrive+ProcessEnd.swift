@@ -123,7 +123,7 @@ extension SessionDrive {
 
   private func refuseSteers(_ error: any Error) {
     for answer in steerAnswers.values.flatMap(\.self) { answer.resume(throwing: error) }
-    (steers, steerAnswers) = ([:], [:])
+    (steers, steerAnswers, steerAllowances) = ([:], [:], [:])
   }
 
   /// The server ends. A turn that runs goes on in its sandbox, for the next server to take over; turns that wait stay in

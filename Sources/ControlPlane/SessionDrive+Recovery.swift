@@ -155,8 +155,7 @@ extension SessionDrive {
       if case .executionStarted(let model) = event.payload { chosen = model }
       if event.source == nil { unsourced.insert(event.payload) }
     }
-    let given = HarnessTurn(
-      execution: id, input: try await input(of: execution), model: chosen, options: execution.options)
+    let given = given(execution, try await input(of: execution), model: chosen)
     return HarnessReplay.Turn(given: given, unsourced: unsourced)
   }
 
@@ -174,18 +173,19 @@ extension SessionDrive {
     return input.map(\.asSaidByUser)
   }
 
-  /// The events of a turn so far.
+  /// The events of a turn, so far or up to its end: what its session has written since is not looked at.
   /// - Parameter withPieces: also those that an item's end holds (`eventsWithoutPieces`), of which a long turn has many.
   func read(_ execution: Execution, withPieces: Bool = true, _ body: (SessionEvent) -> Void) async throws {
     var cursor = execution.firstSeq - 1
+    let end = execution.terminalSeq ?? .max
     let (store, id) = (services.store, execution.sessionID)
     while true {
       let page =
         withPieces
         ? try await store.events(id, after: cursor, limit: 1000)
         : try await store.eventsWithoutPieces(id, after: cursor, limit: 1000)
-      for event in page where event.executionID == execution.id { body(event) }
-      guard let last = page.last else { return }
+      for event in page where event.executionID == execution.id && event.seq <= end { body(event) }
+      guard let last = page.last, last.seq < end else { return }
       cursor = last.seq
     }
   }

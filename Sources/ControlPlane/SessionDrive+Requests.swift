@@ -33,6 +33,7 @@ extension SessionDrive {
       let first = request
       return try await allowed(first, endsOthers: false) { try await create(first) }
     }
+    if let handed = handedOver(request) { request = handed }
     if let answered = try await self.answer(request) { return answered }
     if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
     try checkWishes(harness: request.harness, persona: request.persona)
@@ -58,7 +59,8 @@ extension SessionDrive {
       switch policy {
       case .reject where running != nil || !queue.isEmpty:
         throw CentaurError(.sessionBusy, "A turn of this session is running.", retryAfter: .seconds(1))
-      case .steer where running != nil:
+      // What comes with other instructions is no addition to what runs under the earlier ones.
+      case .steer where running != nil && otherInstructions(request) == nil:
         if let id = running?.execution.id {
           return try await steer(id, request.preface.map(\.asSaidByUser) + input, request, answer)
         }
@@ -196,7 +198,7 @@ extension SessionDrive {
     let parent = request.harness == nil || request.harness == forked?.harness ? forked : nil
     let new = try await newSession(
       harness: request.harness ?? forked?.harness, persona: request.persona ?? parent?.persona,
-      instructions: request.instructions ?? parent?.instructions, origin: request.origin, options: request.options,
+      instructions: request.instructions(after: parent?.instructions), origin: request.origin, options: request.options,
       history: history)
     var events = [new.created]
     if let forked {
@@ -282,7 +284,7 @@ extension SessionDrive {
       executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply, afterSeq: afterSeq)
   }
 
-  private func start(
+  func start(
     _ input: [Message], history: [Message], _ request: TurnRequest, isRepeated: Bool = false,
     answering steerAnswered: [HarnessJournalChange] = []
   ) async throws -> AdmittedTurn {
@@ -297,6 +299,7 @@ extension SessionDrive {
     pendingMessages = pending
     var request = request
     request.options.leavesPending = !pending.isEmpty
+    request.options.instructions = try await instructionsToTell(request)
     var turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }
@@ -306,6 +309,7 @@ extension SessionDrive {
     let begun = try start.map { try beginning(turn.execution.id, $0.model) }
     let written = try await commit(
       events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes, replies: [turn.reply],
+      instructions: start.flatMap { _ in turn.execution.options.instructions },
       harnessJournal: steerAnswered + [begun].compactMap(\.self))
     return try await begin(turn, written, startedWith: start?.model)
   }
@@ -369,48 +373,5 @@ extension SessionDrive {
     var admitted = try admitted(execution, reply, isReplay: true)
     admitted.waitsForPlace = execution.status == .queued && waitsForPlace
     return admitted
-  }
-
-  // MARK: Steering
-
-  private func steer(
-    _ id: ExecutionID, _ input: [Message], _ request: TurnRequest,
-    _ answer: CheckedContinuation<AdmittedTurn, any Error>
-  ) async throws -> AdmittedTurn? {
-    if let index = queue.firstIndex(where: { $0.execution.id == id }) {
-      // The harness has not been given the turn yet.
-      let admitted = try await add(input, to: queue[index].execution, request)
-      queue[index].input += input
-      return admitted
-    }
-    guard let running, running.execution.id == id, process?.isReady == true else {
-      return try await allowed(request, endsOthers: false) { try await start(input, history: [], request) }
-    }
-    // The client's own id makes a repeated message harmless: the shim takes each input id once.
-    let inputID = "\(id)/steer/\(input.last?.clientID ?? services.ids.thread())"
-    let steer = PendingSteer(number: nextGeneration(), input: input, of: request, to: running.execution.id)
-    steers[inputID] = steer
-    steerAnswers[inputID] = [answer]
-    await drive(.steer(id: inputID, steer)) { $0.steer(steer.message, inputID: inputID) }
-    return nil
-  }
-
-  /// The harness has answered a steering message.
-  func steerAnswered(_ inputID: String, isTaken: Bool) async {
-    guard let steer = steers.removeValue(forKey: inputID) else { return }
-    let answers = steerAnswers.removeValue(forKey: inputID) ?? []
-    let request = steer.request(of: owner, key)
-    do {
-      let input = HarnessInput.steerAnswered(id: inputID)
-      let carriedOut = HarnessJournalEntry.input(input, offset: process?.splitter.unread ?? 0)
-      let change: [HarnessJournalChange] = process?.isEnding == false ? [.append(try carriedOut.bytes)] : []
-      let admitted =
-        if isTaken, let execution = try await services.store.execution(steer.execution) {
-          try await add(steer.input, to: execution, request, answering: change)
-        } else { try await start(steer.input, history: [], request, answering: change) }
-      for answer in answers { answer.resume(returning: admitted) }
-    } catch {
-      for answer in answers { answer.resume(throwing: error) }
-    }
   }
 }

@@ -83,6 +83,8 @@ extension SessionDrive {
     return try await allowed(request, endsOthers: policy == .supersede) {
       if policy == .supersede { try await supersede() }
       try checkCapacity()
+      var request = request
+      request.options.instructions = try await instructionsToTell(request)
       var turn = newTurn(input, request, in: session, ordinal: 0)
       // Messages that waited are in the log already.
       turn.events.removeFirst(pending.count)

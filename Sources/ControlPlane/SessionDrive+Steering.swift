@@ -40,4 +40,64 @@ extension SessionDrive {
     services.metrics.turnsSteered.increment()
     return try admitted(execution, reply, isReplay: false)
   }
+
+  /// Gives a message to a turn that is at work, or in line.
+  /// - Returns: nil where `answer` is resumed when the harness has said whether it takes it
+  func steer(
+    _ id: ExecutionID, _ input: [Message], _ request: TurnRequest,
+    _ answer: CheckedContinuation<AdmittedTurn, any Error>
+  ) async throws -> AdmittedTurn? {
+    if let index = queue.firstIndex(where: { $0.execution.id == id }) {
+      // The harness has not been given the turn yet.
+      let admitted = try await add(input, to: queue[index].execution, request)
+      queue[index].input += input
+      return admitted
+    }
+    guard let running, running.execution.id == id, process?.isReady == true else {
+      return try await allowed(request, endsOthers: false) { try await start(input, history: [], request) }
+    }
+    // The client's own id makes a repeated message harmless: the shim takes each input id once.
+    let inputID = "\(id)/steer/\(input.last?.clientID ?? services.ids.thread())"
+    let steer = PendingSteer(number: nextGeneration(), input: input, of: request, to: running.execution.id)
+    steers[inputID] = steer
+    steerAnswers[inputID] = [answer]
+    steerAllowances[inputID] = request.allowance
+    await drive(.steer(id: inputID, steer)) { $0.steer(steer.message, inputID: inputID) }
+    return nil
+  }
+
+  /// The harness has answered a steering message.
+  func steerAnswered(_ inputID: String, isTaken: Bool) async {
+    guard let steer = steers.removeValue(forKey: inputID) else { return }
+    let answers = steerAnswers.removeValue(forKey: inputID) ?? []
+    var request = steer.request(of: owner, key)
+    request.allowance = steerAllowances.removeValue(forKey: inputID)
+    do {
+      let input = HarnessInput.steerAnswered(id: inputID)
+      let carriedOut = HarnessJournalEntry.input(input, offset: process?.splitter.unread ?? 0)
+      let change: [HarnessJournalChange] = process?.isEnding == false ? [.append(try carriedOut.bytes)] : []
+      let admitted =
+        if isTaken, let execution = try await services.store.execution(steer.execution) {
+          try await add(steer.input, to: execution, request, answering: change)
+        } else { try await startRefused(steer, request, answering: change) }
+      for answer in answers { answer.resume(returning: admitted) }
+    } catch {
+      for answer in answers { answer.resume(throwing: error) }
+    }
+  }
+
+  /// A message that its turn does not take is a turn of its own, where the key of its request may have one more.
+  private func startRefused(
+    _ steer: PendingSteer, _ request: TurnRequest, answering steerAnswered: [HarnessJournalChange]
+  ) async throws -> AdmittedTurn {
+    do {
+      return try await allowed(request, endsOthers: false) {
+        try await start(steer.input, history: [], request, answering: steerAnswered)
+      }
+    } catch let error as CentaurError where error.code == .keyTurnLimit {
+      // Whoever said it knows that it was not taken: the next server does not take it either.
+      try await commit([], harnessJournal: steerAnswered)
+      throw error
+    }
+  }
 }

@@ -18,7 +18,9 @@ extension SessionDrive {
     queue.removeFirst()
     let (model, started) = startEvents(next.execution)
     do {
-      let written = try await commit(started, harnessJournal: [beginning(next.execution.id, model)])
+      let written = try await commit(
+        started, instructions: next.execution.options.instructions,
+        harnessJournal: [beginning(next.execution.id, model)])
       await run(next, model: model, written)
     } catch { return await lost(error) }
   }
@@ -55,10 +57,8 @@ extension SessionDrive {
     execution.status = .running
     running = RunningTurn(execution: execution)
     services.metrics.turnsStarted.increment()
-    let id = execution.id
     noteWaits(written)
-    let given = HarnessTurn(
-      execution: id, input: turn.input.map(\.asSaidByUser), model: model, options: execution.options)
+    let given = given(execution, turn.input.map(\.asSaidByUser), model: model)
     await drive { $0.begin(given) }
   }
 

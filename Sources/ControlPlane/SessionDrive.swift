@@ -46,6 +46,8 @@ actor SessionDrive {
   var feed: EventFeed?
   /// What clients that keep the conversation themselves would say of it.
   var digest: SessionDigest?
+  /// Whether the session's newest turn may have ended before the agent heard the instructions that it was told with it.
+  var mayHaveMissedInstructions = true
   /// User messages that came by the session API and wait for an `execute`; nil where the log was not asked yet.
   var pendingMessages: [Message]?
 
@@ -56,6 +58,8 @@ actor SessionDrive {
   var steers: [String: PendingSteer] = [:]
   /// Their requests, and those that repeated them: none where an earlier server was asked.
   var steerAnswers: [String: [CheckedContinuation<AdmittedTurn, any Error>]] = [:]
+  /// Of the keys that they came with.
+  var steerAllowances: [String: TurnAllowance] = [:]
 
   // The harness process.
   var process: HarnessProcess?
@@ -201,7 +205,8 @@ actor SessionDrive {
   func commit(
     _ events: [EventDraft], turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:],
     retakes: [String: ExecutionID] = [:], releases: [ExecutionID] = [], replies: [Reply] = [],
-    forgets: [String] = [], harnessState: JSONValue? = nil, harnessJournal: [HarnessJournalChange] = []
+    forgets: [String] = [], instructions: String? = nil, harnessState: JSONValue? = nil,
+    harnessJournal: [HarnessJournalChange] = []
   ) async throws -> [SessionEvent] {
     try checkAlive()
     guard let session, let token else { throw CentaurError(.internalFailure, "The session is not open.") }
@@ -212,7 +217,7 @@ actor SessionDrive {
         SessionCommit(
           session: session.id, token: token, time: services.clock.now, events: events, turnKeys: turnKeys,
           takes: takes, retakes: retakes, releases: releases, replies: replies, forgets: forgets, historyDigest: change,
-          harnessState: harnessState, harnessJournal: harnessJournal))
+          instructions: instructions, harnessState: harnessState, harnessJournal: harnessJournal))
     } catch let conflict as StoreConflict {
       throw conflict
     } catch {
@@ -220,6 +225,8 @@ actor SessionDrive {
       throw error
     }
     self.digest = digest
+    if let instructions { self.session?.instructions = instructions }
+    noteEnds(events)
     if let harnessState { self.session?.harnessState = harnessState == .null ? JSONValue?.none : harnessState }
     publish(result.events)
     return result.events

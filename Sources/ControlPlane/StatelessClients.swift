@@ -13,8 +13,13 @@ extension ControlPlane {
   /// Where a request without a session goes on; nil where it is not known.
   func conversation(toldBy request: inout TurnRequest) async throws -> RequestedSession? {
     guard request.hasHistory else { return nil }
+    let told = await Self.told(by: request)
+    // A new session is told what was read here.
+    request.history = { told.messages }
     // First: behind a turn with ids there may be others, whose answers had none.
-    if let known = try await session(ofAllSaidIn: request), Self.fits(request, known.session) { return known }
+    if let known = try await session(ofAllSaidIn: told, of: request.owner), Self.fits(request, known.session) {
+      return known
+    }
     guard let known = try await session(ofItemsHeldBy: &request) else { return nil }
     guard Self.fits(request, known.session) else {
       request.preface = []
@@ -23,11 +28,11 @@ extension ControlPlane {
     return known
   }
 
-  private func session(ofAllSaidIn request: TurnRequest) async throws -> RequestedSession? {
-    guard let digest = await Self.digest(of: request),
-      let execution = try await services.store.execution(owner: request.owner, historyDigest: digest)
+  private func session(ofAllSaidIn told: ToldHistory, of owner: Owner) async throws -> RequestedSession? {
+    guard let digest = await Self.digest(of: told, owner),
+      let execution = try await services.store.execution(owner: owner, historyDigest: digest)
     else { return nil }
-    return try await session(endingWith: execution.id, of: request.owner)
+    return try await session(endingWith: execution.id, of: owner)
   }
 
   /// A client that named no session is not refused for what a session is: one that wishes another harness, or another
@@ -51,13 +56,16 @@ extension ControlPlane {
     return nil
   }
 
-  /// Not on the actor: a long history takes its time.
-  private nonisolated static func digest(of request: TurnRequest) async -> String? {
-    let history = request.saidBefore?() ?? request.history()
+  /// Not on the actor, as the next one: a long history takes its time.
+  private nonisolated static func told(by request: TurnRequest) async -> ToldHistory {
+    request.toldHistory?() ?? ToldHistory(request.history())
+  }
+
+  private nonisolated static func digest(of told: ToldHistory, _ owner: Owner) async -> String? {
     // Without an answer there is nothing of ours in it.
-    guard history.contains(where: { $0.role == .assistant }) else { return nil }
-    var digest = HistoryDigest(of: request.owner)
-    digest.add(history)
+    guard told.said.contains(where: { $0.role == .assistant }) else { return nil }
+    var digest = HistoryDigest(of: owner)
+    digest.add(told.said)
     return digest.value
   }
 

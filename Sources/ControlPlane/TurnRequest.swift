@@ -102,17 +102,18 @@ public struct TurnRequest: Sendable {
   public var fork: Fork?
   /// What was said before the input beside the session's turns, which the agent is to be told with it.
   var preface: [Message] = []
-  /// The history without notes of tools that were called: what was said, as a session's digest counts it. Nil: the
-  /// history is that.
-  public var saidBefore: (@Sendable () -> [Message])?
+  /// The same history, where calls of tools may be among it. Nil: it has none.
+  public var toldHistory: (@Sendable () -> ToldHistory)?
   /// The session's turn that the client goes on from; another one than the newest branches off.
   var head: Execution?
   /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish
   /// is a conflict.
   public var harness: HarnessName?
   public var persona: String?
-  /// Kept with the session if this request creates it.
+  /// What the client instructs the agent. Nil: what the session has, where it is there.
   public var instructions: String?
+  /// They stand beside what was said, and are an addition where the session has instructions.
+  public var addsInstructions = false
   /// `responses`, `messages`, `session_api`.
   public var origin: String
   public var options: TurnOptions

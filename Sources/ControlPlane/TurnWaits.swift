@@ -33,7 +33,11 @@ struct TurnWaits: Sendable {
       asked.formUnion(calls.map(\.id))
       waiting = (event.seq, event.createdAt)
     case .executionResumed(let outputs):
-      for output in outputs { answered[output.call] = Answered(output: output, afterSeq: waiting?.seq ?? 0) }
+      for var output in outputs {
+        // Instructions are its request's, and no part of what the tool said.
+        output.instructions = nil
+        answered[output.call] = Answered(output: output, afterSeq: waiting?.seq ?? 0)
+      }
       calls = []
       workingSince = event.createdAt
     default: break

@@ -46,6 +46,7 @@ extension ToolOutput {
   /// Its parts for a harness that takes texts and images.
   /// - Parameter image: writes an image by its data URL; nil where the harness cannot be given it
   func content(text: (String) -> JSONValue, image: (String) -> JSONValue?) -> [JSONValue] {
+    let told = instructions.map { [text(NewInstructions.words($0))] } ?? []
     let content = parts.map { part in
       switch part {
       case .text(let said): text(said)
@@ -54,6 +55,6 @@ extension ToolOutput {
         text(DataURL(url)?.text ?? "[The tool gave the file \(name ?? "without a name"), which is not text.]")
       }
     }
-    return content.isEmpty ? [text("")] : content
+    return told + (content.isEmpty ? [text("")] : content)
   }
 }

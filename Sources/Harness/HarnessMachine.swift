@@ -115,12 +115,19 @@ public struct HarnessTurn: Sendable {
   /// The model to run, already chosen from the harness's list.
   public var model: String
   public var options: TurnOptions
+  /// The agent is to be told before the input that these instructions hold from now on: those of the persona, and of the
+  /// client `options.instructions`.
+  public var instructions: String?
 
-  public init(execution: ExecutionID, input: [Message], model: String, options: TurnOptions = TurnOptions()) {
+  public init(
+    execution: ExecutionID, input: [Message], model: String, options: TurnOptions = TurnOptions(),
+    instructions: String? = nil
+  ) {
     self.execution = execution
     self.input = input
     self.model = model
     self.options = options
+    self.instructions = instructions
   }
 }
 

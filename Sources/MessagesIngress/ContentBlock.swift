@@ -1,3 +1,4 @@
+import ControlPlane
 import Foundation
 import SessionModel
 
@@ -63,26 +64,35 @@ enum ContentBlock {
   }
 
   /// What was said before, for a harness that is told the conversation by us; tool calls as short notes.
-  /// - Parameter hasCalls: calls of tools and their results are among it, as short notes
-  static func history(
-    _ messages: some Sequence<JSONValue>, isClaudeCode: Bool, hasCalls: Bool = true
-  ) -> [Message] {
-    messages.compactMap { message in
+  static func history(_ messages: some Sequence<JSONValue>, isClaudeCode: Bool) -> [Message] {
+    told(messages, isClaudeCode: isClaudeCode).messages
+  }
+
+  /// The same, and what of it was said.
+  static func told(_ messages: some Sequence<JSONValue>, isClaudeCode: Bool) -> ToldHistory {
+    var told = ToldHistory()
+    for message in messages {
       let role = message["role"]?.string
-      guard role != "system" else { return nil }
-      let parts = blocks(message).compactMap { block -> Message.Part? in
+      guard role != "system" else { continue }
+      var (parts, said): ([Message.Part], [Message.Part]) = ([], [])
+      for block in blocks(message) {
         switch block["type"]?.string {
         case "tool_use":
-          return !hasCalls
-            ? nil
-            : .text("[called \(block["name"]?.string ?? "a tool"): \((block["input"] ?? .null).text.prefix(1000))]")
-        case "tool_result": return !hasCalls ? nil : .text("[tool output: \(allText(block["content"]).prefix(4000))]")
+          let input = (block["input"] ?? .null).text.prefix(1000)
+          parts.append(.text("[called \(block["name"]?.string ?? "a tool"): \(input)]"))
+        case "tool_result": parts.append(.text("[tool output: \(allText(block["content"]).prefix(4000))]"))
         default:
-          if isClaudeCode, role == "user", ClaudeContext.isContext(block) { return nil }
-          return (try? part(block, path: "messages")) ?? nil
+          if isClaudeCode, role == "user", ClaudeContext.isContext(block) { continue }
+          guard let part = try? Self.part(block, path: "messages") else { continue }
+          parts.append(part)
+          said.append(part)
         }
       }
-      return parts.isEmpty ? nil : Message(role: role == "assistant" ? .assistant : .user, parts: parts)
+      func made(of parts: [Message.Part]) -> Message? {
+        parts.isEmpty ? nil : Message(role: role == "assistant" ? .assistant : .user, parts: parts)
+      }
+      told.add(made(of: parts), said: made(of: said))
     }
+    return told
   }
 }

@@ -58,9 +58,10 @@ struct TurnReading {
       harness: wishes.harness, persona: wishes.persona, instructions: instructions, origin: "messages",
       options: options, busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "msg",
       echo: echo.json)
+    turn.addsInstructions = earlier.isEmpty && ContentBlock.allText(request.body["system"]).isEmpty
     if !isClaudeCode {
       turn.heldItems = Self.heldItems(earlier)
-      turn.saidBefore = { ContentBlock.history(earlier, isClaudeCode: false, hasCalls: false) }
+      turn.toldHistory = { ContentBlock.told(earlier, isClaudeCode: false) }
     }
     return (turn, echo)
   }

@@ -1,3 +1,4 @@
+import ControlPlane
 import SessionModel
 
 /// Reads items of a request's `input`.
@@ -71,27 +72,29 @@ enum InputItem {
   }
 
   /// What the user and the assistant said, for a harness that is told the conversation by us; tool calls as short notes.
-  /// - Parameter hasCalls: calls of tools and their outputs are among it, as short notes
-  static func history(_ items: some Sequence<JSONValue>, hasCalls: Bool = true) -> [Message] {
-    items.compactMap { item in
+  static func history(_ items: some Sequence<JSONValue>) -> [Message] { told(items).messages }
+
+  /// The same, and what of it was said.
+  static func told(_ items: some Sequence<JSONValue>) -> ToldHistory {
+    var told = ToldHistory()
+    for item in items {
       switch item["type"]?.string {
       case nil, "message":
         guard isMessage(item, ["user", "assistant"]), !ClientContext.isContext(item),
           let message = try? message(item, path: "input"), !message.parts.isEmpty
-        else { return nil }
-        return message
+        else { continue }
+        told.add(message, said: message)
       case "function_call", "custom_tool_call":
-        guard hasCalls else { return nil }
         let arguments = item["arguments"]?.string ?? item["input"]?.string ?? ""
         let text = "[called \(item["name"]?.string ?? "a tool"): \(arguments.prefix(1000))]"
-        return Message(role: .assistant, parts: [.text(text)])
+        told.add(Message(role: .assistant, parts: [.text(text)]), said: nil)
       case "function_call_output", "custom_tool_call_output":
-        guard hasCalls else { return nil }
         let output = item["output"]?.string ?? item["output"]?.text ?? ""
-        return Message(role: .user, parts: [.text("[tool output: \(output.prefix(4000))]")])
-      default: return nil
+        told.add(Message(role: .user, parts: [.text("[tool output: \(output.prefix(4000))]")]), said: nil)
+      default: continue
       }
     }
+    return told
   }
 }
 

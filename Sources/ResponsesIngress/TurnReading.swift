@@ -41,8 +41,9 @@ struct TurnReading {
       busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
     if !isCodex {
       turn.heldItems = heldItems(historyStart..<historyEnd)
-      turn.saidBefore = { InputItem.history(items[historyStart..<historyEnd], hasCalls: false) }
+      turn.toldHistory = { InputItem.told(items[historyStart..<historyEnd]) }
     }
+    turn.addsInstructions = !turn.hasHistory && (request.body["instructions"]?.string ?? "").isEmpty
     turn.keepsReply = request.body["store"]?.bool ?? true
     if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
     return (turn, echo)
@@ -113,7 +114,7 @@ struct TurnReading {
 
   private func instructions(_ input: TurnInput) -> String? {
     guard !isCodex else { return nil }
-    let all = [request.body["instructions"]?.string].compactMap(\.self) + input.instructions
+    let all = ([request.body["instructions"]?.string].compactMap(\.self) + input.instructions).filter { !$0.isEmpty }
     return all.isEmpty ? nil : all.joined(separator: "\n\n")
   }
 

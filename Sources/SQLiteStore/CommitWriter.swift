@@ -226,6 +226,10 @@ struct CommitWriter {
       try db.cachedStatement(sql: "UPDATE sessions SET harness_state = ? WHERE rowid = ?")
         .execute(arguments: [Data(state.serialized), session])
     }
+    if let instructions = commit.instructions {
+      try db.cachedStatement(sql: "UPDATE sessions SET instructions = ? WHERE rowid = ?")
+        .execute(arguments: [instructions, session])
+    }
     if let status = commit.events.lazy.compactMap(\.payload.sessionStatus).last {
       try db.cachedStatement(sql: "UPDATE sessions SET status = ? WHERE rowid = ? AND status <> ?")
         .execute(arguments: [status.rawValue, session, status.rawValue])

@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v3", "v4", "v5"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -154,7 +154,57 @@ enum Schema {
       // A turn that waits for its client's tools has a reply for each stretch between two waits.
       try db.execute(sql: "ALTER TABLE replies ADD COLUMN after_seq INTEGER NOT NULL DEFAULT 0")
     }
+    migrator.registerMigration("v6") { db in
+      // What clients keep here beside sessions is counted by owner, as it comes and goes.
+      try db.execute(
+        sql: """
+          ALTER TABLE compacted_conversations ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+          UPDATE compacted_conversations SET created_at = unixepoch() * 1000;
+          CREATE INDEX compacted_by_age ON compacted_conversations (created_at);
+          CREATE INDEX compacted_by_execution ON compacted_conversations (execution) WHERE execution IS NOT NULL;
+          ALTER TABLE conversation_items ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+          UPDATE conversation_items SET created_at = unixepoch() * 1000;
+          CREATE INDEX waiting_items_by_age ON conversation_items (created_at) WHERE is_taken = 0;
+          CREATE INDEX conversations_by_owner ON conversations (owner);
+
+          CREATE TABLE kept (owner TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+          INSERT INTO kept (owner, bytes) SELECT owner, sum(bytes) FROM (
+            SELECT owner, \(compactedSize("compacted_conversations")) AS bytes FROM compacted_conversations
+            UNION ALL
+            SELECT c.owner, \(itemSize("i")) FROM conversation_items i JOIN conversations c ON c.id = i.conversation
+              WHERE i.is_taken = 0
+          ) GROUP BY owner;
+          \(keptTriggers)
+          """)
+    }
     return migrator
+  }
+
+  /// What a row is counted for, in bytes: what it holds, and what every row takes.
+  private static func compactedSize(_ row: String) -> String { "(length(\(row).messages) + 512)" }
+  private static func itemSize(_ row: String) -> String { "(length(\(row).shown) + length(\(row).message) + 512)" }
+
+  private static var keptTriggers: String {
+    func count(_ change: String, _ size: String, of owner: String) -> String {
+      """
+      INSERT INTO kept (owner, bytes) SELECT owner, \(change)\(size) FROM (\(owner)) WHERE true
+        ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes;
+      """
+    }
+    func ofItem(_ row: String) -> String { "SELECT owner FROM conversations WHERE id = \(row).conversation" }
+    return """
+      CREATE TRIGGER compacted_came AFTER INSERT ON compacted_conversations
+        BEGIN \(count("", compactedSize("NEW"), of: "SELECT NEW.owner AS owner")) END;
+      CREATE TRIGGER compacted_went AFTER DELETE ON compacted_conversations
+        BEGIN \(count("-", compactedSize("OLD"), of: "SELECT OLD.owner AS owner")) END;
+      CREATE TRIGGER item_came AFTER INSERT ON conversation_items WHEN NEW.is_taken = 0
+        BEGIN \(count("", itemSize("NEW"), of: ofItem("NEW"))) END;
+      CREATE TRIGGER item_went AFTER DELETE ON conversation_items WHEN OLD.is_taken = 0
+        BEGIN \(count("-", itemSize("OLD"), of: ofItem("OLD"))) END;
+      CREATE TRIGGER item_taken AFTER UPDATE OF is_taken ON conversation_items
+        WHEN OLD.is_taken = 0 AND NEW.is_taken <> 0
+        BEGIN \(count("-", itemSize("OLD"), of: ofItem("OLD"))) END;
+      """
   }
 
   /// Which events hold what was said, as the index says it: a query finds the index only by the same words.

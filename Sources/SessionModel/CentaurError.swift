@@ -115,6 +115,8 @@ extension CentaurError.Code {
   public static let callClosed = Self("call_closed", .conflict)
   public static let inputTooLong = Self("input_too_long", .invalidRequest)
   public static let tooManyTools = Self("too_many_tools", .invalidRequest)
+  public static let toolsTooLarge = Self("tools_too_large", .invalidRequest)
+  public static let keptLimit = Self("kept_limit", .tooLarge)
   public static let toolWaitLimit = Self("tool_wait_limit", .upstream)
   public static let nothingRunning = Self("nothing_running", .conflict)
   public static let sessionArchived = Self("session_archived", .conflict)
@@ -175,7 +177,7 @@ extension CentaurError.Code {
     .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .unknownCall, .callClosed, .inputTooLong, .tooManyTools, .toolWaitLimit,
+    .unknownCall, .callClosed, .inputTooLong, .tooManyTools, .toolsTooLarge, .keptLimit, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk,

@@ -12,6 +12,11 @@ public struct ClientTool: Sendable, Hashable {
   }
 }
 
+extension ClientTool {
+  /// How many bytes the log holds of it: its name, its description and its schema.
+  public var size: Int { name.utf8.count + description.utf8.count + parameters.serialized.count }
+}
+
 /// Names one call of a client's tool: the turn, and the call's ordinal among that turn's items.
 ///
 /// Its name on the wire follows from the log (`call_<execution>_<ordinal>`), so that what a client sends back names the
@@ -68,10 +73,13 @@ public struct ToolOutput: Sendable, Hashable {
   public var call: ClientCallID
   public var parts: [Message.Part]
   public var isError: Bool
+  /// Instructions that came with it and are other ones than the agent was told last: it is told these beside it.
+  public var instructions: String?
 
-  public init(call: ClientCallID, parts: [Message.Part], isError: Bool = false) {
+  public init(call: ClientCallID, parts: [Message.Part], isError: Bool = false, instructions: String? = nil) {
     self.call = call
     self.parts = parts
     self.isError = isError
+    self.instructions = instructions
   }
 }

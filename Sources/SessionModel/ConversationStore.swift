@@ -38,20 +38,24 @@ public struct CompactedConversation: Sendable, Hashable {
   public let execution: ExecutionID?
   /// What was said and is in no log up to there.
   public let messages: [Message]
+  public let createdAt: Timestamp
 
-  public init(id: String, owner: Owner, execution: ExecutionID?, messages: [Message]) {
+  public init(id: String, owner: Owner, execution: ExecutionID?, messages: [Message], createdAt: Timestamp) {
     self.id = id
     self.owner = owner
     self.execution = execution
     self.messages = messages
+    self.createdAt = createdAt
   }
 }
 
 /// What clients call by names of its own beside sessions: small rows, no log.
 ///
-/// All methods throw `CentaurError` with `storeUnavailable` and `storeCorrupt`, as those of `SessionStore`.
+/// All methods throw `CentaurError` with `storeUnavailable` and `storeCorrupt`, as those of `SessionStore`. Those that add
+/// something throw `keptLimit` and add nothing where an owner's compacted conversations and waiting items would take more
+/// than `limit` bytes together.
 public protocol ConversationStore: Sendable {
-  func add(_ conversation: ConversationRecord, _ items: [AddedItem]) async throws
+  func add(_ conversation: ConversationRecord, _ items: [AddedItem], limit: Int) async throws
   func conversation(owner: Owner, id: String) async throws -> ConversationRecord?
   /// - Returns: whether the owner has such a conversation
   func setMetadata(_ metadata: JSONValue, of conversation: String, owner: Owner) async throws -> Bool
@@ -60,7 +64,9 @@ public protocol ConversationStore: Sendable {
   func removeConversation(_ id: String, owner: Owner) async throws -> Bool
 
   /// - Parameter session: the conversation's, where it has begun
-  func add(_ items: [AddedItem], to conversation: String, of session: SessionID?) async throws
+  func add(
+    _ items: [AddedItem], to conversation: String, of session: SessionID?, at time: Timestamp, limit: Int
+  ) async throws
   /// Items that no turn of the session has taken, oldest first.
   func waitingItems(_ conversation: String, takenBy session: SessionID?) async throws -> [AddedItem]
   /// Those of the ids that were added to the conversation and are still shown.
@@ -70,6 +76,11 @@ public protocol ConversationStore: Sendable {
   /// Those of the ids that are shown no more.
   func hiddenItems(_ conversation: String, among ids: [String]) async throws -> Set<String>
 
-  func add(_ compacted: CompactedConversation) async throws
+  func add(_ compacted: CompactedConversation, limit: Int) async throws
   func compacted(owner: Owner, id: String) async throws -> CompactedConversation?
+
+  /// Removes compacted conversations, and items that wait for a turn, that were added before a moment.
+  func removeKept(before moment: Timestamp) async throws
+  /// Removes compacted conversations that end in a session, and items that wait for a turn of it.
+  func removeKept(of session: SessionID) async throws
 }

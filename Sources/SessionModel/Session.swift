@@ -10,8 +10,8 @@ public struct Session: Sendable, Hashable {
   public let key: ThreadKey
   public let harness: HarnessName
   public let persona: String?
-  /// Instructions of the client's first request; they hold for the session's life.
-  public let instructions: String?
+  /// The client's instructions that the agent was told last; a new harness begins with them.
+  public var instructions: String?
   public let createdAt: Timestamp
   public var status: Status
   /// The log's newest `seq`; 0 for an empty log.

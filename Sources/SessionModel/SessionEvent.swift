@@ -122,7 +122,7 @@ public struct SessionCreated: Sendable, Hashable {
   public var persona: String?
   /// Which ingress it came by: `responses`, `messages`, `session_api`.
   public var origin: String
-  /// Instructions that the client's first request gave; they hold for the session's life.
+  /// Instructions that the client's first request gave. A later turn may bring others (`TurnOptions.instructions`).
   public var instructions: String?
 
   public init(harness: HarnessName, persona: String? = nil, origin: String, instructions: String? = nil) {
@@ -159,6 +159,8 @@ public struct TurnOptions: Sendable, Hashable, Codable {
   public var leavesPending = false
   /// Functions of the client that the agent may call.
   public var tools: [ClientTool] = []
+  /// The client's instructions, where they are other ones than the agent was told last: it is told these with the turn.
+  public var instructions: String?
 
   public init(
     requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil,

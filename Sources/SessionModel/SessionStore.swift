@@ -145,6 +145,8 @@ public struct SessionCommit: Sendable {
   /// What was said so far, as one value: of the turn that is answered with this step, or of the history that a session
   /// begins with.
   public var historyDigest: HistoryDigestChange?
+  /// The client's instructions that the agent is told with this step.
+  public var instructions: String?
   /// Replaces the adapter's state; null: there is none any more.
   public var harnessState: JSONValue?
   /// In order.
@@ -154,7 +156,7 @@ public struct SessionCommit: Sendable {
     session: SessionID, creation: Creation? = nil, token: FencingToken?, time: Timestamp, events: [EventDraft] = [],
     turnKeys: [ExecutionID: String] = [:], takes: [String: ExecutionID?] = [:], retakes: [String: ExecutionID] = [:],
     releases: [ExecutionID] = [], replies: [Reply] = [], forgets: [String] = [],
-    historyDigest: HistoryDigestChange? = nil,
+    historyDigest: HistoryDigestChange? = nil, instructions: String? = nil,
     harnessState: JSONValue? = nil,
     harnessJournal: [HarnessJournalChange] = []
   ) {
@@ -170,6 +172,7 @@ public struct SessionCommit: Sendable {
     self.replies = replies
     self.forgets = forgets
     self.historyDigest = historyDigest
+    self.instructions = instructions
     self.harnessState = harnessState
     self.harnessJournal = harnessJournal
   }

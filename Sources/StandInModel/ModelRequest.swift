@@ -32,11 +32,19 @@ struct ModelRequest: Sendable {
     "[Image: source: ", "<conversation_so_far>", "<answer_format>",
   ]
 
+  /// Our harness adapters tell instructions so that hold from here on.
+  private static let newInstructions = "<new_instructions>"
+
+  private static func newInstructions(in content: JSONValue?) -> [String] {
+    (content?.array ?? []).compactMap { $0["text"]?.string }.filter { $0.hasPrefix(newInstructions) }
+  }
+
   private static func isContext(_ text: String) -> Bool { context.contains { text.hasPrefix($0) } }
 
   private mutating func heard(_ text: String) {
     // Claude Code wants the answer again, by its tool: what was said is said once more.
     if text.hasPrefix("[structured-output-enforce]") { return step = max(0, step - 1) }
+    if text.hasPrefix(Self.newInstructions) { return instructions.append(text) }
     guard !text.isEmpty, !Self.isContext(text) else { return }
     userTexts.append(text)
     self.text = text
@@ -73,10 +81,13 @@ struct ModelRequest: Sendable {
       if isOfModel, !modelSpeaks { step += 1 }
       modelSpeaks = isOfModel
       switch (type, role) {
-      case ("message", "user"?): heard(Self.text(item["content"]))
+      case ("message", "user"?):
+        instructions += Self.newInstructions(in: item["content"])
+        heard(Self.text(item["content"]))
       case ("message", "developer"?), ("message", "system"?): instructions.append(Self.text(item["content"]))
       case ("function_call_output", _), ("custom_tool_call_output", _):
         if runningCommand != nil { earlierOutputs.append(output) }
+        instructions += Self.newInstructions(in: item["output"])
         output = Self.text(item["output"])
         runningCommand = isAwaited && tools.contains(Self.poll) ? Self.running(output) : nil
       default: break
@@ -112,6 +123,7 @@ struct ModelRequest: Sendable {
       default:
         let content = message["content"] ?? .null
         for block in content.array ?? [] where block["type"]?.string == "tool_result" {
+          instructions += Self.newInstructions(in: block["content"])
           output = Self.text(block["content"])
         }
         // Each text is one message: Claude Code joins the messages of turns that had no answer into one.
@@ -134,7 +146,9 @@ struct ModelRequest: Sendable {
     case .string(let text)?: text
     case .array(let parts)?:
       parts.compactMap { $0["text"]?.string }
-        .filter { !$0.hasPrefix("<image name=") && $0 != "</image>" && !$0.hasPrefix("<answer_format>") }
+        .filter { text in
+          !["<image name=", "</image>", "<answer_format>", newInstructions].contains { text.hasPrefix($0) }
+        }
         .joined(separator: "\n")
     default: ""
     }

@@ -28,6 +28,8 @@ struct ConfigurationFileTests {
     #expect(configuration.limits.keepAlive == .seconds(15))
     #expect(configuration.limits.keyRequests == 600)
     #expect(configuration.limits.keyTurns == 16)
+    #expect(configuration.limits.toolBytes == 1 << 20)
+    #expect(configuration.limits.kept == 256 << 20)
     #expect(configuration.providers["openai"]?.apiKeyEnvironment == "OPENAI_API_KEY")
     #expect(configuration.providers["openai"]?.dialect == .openAI)
     #expect(configuration.providers["anthropic"]?.baseURL == "https://api.anthropic.com")
@@ -73,6 +75,8 @@ struct ConfigurationFileTests {
         tool_wait: 5m
         tool_hold: 7s
         tools: 7
+        tool_bytes: 2KiB
+        kept: 3MiB
         turns: 5
         harness_start: 7s
         lease: 9s
@@ -124,6 +128,8 @@ struct ConfigurationFileTests {
     expected.limits.toolWait = .seconds(300)
     expected.limits.toolHold = .seconds(7)
     expected.limits.tools = 7
+    expected.limits.toolBytes = 2 << 10
+    expected.limits.kept = 3 << 20
     expected.limits.turns = 5
     expected.limits.harnessStart = .seconds(7)
     expected.limits.lease = .seconds(9)

@@ -1,6 +1,7 @@
-import ControlPlane
 import SessionModel
 import Testing
+
+@testable import ControlPlane
 
 /// A turn calls its client's tools and waits for them.
 struct ClientToolTests {
@@ -134,6 +135,27 @@ struct ClientToolTests {
       #expect(try await world.run("say mine", key: "test:b").texts == ["mine"])
       #expect(try await left.finished().ends == ["failed (tool_wait_limit)"])
       #expect(try await world.run("say back", key: "test:a").texts == ["back"])
+    }
+  }
+
+  @Test("functions that are larger together than a request's may be are refused, and nothing of them is kept")
+  func tooLarge() async throws {
+    let tool = ClientTool(name: "look", description: "Looks.", parameters: ["type": "object"])
+    let others = [ClientTool(name: "say", parameters: ["type": "object"])]
+    let size = ([tool] + others).reduce(0) { $0 + $1.size }
+    try await World.run(.init(toolBytes: size)) { world in
+      let fitting = try TurnRequest.sdk("say yes", key: "test:a").with { $0.options.tools = [tool] + others }
+      let over = fitting.with { $0.options.tools[0].description += "!" }
+      #expect(await Self.code { try await world.submit(over) } == .toolsTooLarge)
+      #expect(try await world.store.session(owner: .local, key: ThreadKey("test:a")) == nil)
+      #expect(try await world.submit(fitting).finished().texts == ["yes"])
+      #expect(
+        try await world.submit(fitting.with { $0.options.tools = others }).finished().texts == ["yes"], "fewer bytes")
+      // The log's own measure of an event knows of them.
+      let queued = try await world.log("test:a").compactMap { event -> Int? in
+        if case .executionQueued = event.payload { event.payload.size } else { nil }
+      }
+      #expect(queued[0] > queued[1] && queued[1] > 0)
     }
   }
 

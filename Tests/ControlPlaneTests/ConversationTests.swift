@@ -110,4 +110,28 @@ struct ConversationTests {
       }
     }
   }
+
+  @Test("what is kept beside sessions goes with its session's files, or when it is older than the retention")
+  func retention() async throws {
+    try await World.run(hasServer: false) { world in
+      let server = world.startServer("node-2")
+      let plane = server.controlPlane
+      let turn = try await plane.submit(.sdk("say one", key: "test:a"))
+      _ = try await turn.finished()
+      let ofSession = try await plane.compact([], behind: .response(turn.reply.wireID), owner: .local)
+      let ofNone = try await plane.compact([.said("elsewhere")], behind: .nothing, owner: .local)
+      _ = try await plane.openConversation(owner: .local, metadata: .null, items: [Self.item("msg_a", .user, "waits")])
+      _ = try await plane.remove(owner: .local, key: ThreadKey("test:a"), force: false)
+      #expect(try await world.store.compacted(owner: .local, id: ofSession.id) == nil)
+      #expect(try await world.store.compacted(owner: .local, id: ofNone.id) != nil)
+      try await server.shutDown()
+      let next = world.startServer("node-3") { $0.retention = .milliseconds(1) }
+      try await within {
+        while try await world.store.compacted(owner: .local, id: ofNone.id) != nil {
+          try await Task.sleep(for: .milliseconds(5))
+        }
+      }
+      try await next.shutDown()
+    }
+  }
 }

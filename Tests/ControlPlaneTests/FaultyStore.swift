@@ -96,8 +96,8 @@ final class FaultyStore: SessionStore {
 }
 
 extension FaultyStore {
-  func add(_ conversation: ConversationRecord, _ items: [AddedItem]) async throws {
-    try await base.add(conversation, items)
+  func add(_ conversation: ConversationRecord, _ items: [AddedItem], limit: Int) async throws {
+    try await base.add(conversation, items, limit: limit)
   }
   func conversation(owner: Owner, id: String) async throws -> ConversationRecord? {
     try await base.conversation(owner: owner, id: id)
@@ -108,8 +108,10 @@ extension FaultyStore {
   func removeConversation(_ id: String, owner: Owner) async throws -> Bool {
     try await base.removeConversation(id, owner: owner)
   }
-  func add(_ items: [AddedItem], to conversation: String, of session: SessionID?) async throws {
-    try await base.add(items, to: conversation, of: session)
+  func add(
+    _ items: [AddedItem], to conversation: String, of session: SessionID?, at time: Timestamp, limit: Int
+  ) async throws {
+    try await base.add(items, to: conversation, of: session, at: time, limit: limit)
   }
   func waitingItems(_ conversation: String, takenBy session: SessionID?) async throws -> [AddedItem] {
     try await base.waitingItems(conversation, takenBy: session)
@@ -123,7 +125,9 @@ extension FaultyStore {
   func hiddenItems(_ conversation: String, among ids: [String]) async throws -> Set<String> {
     try await base.hiddenItems(conversation, among: ids)
   }
-  func add(_ compacted: CompactedConversation) async throws { try await base.add(compacted) }
+  func add(_ compacted: CompactedConversation, limit: Int) async throws { try await base.add(compacted, limit: limit) }
+  func removeKept(before moment: Timestamp) async throws { try await base.removeKept(before: moment) }
+  func removeKept(of session: SessionID) async throws { try await base.removeKept(of: session) }
   func compacted(owner: Owner, id: String) async throws -> CompactedConversation? {
     try await base.compacted(owner: owner, id: id)
   }

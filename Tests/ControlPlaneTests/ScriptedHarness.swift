@@ -11,6 +11,7 @@ import SessionModel
 /// - `hold`: nothing more until the turn is steered or interrupted
 /// - `call A B`: calls the client's tools A and B at once, and says what they answered
 /// - `instructed`: says what its instructions are
+/// - `retold`: says what instructions it was told since it began, in order
 /// - `recall`: says what the harness knows of the conversation before this turn
 /// - `steering HOW`: what becomes of steering messages: `taken`, `refused`, or `unanswered` (it says `asked ID`)
 /// - `deaf`: interrupts are not answered from here on
@@ -86,6 +87,8 @@ struct ScriptedMachine: HarnessMachine {
   /// What was said to the harness so far, and what it was told to have been said.
   private var heard: [String] = []
   private var instructions: String?
+  /// What it was told since the process began.
+  private var toldInstructions: [String] = []
   private var turn: Turn?
   private var nextInput = 1
   private var hasExited = false
@@ -112,6 +115,7 @@ struct ScriptedMachine: HarnessMachine {
 
   mutating func begin(_ begun: HarnessTurn) -> [HarnessAction] {
     turn = Turn(execution: begun.execution, steps: Self.steps(begun.input))
+    if let told = begun.instructions { toldInstructions.append(told) }
     defer { heard += begun.input.map(\.text) }
     return advance()
   }
@@ -138,6 +142,7 @@ struct ScriptedMachine: HarnessMachine {
         actions.append(send(step))
       case "instructed":
         actions.append(send("say \(instructions ?? "nothing")"))
+      case "retold": actions.append(send("say \(toldInstructions.joined(separator: " | "))"))
       case "recall": actions.append(send("say \(heard.joined(separator: " | "))"))
       case "steering": running.steering = String(step.dropFirst("steering ".count))
       case "deaf": running.isDeaf = true
@@ -180,6 +185,7 @@ struct ScriptedMachine: HarnessMachine {
   mutating func answer(_ output: ToolOutput) -> [HarnessAction] {
     guard let index = turn?.calls.firstIndex(of: output.call.ordinal) else { return [] }
     turn?.calls.remove(at: index)
+    if let told = output.instructions { toldInstructions.append(told) }
     turn?.answers.append(output.parts == [] ? "nothing" : Message(parts: output.parts).text)
     guard turn?.calls.isEmpty == true, let answers = turn?.answers else { return [] }
     turn?.isHeld = false

@@ -67,6 +67,26 @@ struct TurnAllowanceTests {
     }
   }
 
+  @Test(
+    "a steering message that its turn refuses is one more turn: at the limit its client is told, and nothing is run")
+  func refusedSteer() async throws {
+    try await World.run { world in
+      let allowance = TurnAllowance(limit: 1)
+      let first = try await Self.submit(
+        world, .sdk("steering refused; say holding; hold", key: "test:a"), allowance)
+      try await world.wait("test:a") { $0.isMessage("holding") }
+      let steer = try TurnRequest.sdk("count done; say late", key: "test:a").with { $0.busy = .steer }
+      #expect(await Self.code { _ = try await Self.submit(world, steer, allowance) } == .keyTurnLimit)
+      _ = try await world.controlPlane.interrupt(owner: .local, key: ThreadKey("test:a"), reason: "test")
+      _ = try await first.finished()
+      #expect(try await world.log("test:a").started == [first.execution.id])
+      #expect(try await Self.submit(world, steer, allowance).finished().texts == ["late"])
+      #expect(try await world.lines("done", of: "test:a").count == 1)
+      // One more than the limit does not stay counted.
+      #expect(try await Self.submit(world, .sdk("say on", key: "test:a"), allowance).finished().texts == ["on"])
+    }
+  }
+
   @Test("a turn that was refused for another reason takes no place")
   func refused() async throws {
     try await World.run { world in

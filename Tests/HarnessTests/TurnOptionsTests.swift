@@ -110,6 +110,27 @@ struct TurnOptionsTests {
     #expect(String(decoding: bytes, as: UTF8.self).hasPrefix("go\n\n<answer_format>"))
   }
 
+  @Test("instructions that are new are told before what the user says, in words that say so")
+  func newInstructions() throws {
+    let turn = HarnessTurn(
+      execution: ExecutionID(rawValue: "e1"), input: [Message(parts: [.text("go")])], model: "m",
+      instructions: "Be brief.")
+    var (codex, _) = Self.appServer()
+    let input = Self.sent(codex.begin(turn)).last?["params"]?["input"]
+    #expect(input?[0]?["text"]?.string?.contains("hold, in place of all that were given before:\n\nBe brief.") == true)
+    #expect(input?[1]?["text"] == "go")
+    var exec = CodexExec().machine(.test("/bin/codex"))
+    guard case .send(_, let prompt)? = exec.begin(turn).first else {
+      Issue.record("nothing was sent")
+      return
+    }
+    #expect(String(decoding: prompt, as: UTF8.self).hasSuffix("Be brief.\n</new_instructions>\n\ngo"))
+    var claude = try ClaudeDriver.ready()
+    let content = Self.sent(claude.machine.begin(turn)).last?["message"]?["content"]
+    #expect(content?[0]?["text"] == input?[0]?["text"])
+    #expect(content?[1]?["text"] == "go")
+  }
+
   @Test("Claude Code cannot ask for a tier or a kind of summary, and says so")
   func claude() throws {
     var driver = try ClaudeDriver.ready()

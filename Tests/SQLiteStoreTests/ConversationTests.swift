@@ -22,7 +22,7 @@ struct ConversationTests {
 
   private func opened(_ items: AddedItem...) async throws -> ConversationRecord {
     let record = ConversationRecord(id: "conv_c", owner: .local, metadata: ["a": "b"], createdAt: .noon)
-    try await store.add(record, items)
+    try await store.add(record, items, limit: .max)
     return record
   }
 
@@ -53,7 +53,7 @@ struct ConversationTests {
     step.takes = ["msg_a": turn]
     _ = try await store.commit(step)
     #expect(try await waiting(session) == ["msg_b"])
-    try await store.add([Self.item("msg_c")], to: "conv_c", of: session)
+    try await store.add([Self.item("msg_c")], to: "conv_c", of: session, at: .noon, limit: .max)
     #expect(try await waiting(session) == ["msg_b", "msg_c"])
     var end = SessionCommit.step("s", token, .completed("e"))
     end.releases = [turn]
@@ -69,7 +69,7 @@ struct ConversationTests {
     step.takes = ["msg_a": ExecutionID(rawValue: "e")]
     _ = try await store.commit(step)
     _ = try await store.commit(.step("s", token, .completed("e")))
-    try await store.add([Self.item("msg_b")], to: "conv_c", of: session)
+    try await store.add([Self.item("msg_b")], to: "conv_c", of: session, at: .noon, limit: .max)
     let left = try file.withDatabase { db in
       try String.fetchAll(db, sql: "SELECT id FROM conversation_items WHERE is_taken = 0")
     }
@@ -89,8 +89,9 @@ struct ConversationTests {
   @Test("a compacted conversation is its owner's alone")
   func compacted() async throws {
     let compacted = CompactedConversation(
-      id: "x", owner: .local, execution: ExecutionID(rawValue: "e"), messages: [Message(parts: [.text("said")])])
-    try await store.add(compacted)
+      id: "x", owner: .local, execution: ExecutionID(rawValue: "e"), messages: [Message(parts: [.text("said")])],
+      createdAt: .noon)
+    try await store.add(compacted, limit: .max)
     #expect(try await store.compacted(owner: .local, id: "x") == compacted)
     #expect(try await store.compacted(owner: other, id: "x") == nil)
     #expect(try await store.compacted(owner: .local, id: "y") == nil)

@@ -20,10 +20,12 @@ struct QueryCostTests {
     func take() -> [String] {
       all.withLock { statements in
         defer { statements = [] }
+        // A trigger's statements are told as comments.
         return statements.filter {
-          $0.contains(
-            /\b(sessions|executions|events|inputs|replies|conversations|conversation_items|hidden_items|compacted_conversations)\b/
-          )
+          !$0.hasPrefix("--")
+            && $0.contains(
+              /\b(sessions|executions|events|inputs|replies|conversations|conversation_items|hidden_items|compacted_conversations|kept)\b/
+            )
         }
       }
     }
@@ -92,17 +94,25 @@ struct QueryCostTests {
 
     let item = AddedItem(id: "msg_a", shown: .null, message: Message(parts: []))
     let conversation = ConversationRecord(id: "conv_c", owner: .local, metadata: .null, createdAt: .noon)
-    try await store.add(conversation, [item])
+    try await store.add(conversation, [item], limit: .max)
     _ = try await store.conversation(owner: .local, id: "conv_c")
     _ = try await store.setMetadata(.null, of: "conv_c", owner: .local)
-    try await store.add([AddedItem(id: "msg_b", shown: .null, message: Message(parts: []))], to: "conv_c", of: session)
+    let second = AddedItem(id: "msg_b", shown: .null, message: Message(parts: []))
+    // Over its limit it looks for what turns have taken.
+    await #expect(throws: CentaurError.self) {
+      try await store.add([second], to: "conv_c", of: session, at: .noon, limit: 1)
+    }
+    try await store.add([second], to: "conv_c", of: session, at: .noon, limit: .max)
     _ = try await store.waitingItems("conv_c", takenBy: session)
     _ = try await store.addedItems("conv_c", ids: ["msg_a"])
     try await store.hideItem("msg_a", of: "conv_c")
     _ = try await store.hiddenItems("conv_c", among: ["msg_a"])
     _ = try await store.removeConversation("conv_c", owner: .local)
-    try await store.add(CompactedConversation(id: "x", owner: .local, execution: id, messages: []))
+    let compacted = CompactedConversation(id: "x", owner: .local, execution: id, messages: [], createdAt: .noon)
+    try await store.add(compacted, limit: .max)
     _ = try await store.compacted(owner: .local, id: "x")
+    try await store.removeKept(before: .noon)
+    try await store.removeKept(of: session)
     _ = try await store.execution(owner: .local, historyDigest: "d")
     _ = try await store.isFollowed(#require(store.execution(id)))
     for newestFirst in [false, true] {

@@ -51,6 +51,7 @@ struct EventCodingTests {
         call: ClientCallID(ExecutionID(rawValue: "e1"), 3),
         parts: [.text(""), .image(dataURL: "data:image/png;base64,AA=="), .file(name: nil, dataURL: "data:,x")]),
       ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 14), parts: [], isError: true),
+      ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 15), parts: [], instructions: "Be brief."),
     ]),
     .executionQueued(toolOptions),
     .executionFailed(ExecutionFailure(code: "harness_died", message: "It died."), usage),

@@ -240,6 +240,8 @@ struct ConfigurationFile {
       case "tool_wait": limits.toolWait = try duration(value, key)
       case "tool_hold": limits.toolHold = try duration(value, key)
       case "tools": limits.tools = try positive(value, key)
+      case "tool_bytes": limits.toolBytes = try bytes(value, key)
+      case "kept": limits.kept = try bytes(value, key)
       case "idle_sandbox": limits.idleSandbox = try duration(value, key)
       case "sandboxes": limits.sandboxes = try positive(value, key)
       case "sandbox_wait": limits.sandboxWait = try duration(value, key)

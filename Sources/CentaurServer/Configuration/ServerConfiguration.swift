@@ -85,6 +85,10 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var toolHold: Duration = .seconds(60)
     /// How many functions a request may offer to the agent.
     public var tools = 128
+    /// How many bytes they may have together.
+    public var toolBytes = 1 << 20
+    /// How many bytes an owner may have in compacted conversations and in items that wait for a turn.
+    public var kept = 256 << 20
     /// How long a sandbox waits for its session's next turn.
     public var idleSandbox: Duration = .seconds(1800)
     public var sandboxes = 16

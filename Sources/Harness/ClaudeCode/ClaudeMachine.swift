@@ -169,6 +169,7 @@ struct ClaudeMachine: HarnessMachine {
     actions += set(model: begun.model, of: begun.execution) + set(effort: begun.options.effort, of: begun.execution)
     var blocks: [JSONValue] = []
     if !historyIsTold, let told = ConversationSoFar.text(context.history) { blocks.append(ClaudeInput.text(told)) }
+    if let instructions = begun.instructions { blocks.append(ClaudeInput.text(NewInstructions.words(instructions))) }
     if let schema = begun.options.outputSchema, answerSchema != schema {
       blocks.append(ClaudeInput.text(AnswerFormat.words(schema)))
     }

@@ -112,6 +112,9 @@ struct CodexMachine: HarnessMachine {
     if let schema, !AnswerFormat.canBeStrict(schema) {
       input.items.insert(["type": "text", "text": .string(AnswerFormat.words(schema))], at: 0)
     }
+    if let instructions = begun.instructions {
+      input.items.insert(["type": "text", "text": .string(NewInstructions.words(instructions))], at: 0)
+    }
     var parameters: [(String, JSONValue)] = [
       ("threadId", .string(thread)), ("input", .array(input.items)), ("model", .string(begun.model)),
       ("summary", .string(begun.options.summary ?? "auto")),

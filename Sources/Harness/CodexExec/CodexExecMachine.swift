@@ -19,7 +19,8 @@ struct CodexExecMachine: HarnessMachine {
     self.items = items
     let input = CodexInput.text(turn.input)
     let format = turn.options.outputSchema.flatMap { AnswerFormat.canBeStrict($0) ? nil : AnswerFormat.words($0) }
-    let prompt = [preface, input.items.first?.string, format].compactMap(\.self).joined(separator: "\n\n")
+    let told = turn.instructions.map(NewInstructions.words)
+    let prompt = [preface, told, input.items.first?.string, format].compactMap(\.self).joined(separator: "\n\n")
     var warnings = input.warnings.map { items.emit(.warning(code: "input_not_supported", message: $0)) }
     if !turn.options.tools.isEmpty { warnings.append(items.emit(HarnessFailure.toolsNotOffered)) }
     return warnings + [

@@ -24,11 +24,12 @@ extension ClientCall {
 }
 
 extension ToolOutput: SavedAsJSON {
-  /// As the log and the session API hold it: `call_id`, `parts`, and `is_error` where it failed.
+  /// As the log and the session API hold it: `call_id`, `parts`, `is_error` where it failed, and `instructions` where
+  /// others came with it.
   public var json: JSONValue {
     .members([
       ("call_id", .string(call.description)), ("parts", .array(parts.map(\.json))),
-      ("is_error", isError ? true : .null),
+      ("is_error", isError ? true : .null), ("instructions", JSONValue(instructions)),
     ])
   }
 
@@ -39,7 +40,9 @@ extension ToolOutput: SavedAsJSON {
     for part in reader.json["parts"]?.array ?? [] {
       parts.append(try Message.Part(PayloadReader(kind: "\(reader.kind).part", json: part)))
     }
-    self.init(call: try reader.call("call_id"), parts: parts, isError: reader.json["is_error"]?.bool == true)
+    self.init(
+      call: try reader.call("call_id"), parts: parts, isError: reader.json["is_error"]?.bool == true,
+      instructions: reader.json["instructions"]?.string)
   }
 }
 

@@ -157,7 +157,7 @@ extension TurnOptions {
       ("conversation", JSONValue(conversation)),
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
       ("leaves_pending", leavesPending ? true : .null),
-      ("tools", tools.isEmpty ? .null : .array(tools.map(\.json))),
+      ("tools", tools.isEmpty ? .null : .array(tools.map(\.json))), ("instructions", JSONValue(instructions)),
     ])
   }
 
@@ -171,6 +171,7 @@ extension TurnOptions {
     maxOutputTokens = json["max_output_tokens"]?.int
     leavesPending = json["leaves_pending"]?.bool == true
     tools = (json["tools"]?.array ?? []).map(ClientTool.init(saved:))
+    instructions = json["instructions"]?.string
   }
 }
 
