@@ -9,7 +9,7 @@ extension EventPayload {
     switch self {
     case .messageAppended(let message): message.parts.size
     case .executionWaiting(let calls, _): calls.reduce(0) { $0 + $1.arguments.size }
-    case .executionResumed(let outputs): outputs.reduce(0) { $0 + $1.parts.size }
+    case .executionResumed(let outputs, _): outputs.reduce(0) { $0 + $1.parts.size }
     case .itemStarted(let item), .itemCompleted(let item): item.content.size
     case .itemDelta(let delta): delta.text.utf8.count
     case .unrecognized(_, let json): json.size
