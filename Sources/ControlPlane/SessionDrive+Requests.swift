@@ -36,9 +36,7 @@ extension SessionDrive {
     if let answered = try await self.answer(request) { return answered }
     if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
     try checkWishes(harness: request.harness, persona: request.persona)
-    if !request.outputs.isEmpty {
-      request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
-    }
+    request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request, hasSteered: true) }
     let decision = Reconciliation.decide(request, try await facts(for: request))
@@ -346,9 +344,7 @@ extension SessionDrive {
 
   private var waitsForPlace: Bool { process == nil && services.capacity.isFull }
 
-  func attach(
-    _ id: ExecutionID, _ request: TurnRequest, hasSteered: Bool = false
-  ) async throws -> AdmittedTurn {
+  func attach(_ id: ExecutionID, _ request: TurnRequest, hasSteered: Bool = false) async throws -> AdmittedTurn {
     guard let execution = try await services.store.execution(id),
       let reply = try await reply(of: execution, had: request, hasSteered: hasSteered)
     else { throw CentaurError(.storeCorrupt, "The turn that took this input is missing.") }
