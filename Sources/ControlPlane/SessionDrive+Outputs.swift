@@ -26,12 +26,13 @@ extension SessionDrive {
     let waiting = execution.status.isTerminal ? [] : Set(waits.calls.map(\.id))
     let new = request.outputs.filter { waiting.contains($0.call) }
     if !new.isEmpty { return try await resume(with: new, request) }
-    let repeated = Self.told(request.outputs, beside: request.input)
+    let outputs = waits.oldestFirst(request.outputs)
+    let repeated = Self.told(outputs, beside: request.input)
     guard repeated.allSatisfy({ waits.answered[$0.call]?.output == $0 }) else {
       guard request.input.isEmpty else { return nil }
       throw Self.closed(repeated, waits)
     }
-    guard let last = request.outputs.last.flatMap({ waits.answered[$0.call] }),
+    guard let last = outputs.last.flatMap({ waits.answered[$0.call] }),
       // A message that steered the turn since may have been answered from there on too.
       let reply = try await services.store.replies(id).first(where: { $0.afterSeq == last.afterSeq })
     else { throw CentaurError(.storeCorrupt, "The reply in which the turn went on is missing.") }

@@ -52,6 +52,12 @@ struct TurnWaits: Sendable {
     }
   }
 
+  /// Outputs in the order in which they were given: what was said beside them belongs to the newest.
+  func oldestFirst(_ outputs: [ToolOutput]) -> [ToolOutput] {
+    outputs.enumerated().map { (order: (answered[$0.element.call]?.afterSeq ?? .max, $0.offset), output: $0.element) }
+      .sorted { $0.order < $1.order }.map(\.output)
+  }
+
   /// How long the turn was at work, waits not counted.
   func worked(until now: Timestamp) -> Duration {
     .milliseconds(worked + (workingSince.map { max(0, now.milliseconds - $0.milliseconds) } ?? 0))

@@ -80,8 +80,11 @@ struct ToldOutputTests {
     try await World.run { world in
       let turn = try await Self.waiting(world, "say asking; call look also; say after")
       _ = try await world.submit(Self.outputs(turn, [(3, "second")])).reply
-      let told = try await world.submit(Self.outputs(turn, [(2, "first")], beside: "mind the gap"))
+      // With one that was given before, wherever that stands; and again.
+      let request = Self.outputs(turn, [(2, "first"), (3, "second")], beside: "mind the gap")
+      let told = try await world.submit(request)
       _ = try await told.finished()
+      #expect(try await world.submit(request).reply.wireID == told.reply.wireID)
       _ = try await world.run("say on", key: "test:a")
       let branch = try await world.submit(Self.after(told, "recall"))
       #expect(branch.session.key != turn.session.key)
