@@ -11,6 +11,7 @@ from conftest import make_anthropic, make_sdk, with_model
 from files import PDF, PNG, base64_of
 from scripts import COUNT, script, shell, text
 from session_api import executions, kinds
+from test_responses_operations import check_item
 
 HARNESSES = ["codex", "claude"]
 
@@ -104,6 +105,84 @@ def test_by_the_call_alone(server, sdk, store):
     loop.run(steps, weather)
     log = server.api.events(server.api.new_session(known))
     assert list(executions(log).values()) == ["completed"] and kinds(log).count("execution.resumed") == 2
+
+
+def types(items) -> list[str]:
+    return [item.type if item.type != "message" else item.role for item in items]
+
+
+@pytest.mark.parametrize("harness", HARNESSES)
+def test_words_beside_an_output(server, harness):
+    """What the user says beside an output is told to the agent once, is in the lists where it was said, is part of what is
+    known again, and a conversation that branches off knows it, the call and the output."""
+    sdk = make_sdk(server, default_headers={"X-Centaur-Harness": harness})
+    conversation = sdk.conversations.create()
+    first = sdk.responses.create(
+        model="m", conversation=conversation.id, tools=[WEATHER],
+        input=script(call("weather", city="Bern"), text("<{{out}}>")))
+    [asked] = function_calls(first)
+    words = {"role": "user", "content": "And mind the wind."}
+    told = {"model": "m", "conversation": conversation.id, "input": [output(asked, "sunny"), words]}
+    second = sdk.responses.create(**told)
+    assert "sunny" in second.output_text and second.output_text.count("And mind the wind.") == 1
+    assert sdk.responses.create(**told).id == second.id
+    with pytest.raises(openai.ConflictError) as raised:
+        sdk.responses.create(**{**told, "input": told["input"][:1]})
+    assert raised.value.code == "call_closed"
+    # In the order in which it was said, by the ids and texts that the client knows.
+    items = list(sdk.conversations.items.list(conversation.id, order="asc"))
+    assert types(items) == ["user", "function_call", "function_call_output", "user", "assistant"]
+    assert (items[1].id, items[1].call_id, items[1].arguments) == (asked.id, asked.call_id, asked.arguments)
+    assert (items[2].call_id, items[2].output) == (asked.call_id, "sunny")
+    assert items[3].content[0].text == "And mind the wind." and items[4].id == second.output[-1].id
+    for item in items:
+        assert sdk.conversations.items.retrieve(item.id, conversation_id=conversation.id).to_dict() == item.to_dict()
+    # Each response was asked what came before it, the second one with the output that it was given.
+    given = list(sdk.responses.input_items.list(second.id, order="asc"))
+    assert [item.id for item in given] == [item.id for item in items[:4]]
+    assert types(sdk.responses.input_items.list(first.id)) == ["user"]
+    for limit in (1, 3):
+        listed = [item.id for item in sdk.responses.input_items.list(second.id, limit=limit)]
+        assert listed == [item.id for item in given][::-1]
+    for item in sdk.responses.input_items.with_raw_response.list(second.id).http_response.json()["data"]:
+        check_item(item)
+    # The session goes on; who goes on from the older response has all of it in a session of its own.
+    sdk.responses.create(model="m", conversation=conversation.id, input="Reply ON")
+    branch = sdk.responses.create(model="m", previous_response_id=second.id, input=script(text("{{history}}")))
+    assert branch.output_text == "4", "the question, what the function said, the words beside it, and this"
+    said = [item.content[0].text for item in sdk.responses.input_items.list(branch.id, order="asc")]
+    assert said[1:4] == ['[called weather: {"city":"Bern"}]', "[tool output of weather: sunny]", "And mind the wind."]
+    assert "sunny" in said[4]
+
+
+def test_an_output_in_parts_is_listed_as_it_was_given(sdk):
+    """Whoever looks up what a response was asked finds the output that its function gave, images included."""
+    image = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    first = sdk.responses.create(model="m", tools=[WEATHER], input=script(call("weather", city="Bern"), text("ok")))
+    parts = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": image, "detail": "auto"}]
+    second = sdk.responses.create(
+        model="m", previous_response_id=first.id, input=[output(first.output[-1], parts)])
+    [listed] = [item for item in sdk.responses.input_items.with_raw_response.list(second.id).http_response.json()["data"]
+                if item["type"] == "function_call_output"]
+    assert listed["output"] == parts
+    check_item(listed)
+
+
+def test_a_branch_with_outputs_that_came_too_late(server):
+    """A program that goes on from a response whose calls are over says what they gave, and something new: a branch that
+    knows it. The same request sent again is answered by the same response."""
+    sdk = make_sdk(server)
+    first = sdk.responses.create(model="m", tools=[WEATHER], input=script(call("weather", city="Bern"), text("never")))
+    instead = sdk.responses.create(model="m", previous_response_id=first.id, input="Reply INSTEAD")
+    assert instead.output_text == "INSTEAD"
+    late = {"model": "m", "previous_response_id": first.id, "extra_headers": {"Idempotency-Key": "late"}, "input": [
+        output(first.output[-1], "sunny"), {"role": "user", "content": script(text("{{history}}"))}]}
+    branch = sdk.responses.create(**late)
+    assert branch.output_text == "3", "the question, what the function said, and this"
+    assert sdk.responses.create(**late).id == branch.id
+    items = list(sdk.responses.input_items.list(branch.id, order="asc"))
+    assert [item.content[0].text for item in items][1:3] == [
+        '[called weather: {"city":"Bern"}]', "[tool output of weather: sunny]"]
 
 
 def test_in_the_background(sdk):

@@ -1,6 +1,8 @@
 """Turns that wait for a program's functions: what else may come, and what survives."""
 
 import os
+import pathlib
+import shutil
 import signal
 import time
 import uuid
@@ -225,6 +227,44 @@ def test_the_sandbox_dies_while_the_turn_waits(make_server, harness):
 
 
 @HARNESSES
+@pytest.mark.parametrize("how", ["killed", "removed"])
+def test_server_and_sandbox_are_gone(make_server, harness, how):
+    """Nobody is left to hear the output: the program is told so at once, and the session goes on with what was said."""
+    turn = Waiting(make_server(), harness)
+    turn.server.kill()
+    for pid in processes_with(f"{turn.server.data}/sessions"):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    if how == "removed":
+        for directory in pathlib.Path(turn.server.data).glob("sessions/*/sandboxes"):
+            shutil.rmtree(directory)
+    turn.server.start()
+    with pytest.raises(openai.ConflictError) as raised:
+        turn.tell()
+    assert raised.value.code == "call_closed" and "ended before it was answered" in raised.value.message
+    [failed] = [event for event in turn.log if event["kind"] == "execution.failed"]
+    assert failed["payload"]["error"]["code"] == {"killed": "sandbox_lost", "removed": "server_restarted"}[how]
+    assert turn.say("Reply ON").output_text == "ON"
+    invariants.check(turn.server.data)
+
+
+def test_codex_with_tools_that_come_and_go(server):
+    """A changed set of functions costs one new conversation, which is told each word once; the log says what it costs.
+    The same set and a smaller one cost nothing."""
+    key = f"api:{uuid.uuid4()}"
+    sdk = make_sdk(server, default_headers={"X-Centaur-Harness": "codex", "X-Centaur-Thread-Key": key})
+    sets = [WEATHER], [WEATHER, CLOCK], [CLOCK], [], [WEATHER, CLOCK], [{**WEATHER, "description": "Other."}]
+    heard = [sdk.responses.create(model="m", input=script(text("{{history}}")), tools=tools).output_text for tools in sets]
+    assert heard == ["1", "2", "3", "4", "5", "6"]
+    log = server.api.events(key)
+    warnings = [event["payload"]["code"] for event in log if event["kind"] == "warning"]
+    assert warnings.count("conversation_retold") == 2
+    assert [event["payload"]["origin"] for event in log if event["kind"] == "sandbox.ready"][1:] == ["cold"] * 2
+
+
+@HARNESSES
 def test_other_tools_in_the_next_turn(server, harness):
     """Each turn has the functions that its request offers, and remembers what was said before."""
     turn = Waiting(server, harness)
@@ -233,7 +273,8 @@ def test_other_tools_in_the_next_turn(server, harness):
     asked = turn.sdk.responses.create(model="m", input=steps, tools=[CLOCK])
     assert [item.name for item in function_calls(asked)] == ["clock"]
     told = turn.sdk.responses.create(model="m", input=[output(asked.output[-1], "noon")], tools=[CLOCK])
-    assert told.output_text.split() == ["noon", "2"]
+    # Codex has been told anew what the first function said.
+    assert told.output_text.split() == ["noon", "3" if harness == "codex" else "2"]
     # Those of the turn before are not this one's.
     none = turn.sdk.responses.create(model="m", input=script(call("clock"), text("over")))
     assert none.output_text == "over" and not function_calls(none)

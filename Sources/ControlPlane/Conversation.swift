@@ -6,6 +6,8 @@ struct Conversation: Sendable {
   private struct Entry: Sendable {
     var message: Message
     var seq: Int64
+    /// The turn that is to hear it, where that had not begun.
+    var waitsFor: ExecutionID?
     /// The turn that took it.
     var execution: ExecutionID?
   }
@@ -16,18 +18,24 @@ struct Conversation: Sendable {
   private(set) var instructions: String?
   /// Of turns that have not begun.
   private var untoldInstructions: [ExecutionID: String] = [:]
+  /// Turns that have begun, or ended without that.
+  private var started: Set<ExecutionID> = []
+  /// The client's tools that were called.
+  private var calls: [ClientCallID: String] = [:]
 
   var messages: [Message] { entries.map(\.message) }
 
-  /// Without the messages that wait for a turn: they will be that turn's input.
+  /// Without the messages that wait for a turn, or for their turn's beginning: they will be its input.
   var messagesOfTurns: [Message] {
-    let waiting = Set(pending.entries.map(\.seq))
-    return entries.filter { !waiting.contains($0.seq) }.map(\.message)
+    let waiting = Set(pending.seqs(ofTurns: { !started.contains($0) }))
+    return entries.filter { entry in
+      !waiting.contains(entry.seq) && entry.waitsFor.map(started.contains) ?? true
+    }.map(\.message)
   }
 
   /// Without what turns behind this one were asked while it was still at work.
   func messages(through turn: Execution) -> [Message] {
-    entries.filter { $0.execution == nil || $0.execution == turn.id || $0.seq < turn.firstSeq }.map(\.message)
+    entries.filter { $0.waitsFor == nil || $0.waitsFor == turn.id || $0.seq < turn.firstSeq }.map(\.message)
   }
 
   mutating func fold(_ event: SessionEvent) {
@@ -35,10 +43,24 @@ struct Conversation: Sendable {
     foldInstructions(event)
     switch event.payload {
     case .messageAppended(let message):
-      entries.append(Entry(message: message, seq: event.seq, execution: event.executionID))
-    case .executionFailed(let failure, _) where failure.code == CentaurError.Code.noFreeSandbox.rawValue:
+      let id = event.executionID
+      // What a turn hears that has begun is said to it at once.
+      let waitsFor = id.flatMap { started.contains($0) ? nil : $0 }
+      entries.append(Entry(message: message, seq: event.seq, waitsFor: waitsFor, execution: id))
+    case .executionFailed where PendingMessages.wasNotRun(event):
       // It is as if it had not been asked; whoever meant it says it again.
       entries.removeAll { $0.execution == event.executionID }
+    case .executionStarted, .executionCompleted, .executionCancelled, .executionFailed:
+      if let id = event.executionID { started.insert(id) }
+    case .executionWaiting(let asked, _):
+      // Those that still wait beside an answer are named again.
+      for call in asked where calls.updateValue(call.name, forKey: call.id) == nil {
+        entries.append(Entry(message: call.told, seq: event.seq))
+      }
+    case .executionResumed(let outputs, _):
+      for output in outputs.sorted(by: { $0.call.ordinal < $1.call.ordinal }) {
+        entries.append(Entry(message: output.told(of: calls[output.call]), seq: event.seq))
+      }
     case .itemCompleted(let item):
       guard case .message(let message) = item.content, !message.text.isEmpty else { return }
       entries.append(Entry(message: Message(role: .assistant, parts: [.text(message.text)]), seq: event.seq))
@@ -53,24 +75,21 @@ struct Conversation: Sendable {
     case .executionStarted:
       guard let id = event.executionID, let told = untoldInstructions.removeValue(forKey: id) else { return }
       instructions = told
-    case .executionResumed(let outputs): instructions = outputs.compactMap(\.instructions).last ?? instructions
+    case .executionResumed(let outputs, _): instructions = outputs.compactMap(\.instructions).last ?? instructions
     default: break
     }
   }
 
   /// The conversation of a session up to and including `upTo`.
-  /// - Parameter seesLaterEnds: reads on, to learn of turns up to there that ended later without having been run
   static func read(
-    _ session: SessionID, from store: any SessionStore, upTo: Int64 = .max, seesLaterEnds: Bool = false
+    _ session: SessionID, from store: any SessionStore, upTo: Int64 = .max
   ) async throws -> Conversation {
     var conversation = Conversation()
     var cursor: Int64 = 0
     while true {
       let page = try await store.eventsWithoutPieces(session, after: cursor, limit: 1000)
-      for event in page where event.seq <= upTo || seesLaterEnds && PendingMessages.wasNotRun(event) {
-        conversation.fold(event)
-      }
-      guard let last = page.last, last.seq < upTo || seesLaterEnds else { return conversation }
+      for event in page where event.seq <= upTo { conversation.fold(event) }
+      guard let last = page.last, last.seq < upTo else { return conversation }
       cursor = last.seq
     }
   }

@@ -11,7 +11,7 @@ extension EventPayload {
     case .messageAppended(let message): message.parts.size
     case .executionQueued(let options): options.size
     case .executionWaiting(let calls, _): calls.reduce(0) { $0 + $1.arguments.size }
-    case .executionResumed(let outputs):
+    case .executionResumed(let outputs, _):
       outputs.reduce(0) { $0 + $1.parts.size + ($1.instructions?.utf8.count ?? 0) }
     case .itemStarted(let item), .itemCompleted(let item): item.content.size
     case .itemDelta(let delta): delta.text.utf8.count

@@ -73,6 +73,25 @@ extension SessionStore {
     }
   }
 
+  /// The event with which a client was told of a call, or with which it gave the output; nil where the session has no such.
+  func seq(of call: ClientCallID, isOutput: Bool, in session: SessionID) async throws -> Int64? {
+    guard let turn = try await execution(call.execution), turn.sessionID == session else { return nil }
+    var cursor = turn.firstSeq - 1
+    let end = turn.terminalSeq ?? .max
+    while true {
+      let page = try await conversation(session, after: cursor, before: end, newestFirst: false, limit: 200)
+      for event in page where event.executionID == turn.id {
+        switch event.payload {
+        case .executionWaiting(let calls, _) where !isOutput && calls.contains { $0.id == call }: return event.seq
+        case .executionResumed(let outputs, _) where isOutput && outputs.contains { $0.call == call }: return event.seq
+        default: continue
+        }
+      }
+      guard let last = page.last else { return nil }
+      cursor = last.seq
+    }
+  }
+
   /// The execution and the item that a wire id was derived from (`msg_<execution>_<ordinal>`).
   static func itemNamed(_ wireID: String) -> (ExecutionID, Int)? {
     let parts = wireID.split(separator: "_", omittingEmptySubsequences: false)

@@ -80,13 +80,10 @@ struct HarnessStart: Sendable {
     return instructions.isEmpty ? nil : instructions
   }
 
-  /// What was said before the oldest turn that still waits to be run, but for what is its input.
+  /// What was said, but for what is the input of turns that wait to be run: also what another turn was told and said
+  /// while they stood in line.
   private func earlierConversation() async throws -> [Message] {
-    let open = try await services.store.openExecutions(session.id)
-    let upTo = open.map(\.firstSeq).min().map { $0 - 1 } ?? session.lastSeq
-    guard upTo > 1 else { return [] }
-    // A turn may have given up waiting for this process since.
-    return try await Conversation.read(session.id, from: services.store, upTo: upTo, seesLaterEnds: true)
-      .messagesOfTurns
+    guard session.lastSeq > 1 else { return [] }
+    return try await Conversation.read(session.id, from: services.store).messagesOfTurns
   }
 }

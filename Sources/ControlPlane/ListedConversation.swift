@@ -1,7 +1,8 @@
 public import SessionModel
 
 /// What was said in a session and what waits to be: a list that is read by pages, from either end, at the cost of the
-/// page. An ingress shows its entries.
+/// page. An ingress shows its entries. Calls of the client's tools are in it where the client was told of them
+/// (`execution.waiting`), and outputs where it gave them (`execution.resumed`).
 public struct ListedConversation: Sendable {
   /// One entry: an event of the log, or an item that waits for a turn.
   public enum Entry: Sendable, Hashable {
@@ -21,7 +22,7 @@ public struct ListedConversation: Sendable {
 
   private let store: any SessionStore
   private let session: SessionID?
-  /// The turn whose input this is; its own items and what came later are no part of it.
+  /// The turn whose input this is; what came later is no part of it.
   private let turn: Execution?
   /// The log's events from here on are not listed.
   private let logEnd: Int64
@@ -68,7 +69,8 @@ public struct ListedConversation: Sendable {
     while true {
       let page = try await store.conversation(
         session, after: low, before: high, newestFirst: newestFirst, limit: limit)
-      let listed = page.filter(isListed)
+      var listed: [SessionEvent] = []
+      for event in page where try await isListed(event) { listed.append(try await withNewCalls(event)) }
       guard listed.isEmpty, let last = page.last else {
         return listed.map { (Place(value: $0.seq), .event($0)) }
       }
@@ -77,11 +79,33 @@ public struct ListedConversation: Sendable {
     }
   }
 
-  /// A turn is not asked what later ones were asked while it waited, and its items are its answer.
-  private func isListed(_ event: SessionEvent) -> Bool {
-    guard let turn, event.seq > turn.firstSeq else { return true }
-    if case .messageAppended = event.payload { return event.executionID == turn.id }
-    return event.executionID != turn.id
+  /// A turn is not asked what later ones were asked while it waited.
+  private func isListed(_ event: SessionEvent) async throws -> Bool {
+    guard let turn, event.seq > turn.firstSeq, case .messageAppended = event.payload, let id = event.executionID,
+      id != turn.id
+    else { return true }
+    guard let other = try await store.execution(id) else { return false }
+    return other.ordinal < turn.ordinal
+  }
+
+  /// A wait as far as it is news: where only some of the calls were answered, the log names the others again.
+  private func withNewCalls(_ event: SessionEvent) async throws -> SessionEvent {
+    // What a line of the harness tells is new.
+    guard case .executionWaiting(let calls, let usage) = event.payload, event.source == nil else { return event }
+    var high = event.seq
+    while true {
+      let before = try await store.conversation(
+        event.sessionID, after: 0, before: high, newestFirst: true, limit: 10)
+      for earlier in before where earlier.executionID == event.executionID {
+        guard case .executionWaiting(let known, _) = earlier.payload else { continue }
+        let ids = Set(known.map(\.id))
+        return SessionEvent(
+          seq: event.seq, sessionID: event.sessionID, executionID: event.executionID,
+          payload: .executionWaiting(calls.filter { !ids.contains($0.id) }, usage), createdAt: event.createdAt)
+      }
+      guard let last = before.last else { return event }
+      high = last.seq
+    }
   }
 
   /// Where an entry stands, by the id that clients know; nil where this list has no such entry.
@@ -91,6 +115,8 @@ public struct ListedConversation: Sendable {
     let seq: Int64? =
       if let seq = Self.seq(inItemID: id, of: session) {
         seq
+      } else if let (call, isOutput) = Self.call(inItemID: id) {
+        try await store.seq(of: call, isOutput: isOutput, in: session)
       } else if let taken = try await store.takers(session, clientIDs: [id])[id], taken.seq > 0 { taken.seq } else {
         try await store.seq(ofItem: id, in: session)
       }
@@ -100,6 +126,17 @@ public struct ListedConversation: Sendable {
 
   /// The id of a message that was said to the session, where its client has given it none that is ours.
   public static func itemID(_ event: SessionEvent) -> String { "msg_\(event.sessionID)_m\(event.seq)" }
+
+  /// The id of a call of a client's tool as an item, and that of what the tool said.
+  public static func itemID(of call: ClientCallID) -> String { call.name("fc") }
+  public static func itemID(ofOutputOf call: ClientCallID) -> String { call.name("fco") }
+
+  private static func call(inItemID id: String) -> (ClientCallID, isOutput: Bool)? {
+    guard id.hasPrefix("fc_") || id.hasPrefix("fco_"), let rest = id.firstIndex(of: "_"),
+      let call = ClientCallID("call\(id[rest...])")
+    else { return nil }
+    return (call, id.hasPrefix("fco_"))
+  }
 
   private static func seq(inItemID id: String, of session: SessionID) -> Int64? {
     let prefix = "msg_\(session)_m"
@@ -122,12 +159,16 @@ public struct ListedConversation: Sendable {
 }
 
 extension ControlPlane {
-  /// What the turn behind a response was asked: all that was said in its session before it, and its own input.
+  /// What the turn behind a response was asked: all that was said in its session before it, and its own input. Of a
+  /// response in which a turn went on that had waited for its client: all up to the outputs that it was given, and what
+  /// was said beside them.
   /// - Throws: `CentaurError` with `responseNotFound`
   public func input(ofReply id: String, owner: Owner) async throws -> ListedConversation {
     let turn = try await turn(owner: owner, replyID: id, isFollowed: false)
-    let end = try await start(of: turn.execution) ?? turn.session.lastSeq + 1
-    return ListedConversation(services.store, session: turn.session.id, turn: turn.execution, logEnd: end)
+    let wait = turn.reply.afterSeq
+    let end = try await wait > 0 ? endOfOutputs(behind: wait, turn.execution) : start(of: turn.execution)
+    return ListedConversation(
+      services.store, session: turn.session.id, turn: turn.execution, logEnd: end ?? turn.session.lastSeq + 1)
   }
 
   /// The event with which a turn began to be answered, or ended without that; nil where it waits.
@@ -138,6 +179,19 @@ extension ControlPlane {
       for event in page where event.executionID == turn.id {
         if case .executionStarted = event.payload { return event.seq }
         if event.payload.isTerminal { return event.seq }
+      }
+      guard let last = page.last else { return nil }
+      cursor = last.seq
+    }
+  }
+
+  /// The event behind those with which a wait was answered.
+  private func endOfOutputs(behind wait: Int64, _ turn: Execution) async throws -> Int64? {
+    var cursor = wait
+    while true {
+      let page = try await services.store.eventsWithoutPieces(turn.sessionID, after: cursor, limit: 20)
+      for event in page where event.executionID == turn.id {
+        if case .executionResumed(_, let messages) = event.payload { return event.seq + Int64(messages) + 1 }
       }
       guard let last = page.last else { return nil }
       cursor = last.seq

@@ -10,6 +10,12 @@ struct PendingMessages: Sendable {
 
   var messages: [Message] { entries.map(\.message) }
 
+  /// Where the messages are that wait, and those that turns have taken which are not over.
+  /// - Parameter counts: whether a turn's are among them
+  func seqs(ofTurns counts: (ExecutionID) -> Bool) -> [Int64] {
+    entries.map(\.seq) + taken.filter { counts($0.key) }.values.flatMap { $0.map(\.seq) }
+  }
+
   mutating func fold(_ event: SessionEvent) {
     switch event.payload {
     case .sessionCreated(let created): waits = created.origin == "session_api"

@@ -85,6 +85,9 @@ extension ControlPlane {
   private func fork(_ request: TurnRequest, at head: Execution, of parent: ThreadKey) async throws -> AdmittedTurn {
     var request = request
     request.head = nil
+    // The calls are the parent's: what it never heard of them is told with the rest that was said since.
+    request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
+    request.outputs = []
     request.fork = TurnRequest.Fork(parent: parent, turn: head.id)
     let key =
       if let turnKey = request.turnKey {

@@ -27,21 +27,23 @@ extension SessionDrive {
     let waiting = execution.status.isTerminal ? [] : Set(waits.calls.map(\.id))
     let new = request.outputs.filter { waiting.contains($0.call) }
     if !new.isEmpty { return try await resume(with: new, request) }
-    let repeated = Self.outputs(request.outputs, beside: request.input)
+    let outputs = waits.oldestFirst(request.outputs)
+    let repeated = Self.told(outputs, beside: request.input)
     guard repeated.allSatisfy({ waits.answered[$0.call]?.output == $0 }) else {
       guard request.input.isEmpty else { return nil }
       throw Self.closed(repeated, waits)
     }
-    guard let last = request.outputs.last.flatMap({ waits.answered[$0.call] }),
-      let reply = try await services.store.replies(id).last(where: { $0.afterSeq == last.afterSeq })
+    guard let last = outputs.last.flatMap({ waits.answered[$0.call] }),
+      // A message that steered the turn since may have been answered from there on too.
+      let reply = try await services.store.replies(id).first(where: { $0.afterSeq == last.afterSeq })
     else { throw CentaurError(.storeCorrupt, "The reply in which the turn went on is missing.") }
     services.metrics.turnsReplayed.increment()
     logger.info("an output was sent again", metadata: ["execution": "\(id)"])
     return try admitted(execution, reply, isReplay: true)
   }
 
-  /// What the user says beside an output is for the agent too, and its turn takes nothing else now.
-  private static func outputs(_ outputs: [ToolOutput], beside said: [Message]) -> [ToolOutput] {
+  /// What the user says beside an output is for the agent too, and its harness takes nothing else now.
+  private static func told(_ outputs: [ToolOutput], beside said: [Message]) -> [ToolOutput] {
     var told = outputs
     if !told.isEmpty { told[told.count - 1].parts += said.flatMap(\.parts) }
     return told
@@ -61,33 +63,54 @@ extension SessionDrive {
     CentaurError(.unknownCall, "There is no call with the id '\(call)'.")
   }
 
-  /// Writes down what the tools said, then tells the harness.
+  /// Writes down what the tools said, and what the harness has asked for meanwhile, then tells the harness.
   private func resume(with outputs: [ToolOutput], _ request: TurnRequest) async throws -> AdmittedTurn {
-    guard let session, let running, let waiting = running.waits.waiting, process?.isReady == true else {
-      throw CentaurError(.internalFailure, "The turn does not wait.")
-    }
+    guard let session, let running, let waiting = running.waits.waiting, var machine = process?.machine,
+      process?.isReady == true
+    else { throw CentaurError(.internalFailure, "The turn does not wait.") }
     let id = running.execution.id
     let instructions = otherInstructions(request)
-    var outputs = Self.outputs(outputs, beside: request.input)
+    var outputs = outputs
     outputs[outputs.count - 1].instructions = instructions
+    let told = Self.told(outputs, beside: request.input).map(given)
     let number = try await services.store.replies(id).count + 1
     let reply = reply(to: request, id, number: number, at: services.clock.now, in: session, afterSeq: waiting.seq)
     let answered = Set(outputs.map(\.call))
     let left = running.waits.calls.filter { !answered.contains($0.id) }
-    var events = [EventDraft(.executionResumed(outputs), execution: id)]
-    if !left.isEmpty { events.append(EventDraft(.executionWaiting(left, running.waits.usage), execution: id)) }
+    let said = request.asSaid(request.input)
+    var payloads = [.executionResumed(outputs, messages: said.count)] + said.map(EventPayload.messageAppended)
+    if !left.isEmpty { payloads.append(.executionWaiting(left, running.waits.usage)) }
+    if let warning = Self.otherTools(request, running.execution) { payloads.append(warning) }
+    // The machine hears the answers first: calls that it has kept back until now are in the log with them, so that the
+    // client is told of these at once, and a server that goes on from here tells of them once.
+    let actions = told.flatMap { machine.answer($0) }
+    let asked = actions.compactMap { if case .emit(let draft) = $0 { draft } else { nil } }
     let offset = process?.splitter.unread ?? 0
-    let told = outputs.map(given)
     let journal = try told.map {
       HarnessJournalChange.append(try HarnessJournalEntry.input(.answer($0), offset: offset).bytes)
     }
-    let written = try await commit(events, replies: [reply], instructions: instructions, harnessJournal: journal)
+    var takes: [String: ExecutionID?] = [:]
+    for clientID in said.compactMap(\.clientID) { takes[clientID] = id }
+    let written = try await commit(
+      payloads.map { EventDraft($0, execution: id) } + asked, takes: takes, replies: [reply],
+      instructions: instructions, harnessJournal: journal)
+    process?.machine = machine
     noteWaits(written)
-    for output in told { await drive { $0.answer(output) } }
+    for action in actions { await carryOut(action) }
     guard let execution = try await services.store.execution(id) else {
       throw CentaurError(.storeCorrupt, "The turn that waited is missing.")
     }
     return try admitted(execution, reply, isReplay: false)
+  }
+
+  /// The turn has the functions that it began with: who offers others beside an output is told so.
+  private static func otherTools(_ request: TurnRequest, _ turn: Execution) -> EventPayload? {
+    let others = Set(request.options.tools).subtracting(turn.options.tools).map(\.name).sorted()
+    guard !others.isEmpty else { return nil }
+    return .warning(
+      code: "tools_not_offered",
+      message: "The turn goes on with the functions that it began with. Offered later, and not given to the agent: "
+        + "\(others.joined(separator: ", ").prefix(500)).")
   }
 }
 
@@ -130,5 +153,24 @@ extension ControlPlane {
         "The names, descriptions and schemas of a request's functions may have \(limit) bytes together, not \(size).",
         parameter: "tools")
     }
+  }
+}
+
+extension SessionStore {
+  /// What outputs say of calls that were over before they were answered, for an agent that goes on from there.
+  func lateOutputs(_ outputs: [ToolOutput]) async throws -> [Message] {
+    guard let id = outputs.first?.call.execution, let turn = try await execution(id) else { return [] }
+    var (waits, names) = (TurnWaits(), [ClientCallID: String]())
+    var cursor = turn.firstSeq - 1
+    while true {
+      let page = try await eventsWithoutPieces(turn.sessionID, after: cursor, limit: 1000)
+      for event in page where event.executionID == id {
+        waits.fold(event)
+        if case .executionWaiting(let calls, _) = event.payload { for call in calls { names[call.id] = call.name } }
+      }
+      guard let last = page.last, last.seq < turn.terminalSeq ?? .max else { break }
+      cursor = last.seq
+    }
+    return outputs.filter { waits.answered[$0.call] == nil }.map { $0.told(of: names[$0.call]) }
   }
 }

@@ -236,7 +236,7 @@ extension SessionDrive {
     await interruptHarness(reason: TurnOptions.outputLimitReason)
   }
 
-  private func carryOut(_ action: HarnessAction) async {
+  func carryOut(_ action: HarnessAction) async {
     switch action {
     case .emit, .saveState: break
     case .send, .closeInput: if let frame = action.frame { await give(frame) }

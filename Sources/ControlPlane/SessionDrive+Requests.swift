@@ -37,8 +37,9 @@ extension SessionDrive {
     if let answered = try await self.answer(request) { return answered }
     if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
     try checkWishes(harness: request.harness, persona: request.persona)
+    request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
     if joinsPendingSteer(request, answer) { return nil }
-    if let steered = try await steered(by: request) { return try await attach(steered, request) }
+    if let steered = try await steered(by: request) { return try await attach(steered, request, hasSteered: true) }
     let decision = Reconciliation.decide(request, try await facts(for: request))
     if case .start(let input, _) = decision, let id = try await brokenOff(request, input) {
       var admitted = try await attach(id, request)
@@ -265,7 +266,7 @@ extension SessionDrive {
       firstSeq: 0, createdAt: now)
     var takes: [String: ExecutionID?] = [:]
     for clientID in input.compactMap(\.clientID) { takes[clientID] = id }
-    let said = request.isOneMessage ? [Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)] : input
+    let said = request.asSaid(input)
     let ignored = request.notHonoured.map { EventPayload.warning(code: EventPayload.notHonouredCode, message: $0) }
     let payloads = said.map(EventPayload.messageAppended) + [.executionQueued(request.options)]
     return NewTurn(
@@ -363,10 +364,9 @@ extension SessionDrive {
 
   private var waitsForPlace: Bool { process == nil && services.capacity.isFull }
 
-  func attach(_ id: ExecutionID, _ request: TurnRequest) async throws -> AdmittedTurn {
+  func attach(_ id: ExecutionID, _ request: TurnRequest, hasSteered: Bool = false) async throws -> AdmittedTurn {
     guard let execution = try await services.store.execution(id),
-      // The newest that this request may have had: what its client's tools said came by others.
-      let reply = try await services.store.replies(id).last(where: { request.continues || $0.afterSeq == 0 })
+      let reply = try await reply(of: execution, had: request, hasSteered: hasSteered)
     else { throw CentaurError(.storeCorrupt, "The turn that took this input is missing.") }
     services.metrics.turnsReplayed.increment()
     logger.info("a retry attaches", metadata: ["execution": "\(id)"])

@@ -23,7 +23,39 @@ extension SessionDrive {
     return try await services.store.takers(session.id, clientIDs: [key])[key]?.execution
   }
 
-  /// Writes down that a turn has heard more than it began with; the request gets a reply of its own.
+  /// The newest of a turn's replies that this request may have had: what its client's tools said came by others, and each
+  /// of those begins behind the wait that it ended.
+  /// - Parameter hasSteered: the turn was there before this request
+  func reply(of execution: Execution, had request: TurnRequest, hasSteered: Bool) async throws -> Reply? {
+    let replies = try await services.store.replies(execution.id)
+    guard !request.continues, replies.contains(where: { $0.afterSeq > 0 }) else { return replies.last }
+    let ids = Set(request.input.compactMap(\.clientID))
+    let said = hasSteered ? request.input.map(\.parts) : []
+    var waits = TurnWaits()
+    var hasStarted = false
+    var afterSeq: Int64 = 0
+    try await read(execution, withPieces: false) { event in
+      if case .executionStarted = event.payload { hasStarted = true }
+      if case .messageAppended(let message) = event.payload {
+        let isNamed = message.clientID.map(ids.contains) ?? false
+        let isSaidAgain = hasStarted && said.contains(message.parts)
+        if isNamed || isSaidAgain { afterSeq = waits.answeredSeq }
+      }
+      waits.fold(event)
+    }
+    return replies.last { $0.afterSeq == afterSeq } ?? replies.last { $0.afterSeq == 0 }
+  }
+
+  /// The newest wait of a turn that was answered; 0 where none was.
+  private func answeredWait(of execution: Execution) async throws -> Int64 {
+    if let running, running.execution.id == execution.id { return running.waits.answeredSeq }
+    var waits = TurnWaits()
+    try await read(execution, withPieces: false) { waits.fold($0) }
+    return waits.answeredSeq
+  }
+
+  /// Writes down that a turn has heard more than it began with; the request gets a reply of its own. It begins where the
+  /// client was last asked something: what the turn said before has ended in that answer.
   func add(
     _ input: [Message], to execution: Execution, _ request: TurnRequest,
     answering steerAnswered: [HarnessJournalChange] = []
@@ -31,7 +63,9 @@ extension SessionDrive {
     guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
     let id = execution.id
     let number = try await services.store.replies(id).count + 1
-    let reply = reply(to: request, id, number: number, at: services.clock.now, in: session)
+    let afterSeq = try await answeredWait(of: execution)
+    let reply = reply(
+      to: request, id, number: number, at: services.clock.now, in: session, afterSeq: afterSeq)
     var takes: [String: ExecutionID?] = [:]
     for clientID in input.compactMap(\.clientID) + [request.steerKey].compactMap(\.self) { takes[clientID] = id }
     try await commit(

@@ -19,6 +19,7 @@ extension SessionDrive {
         running?.execution.status = .running
         endHold()
         limitWork()
+      case .messageAppended: running?.waits.fold(event)
       default: continue
       }
     }

@@ -139,6 +139,12 @@ public struct TurnRequest: Sendable {
     return "steer:\(turnKey)"
   }
 
+  /// The input as the log has it: pieces of one message are that message.
+  func asSaid(_ input: [Message]) -> [Message] {
+    guard isOneMessage, !input.isEmpty else { return input }
+    return [Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)]
+  }
+
   public init(
     owner: Owner, session: SessionChoice, client: ClientKind, turnKey: String? = nil, input: [Message],
     outputs: [ToolOutput] = [],

@@ -5,6 +5,7 @@ import SessionModel
 struct TurnWaits: Sendable {
   /// A call that was answered.
   struct Answered: Sendable {
+    /// What the agent was told: what the user said beside the outputs is part of the last one.
     var output: ToolOutput
     /// The `execution.waiting` that the answer ended: the reply behind it shows what came then.
     var afterSeq: Int64
@@ -16,6 +17,12 @@ struct TurnWaits: Sendable {
   private(set) var calls: [ClientCall] = []
   /// The newest `execution.waiting`, and when it was written.
   private(set) var waiting: (seq: Int64, since: Timestamp)?
+  /// The newest `execution.waiting` that was answered, at least in part: what the turn says since then nobody has been
+  /// shown whose answer ended there; 0 where none was.
+  private(set) var answeredSeq: Int64 = 0
+  /// Messages that are yet to come in the log and belong to the newest outputs.
+  private var beside = 0
+  private var newest: ClientCallID?
   /// What the turn had cost at that wait, as far as it was known.
   private(set) var usage = TurnUsage()
   /// At work before the newest wait, in milliseconds.
@@ -32,16 +39,27 @@ struct TurnWaits: Sendable {
       self.calls = calls
       asked.formUnion(calls.map(\.id))
       waiting = (event.seq, event.createdAt)
-    case .executionResumed(let outputs):
+    case .executionResumed(let outputs, let messages):
+      answeredSeq = waiting?.seq ?? 0
       for var output in outputs {
         // Instructions are its request's, and no part of what the tool said.
         output.instructions = nil
-        answered[output.call] = Answered(output: output, afterSeq: waiting?.seq ?? 0)
+        answered[output.call] = Answered(output: output, afterSeq: answeredSeq)
       }
+      (beside, newest) = (messages, outputs.last?.call)
       calls = []
       workingSince = event.createdAt
+    case .messageAppended(let message) where beside > 0:
+      beside -= 1
+      if let newest { answered[newest]?.output.parts += message.parts }
     default: break
     }
+  }
+
+  /// Outputs in the order in which they were given: what was said beside them belongs to the newest.
+  func oldestFirst(_ outputs: [ToolOutput]) -> [ToolOutput] {
+    outputs.enumerated().map { (order: (answered[$0.element.call]?.afterSeq ?? .max, $0.offset), output: $0.element) }
+      .sorted { $0.order < $1.order }.map(\.output)
   }
 
   /// How long the turn was at work, waits not counted.

@@ -24,8 +24,9 @@ public protocol HarnessMachine: Sendable, Codable {
   mutating func begin(_ turn: HarnessTurn) -> [HarnessAction]
   /// Add to the running turn. Answered by `steered` or `steerRejected`, at once or after lines to come.
   mutating func steer(_ message: Message, inputID: String) -> [HarnessAction]
-  /// A client's tool has answered a call that the running turn waits for. Emits nothing; what is not waited for changes
-  /// nothing.
+  /// A client's tool has answered a call that the running turn waits for. Emits no more than the calls that were asked
+  /// meanwhile, where this was the last that was waited for: that is written in one step with the answer. What is not
+  /// waited for changes nothing.
   mutating func answer(_ output: ToolOutput) -> [HarnessAction]
   /// End the running turn as cancelled, and everything that it started. Ends in one `turnEnded`, whatever the harness
   /// answers. Without a running turn nothing happens.

@@ -1,3 +1,4 @@
+import ControlPlane
 import SessionModel
 
 /// Writes output items one after another: numbers events and items, keeps each finished item for the response object,
@@ -192,7 +193,7 @@ struct OutputWriter: Sendable {
 
   /// A call of the client's function, which is known as a whole.
   mutating func functionCall(_ call: ClientCall) -> [ResponsesEvent] {
-    let id = "fc_\(call.id.execution)_\(call.id.ordinal)"
+    let id = ListedConversation.itemID(of: call.id)
     func item(_ status: String, _ arguments: String) -> JSONValue {
       [
         "type": "function_call", "id": .string(id), "call_id": .string(call.id.name("call")),

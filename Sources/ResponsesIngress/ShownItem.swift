@@ -24,6 +24,8 @@ struct ShownItem: Sendable, Hashable {
     case .itemCompleted(let item):
       guard let execution = event.executionID else { return [] }
       return output(item, of: execution)
+    case .executionWaiting(let calls, _): return calls.map(call)
+    case .executionResumed(let outputs, _): return outputs.map(output)
     default: return []
     }
   }
@@ -46,24 +48,44 @@ struct ShownItem: Sendable, Hashable {
       object.append("content", [outputText(message.text)])
       if let phase = message.phase { object.append("phase", .string(phase.wireName)) }
       return [ShownItem(id: id, json: .object(object))]
-    case .toolCall(let call) where call.origin == .client:
-      let name = "\(execution)_\(item.ordinal)"
-      let made = ShownItem(
-        id: "fc_\(name)",
-        json: [
-          "type": "function_call", "id": .string("fc_\(name)"), "call_id": .string("call_\(name)"),
-          "name": .string(call.name), "arguments": .string(call.arguments.string ?? call.arguments.text),
-          "status": "completed",
-        ])
-      guard let result = call.result else { return [made] }
-      let answered = ShownItem(
-        id: "fco_\(name)",
-        json: [
-          "type": "function_call_output", "id": .string("fco_\(name)"), "call_id": .string("call_\(name)"),
-          "output": .string(result.string ?? result.text), "status": "completed",
-        ])
-      return [made, answered]
     default: return []
+    }
+  }
+
+  private static func call(_ call: ClientCall) -> ShownItem {
+    let id = ListedConversation.itemID(of: call.id)
+    return ShownItem(
+      id: id,
+      json: [
+        "type": "function_call", "id": .string(id), "call_id": .string(call.id.description),
+        "name": .string(call.name), "arguments": .string(call.arguments.string ?? call.arguments.text),
+        "status": "completed",
+      ])
+  }
+
+  /// What a client's function said, as the client gave it: one text, or parts.
+  private static func output(_ output: ToolOutput) -> ShownItem {
+    let id = ListedConversation.itemID(ofOutputOf: output.call)
+    let said: JSONValue =
+      switch output.parts.first {
+      case nil: ""
+      case .text(let text)? where output.parts.count == 1: .string(text)
+      default: .array(output.parts.map { inputPart($0) })
+      }
+    return ShownItem(
+      id: id,
+      json: [
+        "type": "function_call_output", "id": .string(id), "call_id": .string(output.call.description),
+        "output": said, "status": "completed",
+      ])
+  }
+
+  private static func inputPart(_ part: Message.Part) -> JSONValue {
+    switch part {
+    case .text(let text): ["type": "input_text", "text": .string(text)]
+    case .image(let url): ["type": "input_image", "image_url": .string(url), "detail": "auto"]
+    case .file(let name, let url):
+      ["type": "input_file", "filename": .string(name ?? "file"), "file_data": .string(url)]
     }
   }
 
@@ -74,13 +96,7 @@ struct ShownItem: Sendable, Hashable {
   /// A message that a client said, or brought along.
   static func message(_ id: String, _ role: String, _ message: Message) -> ShownItem {
     let content: [JSONValue] = message.parts.map { part in
-      switch part {
-      case .text(let text):
-        message.role == .assistant ? outputText(text) : ["type": "input_text", "text": .string(text)]
-      case .image(let url): ["type": "input_image", "image_url": .string(url), "detail": "auto"]
-      case .file(let name, let url):
-        ["type": "input_file", "filename": .string(name ?? "file"), "file_data": .string(url)]
-      }
+      if case .text(let text) = part, message.role == .assistant { outputText(text) } else { inputPart(part) }
     }
     let shown: JSONValue = [
       "type": "message", "id": .string(id), "status": "completed", "role": .string(role), "content": .array(content),

@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v8"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -119,7 +119,8 @@ enum Schema {
           ALTER TABLE sessions ADD COLUMN history_digest TEXT;
           ALTER TABLE executions ADD COLUMN history_digest TEXT;
           CREATE INDEX executions_by_digest ON executions (history_digest) WHERE history_digest IS NOT NULL;
-          CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
+          CREATE INDEX conversation_events ON events (session, seq) WHERE
+            kind IN ('session.created', 'message.appended', 'item.completed');
 
           CREATE TABLE conversations (
             id TEXT PRIMARY KEY,
@@ -177,6 +178,14 @@ enum Schema {
           \(keptTriggers)
           """)
     }
+    migrator.registerMigration("v8") { db in
+      // What a client's tools were asked and what they said is part of what was said.
+      try db.execute(
+        sql: """
+          DROP INDEX conversation_events;
+          CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
+          """)
+    }
     return migrator
   }
 
@@ -209,5 +218,5 @@ enum Schema {
 
   /// Which events hold what was said, as the index says it: a query finds the index only by the same words.
   static let conversationEvents =
-    "kind IN ('session.created', 'message.appended', 'item.completed')"
+    "kind IN ('session.created', 'message.appended', 'item.completed', 'execution.waiting', 'execution.resumed')"
 }

@@ -68,6 +68,13 @@ public struct ClientCall: Sendable, Hashable {
   }
 }
 
+extension ClientCall {
+  /// As an agent is told of it that did not make it: one that is told of a conversation which it has not had.
+  public var told: Message {
+    Message(role: .assistant, parts: [.text("[called \(name): \(arguments.text.prefix(ToolOutput.longestTold))]")])
+  }
+}
+
 /// What a client's tool said.
 public struct ToolOutput: Sendable, Hashable {
   public var call: ClientCallID
@@ -81,5 +88,19 @@ public struct ToolOutput: Sendable, Hashable {
     self.parts = parts
     self.isError = isError
     self.instructions = instructions
+  }
+}
+
+extension ToolOutput {
+  /// How much of a text such an agent is told, in characters: about what Codex keeps of its own tools' outputs.
+  static let longestTold = 40_000
+
+  /// As an agent is told of it that did not make the call.
+  /// - Parameter name: the tool's, where it is known
+  public func told(of name: String?) -> Message {
+    let title = "\(isError ? "the tool failed" : "tool output")\(name.map { " of \($0)" } ?? "")"
+    let text = Message(parts: parts).text.prefix(Self.longestTold)
+    let others = parts.filter { if case .text = $0 { false } else { true } }
+    return Message(parts: [.text("[\(title): \(text)]")] + others)
   }
 }

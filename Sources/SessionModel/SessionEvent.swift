@@ -67,8 +67,9 @@ public enum EventPayload: Sendable, Hashable {
   /// Tools of the client must answer before the turn goes on. These calls are all that wait; `TurnUsage` is the turn's so
   /// far, as far as its harness has told it.
   case executionWaiting([ClientCall], TurnUsage)
-  /// A client's tools have answered. Where others still wait, an `executionWaiting` follows.
-  case executionResumed([ToolOutput])
+  /// A client's tools have answered. The `messageAppended` right behind it, as many as `messages` says, are what the user
+  /// said beside that. Where others still wait, an `executionWaiting` follows.
+  case executionResumed([ToolOutput], messages: Int)
   case executionCompleted(TurnUsage)
   case executionFailed(ExecutionFailure, TurnUsage)
   case executionCancelled(reason: String, TurnUsage)

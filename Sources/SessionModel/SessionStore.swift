@@ -85,7 +85,9 @@ extension SessionEvent {
   public static let piecesOfTurns = ["item.started", "item.delta", "usage.updated"]
 
   /// Kinds that hold what was said. Stores have an index of these: a list of them is newer than the index that it needs.
-  public static let kindsOfConversation = ["session.created", "message.appended", "item.completed"]
+  public static let kindsOfConversation = [
+    "session.created", "message.appended", "item.completed", "execution.waiting", "execution.resumed",
+  ]
 }
 
 /// How a session took a client's message.

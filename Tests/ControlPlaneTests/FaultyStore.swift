@@ -8,6 +8,8 @@ final class FaultyStore: SessionStore {
     case releaseLease
     /// Of a session's open turns: the first read of a recovery.
     case openExecutions(SessionID)
+    /// Of what was said in a session, as a harness that begins is told it.
+    case eventsWithoutPieces(SessionID)
   }
 
   fileprivate let base: any SessionStore
@@ -50,7 +52,8 @@ final class FaultyStore: SessionStore {
     try await base.events(session, after: after, limit: limit)
   }
   func eventsWithoutPieces(_ session: SessionID, after: Int64, limit: Int) async throws -> [SessionEvent] {
-    try await base.eventsWithoutPieces(session, after: after, limit: limit)
+    try check(.eventsWithoutPieces(session))
+    return try await base.eventsWithoutPieces(session, after: after, limit: limit)
   }
   func execution(_ id: ExecutionID) async throws -> Execution? { try await base.execution(id) }
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution? {

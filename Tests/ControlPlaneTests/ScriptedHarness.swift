@@ -9,7 +9,8 @@ import SessionModel
 /// - `count FILE`: adds a line to a file of the workspace; `pid FILE`: writes the harness's process id there
 /// - `gate FILE`: a command that runs until the file is there
 /// - `hold`: nothing more until the turn is steered or interrupted
-/// - `call A B`: calls the client's tools A and B at once, and says what they answered
+/// - `call A B`: calls the client's tools A and B at once, and says what they answered; `call A then B`: B too, and keeps
+///   it back until A is answered
 /// - `instructed`: says what its instructions are
 /// - `retold`: says what instructions it was told since it began, in order
 /// - `recall`: says what the harness knows of the conversation before this turn
@@ -32,6 +33,8 @@ struct ScriptedHarness: HarnessAdapter {
   var start = Start.ready
   /// Whether one that waited for its session can be told what was said before.
   var takesHistory = true
+  /// Each process is told what was said before.
+  var forgets = false
 
   func launch(_ context: HarnessContext) throws -> HarnessLaunch {
     HarnessLaunch(command: [context.executable, "-c", Self.script, "harness", start.rawValue])
@@ -40,6 +43,8 @@ struct ScriptedHarness: HarnessAdapter {
   func machine(_ context: HarnessContext) -> any HarnessMachine { ScriptedMachine(context) }
 
   func machine(saved: [UInt8]) throws -> any HarnessMachine { try ScriptedMachine(saved: saved) }
+
+  func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool { !forgets && state != nil }
 
   func canBeClaimed(by context: HarnessContext) -> Bool { takesHistory || context.history.isEmpty }
 
@@ -79,7 +84,14 @@ struct ScriptedMachine: HarnessMachine {
     var nextOrdinal = 1
     var open: [Item] = []
     var calls: [Int] = []
+    /// Called, and to be told when the calls before are answered.
+    var later: [[LaterCall]] = []
     var answers: [String] = []
+  }
+
+  private struct LaterCall: Codable {
+    var ordinal: Int
+    var name: String
   }
 
   static let patience = HarnessTimer(name: "patience")
@@ -97,9 +109,8 @@ struct ScriptedMachine: HarnessMachine {
 
   private mutating func know(_ context: HarnessContext) {
     instructions = context.instructions
-    heard =
-      context.state?["heard"]?.array?.compactMap(\.string)
-      ?? context.history.map { "\($0.role.rawValue): \($0.text)" }
+    let told = context.history.map { "\($0.role.rawValue): \($0.text)" }
+    heard = told.isEmpty ? context.state?["heard"]?.array?.compactMap(\.string) ?? [] : told
   }
 
   // MARK: Inputs
@@ -188,26 +199,34 @@ struct ScriptedMachine: HarnessMachine {
     if let told = output.instructions { toldInstructions.append(told) }
     turn?.answers.append(output.parts == [] ? "nothing" : Message(parts: output.parts).text)
     guard turn?.calls.isEmpty == true, let answers = turn?.answers else { return [] }
+    if turn?.later.isEmpty == false { return wait() }
     turn?.isHeld = false
     turn?.answers = []
     nextInput += 1
+    let line = answers.joined(separator: " and ").split(separator: "\n").joined(separator: " / ")
     let said = HarnessAction.send(
-      id: "\(output.call.execution)/tool/\(output.call.ordinal)",
-      bytes: Array("say told \(answers.joined(separator: " and "))\n".utf8))
+      id: "\(output.call.execution)/tool/\(output.call.ordinal)", bytes: Array("say told \(line)\n".utf8))
     return [said] + advance()
   }
 
   private mutating func called(_ names: String) -> [HarnessAction] {
-    guard let running = turn else { return [] }
     var actions: [HarnessAction] = []
-    var calls: [ClientCall] = []
-    for name in names.split(separator: " ").map(String.init) {
-      let ordinal = turn?.nextOrdinal ?? 0
-      actions += open(.toolCall(ToolCallItem(name: name, arguments: [:], origin: .client)))
-      turn?.calls.append(ordinal)
-      calls.append(ClientCall(id: ClientCallID(running.execution, ordinal), name: name, arguments: [:]))
+    for batch in names.split(separator: " then ") {
+      var calls: [LaterCall] = []
+      for name in batch.split(separator: " ").map(String.init) {
+        calls.append(LaterCall(ordinal: turn?.nextOrdinal ?? 0, name: name))
+        actions += open(.toolCall(ToolCallItem(name: name, arguments: [:], origin: .client)))
+      }
+      turn?.later.append(calls)
     }
-    return actions + [.emit(EventDraft(.executionWaiting(calls, TurnUsage()), execution: running.execution))]
+    return actions + wait()
+  }
+
+  private mutating func wait() -> [HarnessAction] {
+    guard let execution = turn?.execution, let next = turn?.later.removeFirst() else { return [] }
+    turn?.calls = next.map(\.ordinal)
+    let calls = next.map { ClientCall(id: ClientCallID(execution, $0.ordinal), name: $0.name, arguments: [:]) }
+    return [.emit(EventDraft(.executionWaiting(calls, TurnUsage()), execution: execution))]
   }
 
   mutating func timerFired(_ timer: HarnessTimer) -> [HarnessAction] { finish() + [.stop] }

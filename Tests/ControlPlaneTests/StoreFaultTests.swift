@@ -78,7 +78,7 @@ struct StoreFaultTests {
     try await World.run { world in
       let opened = try await world.controlPlane.openSession(
         owner: .local, key: ThreadKey("test:a"), harness: nil, persona: nil, instructions: nil, origin: "test")
-      world.store.fail(.openExecutions(opened.session.id))
+      world.store.fail(.eventsWithoutPieces(opened.session.id))
       let request = try TurnRequest.cli([.said("count done; say one", "m1")], key: "test:a", turn: "t1")
       let turn = try await world.submit(request)
       await #expect(throws: NoEnd.self) { try await turn.finished() }

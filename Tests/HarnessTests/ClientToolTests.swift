@@ -30,6 +30,14 @@ struct ClientToolTests {
     }
   }
 
+  /// What a machine tells beside its harness's lines.
+  private static func told(_ actions: [HarnessAction]) -> [ClientCall] {
+    actions.flatMap { action -> [ClientCall] in
+      guard case .emit(let draft) = action, case .executionWaiting(let calls, _) = draft.payload else { return [] }
+      return calls
+    }
+  }
+
   private static func frames(_ actions: [HarnessAction]) -> [String] {
     actions.compactMap { if case .send(let id, _) = $0 { id } else { nil } }
   }
@@ -162,6 +170,36 @@ struct ClientToolTests {
     #expect(!Self.serves(machine, [changed]) && !Self.serves(machine, [Self.weather, ClientTool(name: "clock")]))
     let none = try Self.codex([]).machine
     #expect(Self.serves(none, []) && !Self.serves(none, [Self.weather]))
+  }
+
+  @Test("other tools than the thread's: a new one that is told what was said, and the log hears what that costs")
+  func codexRetells() throws {
+    /// What a process does first, and once its thread is there.
+    func launched(
+      _ tools: [ClientTool], after state: JSONValue?
+    ) throws -> (first: [HarnessAction], then: [HarnessAction]) {
+      var context = HarnessContext.test("/bin/codex")
+      context.turn = TurnWishes(model: "m", options: Self.options(tools))
+      context.state = state
+      if !CodexAppServer().hasConversation(state, tools: tools) { context.history = [Message(parts: [.text("one")])] }
+      var machine = CodexAppServer().machine(context)
+      _ = machine.launched()
+      let begun = machine.read(Self.codexLine(["id": 1, "result": [:]]))
+      let answer: JSONValue = ["id": begun.sent.last?["id"] ?? .null, "result": ["thread": ["id": "T"]]]
+      let told = machine.read(Self.codexLine(answer))
+      guard let id = told.sent.last?["id"] else { return (begun, told) }
+      return (begun, told + machine.read(Self.codexLine(["id": id, "result": [:]])))
+    }
+    let (none, ready) = try launched([Self.weather], after: nil)
+    let state = ready.compactMap { if case .saveState(let state) = $0 { state } else { nil } }.last
+    #expect(none.warnings.isEmpty && state != nil)
+    let (changed, told) = try launched([Self.weather, ClientTool(name: "clock")], after: state)
+    #expect(changed.warnings == ["conversation_retold"])
+    #expect(changed.sent.last?["method"] == "thread/start")
+    #expect(told.sent.map { $0["method"]?.string } == ["thread/inject_items"] && told.contains(.ready))
+    #expect(told.sent.first?["params"]?["items"]?.array?.count == 1)
+    let (fewer, _) = try launched([], after: state)
+    #expect(fewer.warnings.isEmpty && fewer.sent.last?["method"] == "thread/resume")
   }
 
   @Test(
@@ -329,9 +367,22 @@ struct ClientToolTests {
       ClaudeLines.assistant("m1", ClaudeLines.toolUse("t1", "mcp__cp__weather", [:])), Self.toolCall("t1", 2))
     #expect(Self.waits(first).first?.map(\.id.ordinal) == [1])
     #expect(Self.waits(driver.read(Self.toolCall("t2", 3))).isEmpty)
-    _ = driver.machine.answer(Self.output(1))
-    let next = driver.read(ClaudeLines.toolResult("t1", "sunny"))
-    #expect(Self.waits(next).first?.map(\.id.ordinal) == [2])
+    // At once: the harness may say nothing more until this one is answered too.
+    let answered = driver.machine.answer(Self.output(1))
+    #expect(Self.frames(answered) == ["e1/tool/1"] && Self.told(answered).map(\.id.ordinal) == [2])
+    #expect(Self.waits(driver.read(ClaudeLines.toolResult("t1", "sunny"))).isEmpty)
+    #expect(Self.told(driver.machine.answer(Self.output(2))).isEmpty)
+  }
+
+  @Test("Codex likewise: a call that is asked while another waits is told with the answer to that one")
+  func codexAsksMeanwhile() throws {
+    var machine = try Self.codex().machine
+    #expect(Self.waits(Self.codexAsks(0).flatMap { machine.read($0) }).first?.map(\.id.ordinal) == [1])
+    #expect(Self.waits(Self.codexAsks(1).flatMap { machine.read($0) }).isEmpty)
+    var restored = try CodexAppServer().machine(saved: try machine.saved)
+    let answered = restored.answer(Self.output(1))
+    #expect(Self.frames(answered) == ["e1/tool/1"] && Self.told(answered).map(\.id.ordinal) == [2])
+    #expect(Self.frames(restored.answer(Self.output(2))) == ["e1/tool/2"])
   }
 
   // MARK: codex exec

@@ -54,6 +54,8 @@ struct QueryCostTests {
 
   @Test("a page of what was said is one range of its index, whatever else the turns left between")
   func conversation() throws {
+    let kinds = SessionEvent.kindsOfConversation.map { "'\($0)'" }.joined(separator: ", ")
+    #expect(Schema.conversationEvents == "kind IN (\(kinds))")
     for newestFirst in [false, true] {
       #expect(
         try plan(Rows.conversationQuery(newestFirst: newestFirst))

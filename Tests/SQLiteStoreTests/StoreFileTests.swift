@@ -54,6 +54,29 @@ struct StoreFileTests {
     #expect(try await store.session(session)?.lastSeq == 2)
   }
 
+  @Test("what the tools of a client said before they counted as said is found by lists in a migrated store")
+  func earlierOutputs() async throws {
+    let queue = try DatabaseQueue(path: file.path)
+    try Schema.migrator.migrate(queue, upTo: "v5")
+    try await queue.write { db in
+      try db.execute(
+        sql: """
+          INSERT INTO sessions (id, owner, thread_key, harness, status, created_at, next_seq, next_ordinal, lease_epoch,
+            lease_until) VALUES ('s', 'local', 'api:s', 'codex', 'active', 1, 4, 1, 7, 0);
+          INSERT INTO events (session, seq, execution, kind, payload, created_at) VALUES
+            (1, 1, NULL, 'session.created', CAST('{"harness":"codex","origin":"session_api"}' AS BLOB), 1),
+            (1, 2, 'e', 'execution.waiting', CAST('{"calls":[]}' AS BLOB), 1),
+            (1, 3, 'e', 'execution.resumed', CAST('{"outputs":[{"call_id":"call_e_1","parts":[]}]}' AS BLOB), 1);
+          """)
+    }
+    try queue.close()
+    let session = SessionID(rawValue: "s")
+    let said = try await file.open().conversation(session, after: 0, before: .max, newestFirst: false, limit: 10)
+    #expect(said.map(\.payload.kind) == ["session.created", "execution.waiting", "execution.resumed"])
+    let output = ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e"), 1), parts: [])
+    #expect(said.last?.payload == .executionResumed([output], messages: 0))
+  }
+
   @Test("a store of a newer version is refused and left as it is")
   func newer() async throws {
     let database = try DatabaseQueue(path: file.path)

@@ -103,7 +103,7 @@ public enum SampleTurns {
       call(2, .inProgress), .usageUpdated(call: Usage(input: 900, output: 20), turn: usage),
       .executionWaiting(
         [ClientCall(id: ClientCallID(execution, 2), name: "weather", arguments: ["city": "Bern"])], usage),
-      .executionResumed([ToolOutput(call: ClientCallID(execution, 2), parts: [.text("sunny")])]),
+      .executionResumed([ToolOutput(call: ClientCallID(execution, 2), parts: [.text("sunny")])], messages: 0),
       call(2, .completed, result: "sunny"),
     ] + message(3, "It is sunny.") + [.executionCompleted(usageAfterCalls)],
     "failed-before-output": begun + [

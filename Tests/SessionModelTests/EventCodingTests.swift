@@ -46,13 +46,15 @@ struct EventCodingTests {
         ClientCall(id: ClientCallID(ExecutionID(rawValue: "e1"), 3), name: "look_up", arguments: ["a": [1, nil]]),
         ClientCall(id: ClientCallID(ExecutionID(rawValue: "e1"), 14), name: "b", arguments: .null),
       ], usage),
-    .executionResumed([
-      ToolOutput(
-        call: ClientCallID(ExecutionID(rawValue: "e1"), 3),
-        parts: [.text(""), .image(dataURL: "data:image/png;base64,AA=="), .file(name: nil, dataURL: "data:,x")]),
-      ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 14), parts: [], isError: true),
-      ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 15), parts: [], instructions: "Be brief."),
-    ]),
+    .executionResumed(
+      [
+        ToolOutput(
+          call: ClientCallID(ExecutionID(rawValue: "e1"), 3),
+          parts: [.text(""), .image(dataURL: "data:image/png;base64,AA=="), .file(name: nil, dataURL: "data:,x")]),
+        ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 14), parts: [], isError: true),
+        ToolOutput(call: ClientCallID(ExecutionID(rawValue: "e1"), 15), parts: [], instructions: "Be brief."),
+      ], messages: 0),
+    .executionResumed([], messages: 2),
     .executionQueued(toolOptions),
     .executionFailed(ExecutionFailure(code: "harness_died", message: "It died."), usage),
     .executionCancelled(reason: "user", usage), .usageUpdated(call: Usage(input: 1, output: 2), turn: usage),

@@ -90,7 +90,7 @@ extension ClaudeMachine {
       reply(
         call.handle["request"] ?? .null, ClaudeClientTools.result(output), to: call.handle["message"],
         inputID: output.inputID)
-    ]
+    ] + tellCalls()
   }
 
   /// What the model calls a tool of the client's by, as an item; nil for another's.

@@ -11,7 +11,7 @@ extension CodexMachine {
     case .initialize:
       guard error == nil else { return [.stop] }
       guard let known = context.state?["thread"]?.string, CodexTools.areSettled(in: context.state, context.tools) else {
-        return [sendInitialized(), startThread()]
+        return newThreadWarning + [sendInitialized(), startThread()]
       }
       let resume = threadParameters + [("threadId", .string(known)), ("excludeTurns", true)]
       return [sendInitialized(), self.request(.resumeThread, "thread/resume", object(resume))]

@@ -6,6 +6,15 @@ extension CodexMachine {
   /// A thread has the tools that it was started with.
   func serves(_ turn: TurnWishes) -> Bool { CodexTools.areSettled(in: state, turn.options.tools) }
 
+  /// What the log is to hear where other tools than the thread's cost the agent its own memory.
+  var newThreadWarning: [HarnessAction] {
+    guard context.state?["thread"]?.string != nil else { return [] }
+    let text =
+      "The client's functions are not those that the agent's conversation began with. It goes on in a new one, "
+      + "which was told what was said and what the client's functions did, not what its own tools showed it."
+    return [.emit(EventDraft(.warning(code: "conversation_retold", message: text)))]
+  }
+
   /// A thread that cannot be started with the client's tools is started without them; its turns are told why.
   mutating func startWithoutTools(_ error: String) -> [HarnessAction]? {
     guard toolsRefusal == nil, !context.tools.isEmpty else { return nil }
@@ -49,7 +58,7 @@ extension CodexMachine {
     guard turn?.execution == output.call.execution, let call = turn?.clientCalls.take(output.call.ordinal) else {
       return []
     }
-    return [send(output.inputID, ["id": call.handle, "result": CodexTools.result(output)])]
+    return [send(output.inputID, ["id": call.handle, "result": CodexTools.result(output)])] + tellCalls()
   }
 
   /// The client's own name of a tool that it is called by.

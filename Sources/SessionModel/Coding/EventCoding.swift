@@ -42,7 +42,10 @@ extension EventPayload {
     case .executionQueued(let options): options.json
     case .executionStarted(let model): ["model": .string(model)]
     case .executionWaiting(let calls, let usage): ["calls": .array(calls.map(\.json)), "usage": usage.json]
-    case .executionResumed(let outputs): ["outputs": .array(outputs.map(\.json))]
+    case .executionResumed(let outputs, let messages):
+      .members([
+        ("outputs", .array(outputs.map(\.json))), ("messages", messages == 0 ? .null : JSONValue(messages)),
+      ])
     case .executionCompleted(let usage): ["usage": usage.json]
     case .executionFailed(let failure, let usage):
       ["error": ["code": .string(failure.code), "message": .string(failure.message)], "usage": usage.json]
@@ -86,7 +89,7 @@ extension EventPayload {
       self = .executionWaiting(calls, TurnUsage(json: json["usage"]))
     case "execution.resumed":
       let outputs = try reader.list("outputs") { (output) throws(CentaurError) in try ToolOutput(output) }
-      self = .executionResumed(outputs)
+      self = .executionResumed(outputs, messages: json["messages"]?.int ?? 0)
     case "execution.completed": self = .executionCompleted(TurnUsage(json: json["usage"]))
     case "execution.failed":
       let error = reader.nested("error")
