@@ -123,6 +123,12 @@ extension FaultyStore {
   func hiddenItems(_ conversation: String, among ids: [String]) async throws -> Set<String> {
     try await base.hiddenItems(conversation, among: ids)
   }
+  func reply(owner: Owner, requestName: String) async throws -> Reply? {
+    try await base.reply(owner: owner, requestName: requestName)
+  }
+  func answers(owner: Owner, requestName: String, endedSince: Timestamp) async throws -> [NamedAnswer] {
+    try await base.answers(owner: owner, requestName: requestName, endedSince: endedSince)
+  }
   func add(_ compacted: CompactedConversation) async throws { try await base.add(compacted) }
   func compacted(owner: Owner, id: String) async throws -> CompactedConversation? {
     try await base.compacted(owner: owner, id: id)
