@@ -18,6 +18,8 @@ enum NotHonoured {
     ] {
       if let value = body[name]?.double, value != usual { found.append(name) }
     }
+    // The specification's default is not asked for by who says nothing.
+    if body["truncation"]?.string == "disabled" { found.append("truncation") }
     if body["max_tool_calls"]?.int != nil { found.append("max_tool_calls") }
     if body["parallel_tool_calls"]?.bool == false { found.append("parallel_tool_calls") }
     if forcesTool(body["tool_choice"]) { found.append("tool_choice") }
