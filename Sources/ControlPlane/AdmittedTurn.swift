@@ -14,6 +14,8 @@ public struct AdmittedTurn: Sendable {
   public internal(set) var waitsForPlace = false
   /// Its client holds a part of the answer and asks for the rest (`TurnRequest.heldAnswer`).
   public internal(set) var isToldOn = false
+  /// Which try of its request it answers, where that may be sent again. It lasts as long as somebody answers it.
+  public internal(set) var requestTry: RequestTry?
 
   public init(session: Session, execution: Execution, reply: Reply, isReplay: Bool, events: EventSubscription) {
     self.session = session

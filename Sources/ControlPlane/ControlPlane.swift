@@ -10,6 +10,7 @@ public import SessionModel
 /// session has one drive at a time: the next one is made when the one before has ended with all that it started.
 public actor ControlPlane: Service {
   nonisolated let services: SessionDrive.Services
+  let tries: RequestTries
   private var drives: [SessionName: SessionDrive] = [:]
   private let starts: AsyncStream<SessionDrive>
   private let starter: AsyncStream<SessionDrive>.Continuation
@@ -33,6 +34,7 @@ public actor ControlPlane: Service {
       configuration: configuration, clock: clock, ids: ids, metrics: DriveMetrics(), logger: logger)
     services.pool = WarmPool(services)
     self.services = services
+    tries = RequestTries(since: clock.now)
     self.logger = logger
     (starts, starter) = AsyncStream.makeStream(of: SessionDrive.self)
   }

@@ -101,6 +101,8 @@ struct PendingSteer: Sendable, Codable {
   var echo: JSONValue
   /// Absent in a journal of a version that kept every reply.
   var keepsReply: Bool?
+  /// By what the request is known again.
+  var name: RequestName?
 
   init(number: Int, input: [Message], of request: TurnRequest, to execution: ExecutionID) {
     self.number = number
@@ -114,6 +116,7 @@ struct PendingSteer: Sendable, Codable {
     replyPrefix = request.replyPrefix
     echo = request.echo
     keepsReply = request.keepsReply
+    name = request.name
   }
 
   /// As the harness is told it.
@@ -125,6 +128,7 @@ struct PendingSteer: Sendable, Codable {
       owner: owner, session: .key(key), client: .cli, turnKey: turnKey, input: said, isOneMessage: isOneMessage,
       origin: origin, options: options, replyPrefix: replyPrefix, echo: echo)
     request.keepsReply = keepsReply ?? true
+    request.name = name
     return request
   }
 }

@@ -20,6 +20,14 @@ extension ControlPlane {
   public func submit(_ request: TurnRequest, within allowance: TurnAllowance? = nil) async throws -> AdmittedTurn {
     var request = try await addressed(request)
     request.allowance = allowance
+    request.name = request.nameOfTries
+    guard request.name != nil else { return try await admit(request) }
+    return try await submitOnce(request)
+  }
+
+  /// Takes a request that is new.
+  func admit(_ request: TurnRequest) async throws -> AdmittedTurn {
+    var request = request
     let requested = try await session(for: &request)
     request.head = requested.head
     let asked = request

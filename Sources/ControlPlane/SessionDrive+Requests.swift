@@ -282,7 +282,8 @@ extension SessionDrive {
   ) -> Reply {
     Reply(
       wireID: "\(request.replyPrefix)_\(execution)_\(number)", owner: owner, sessionID: session.id,
-      executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply, afterSeq: afterSeq)
+      executionID: execution, echo: request.echo, createdAt: time, isKept: request.keepsReply, afterSeq: afterSeq,
+      request: request.name)
   }
 
   func start(

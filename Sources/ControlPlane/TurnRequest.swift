@@ -77,6 +77,10 @@ public struct TurnRequest: Sendable {
   public var client: ClientKind
   /// What the client calls this turn, the same in each retry (`codex:<turn_id>`, `key:<Idempotency-Key>`).
   public var turnKey: String?
+  /// The request as its client sent it, and would send it again; nil: it is not known again by that.
+  public var sent: SentRequest?
+  /// By what its answer is found, where it is sent again (`RepeatedRequest`).
+  var name: RequestName?
   /// What the user said in this request, oldest first. Messages that the session took before may be among them. Empty
   /// where the client only wants the running turn, or the last one, told on (`continues`).
   public var input: [Message]

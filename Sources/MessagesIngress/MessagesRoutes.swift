@@ -3,6 +3,7 @@ import HTTPTypes
 public import Hummingbird
 public import Ingress
 import Logging
+import NIOCore
 public import SessionModel
 
 /// `POST /v1/messages` and `/v1/messages/count_tokens`, for Claude Code and Anthropic's SDKs.
@@ -28,7 +29,7 @@ public struct MessagesRoutes: Sendable {
     }
     router.post("/v1/messages/count_tokens") { request, context in
       await told(request, context) { headers, _ in
-        let body = try MessagesRequest(try await json(request))
+        let body = try MessagesRequest(try json(in: try await JSONBody.bytes(of: request, limit: bodyLimit)))
         if !headers.areClaudeCode { try ContentBlock.checkContents(of: body.messages) }
         return .json(["input_tokens": JSONValue(MessagesTokens.tokens(of: body.body))])
       }
@@ -40,10 +41,8 @@ public struct MessagesRoutes: Sendable {
     router.get("/") { _, _ in Response.json(["service": "centaur"]) }
   }
 
-  private func json(_ request: Request) async throws -> JSONValue {
-    guard let json = try await JSONBody.read(request, limit: bodyLimit) else {
-      throw CentaurError(.invalidJSON, "The body is empty.")
-    }
+  private func json(in bytes: ByteBuffer) throws -> JSONValue {
+    guard let json = try JSONBody.parse(bytes) else { throw CentaurError(.invalidJSON, "The body is empty.") }
     return json
   }
 
@@ -69,7 +68,8 @@ public struct MessagesRoutes: Sendable {
   private func respond(
     _ headers: RequestHeaders, _ request: Request, _ context: EdgeRequestContext, requestID: String
   ) async throws -> Response {
-    let body = try MessagesRequest(try await json(request))
+    let bytes = try await JSONBody.bytes(of: request, limit: bodyLimit)
+    let body = try MessagesRequest(try json(in: bytes))
     let reading = TurnReading(body, headers: headers)
     if reading.isClaudeCode {
       let kind = RequestClass.of(body, headers)
@@ -77,7 +77,10 @@ public struct MessagesRoutes: Sendable {
     }
     let input = try reading.input()
     guard !input.isShellOnly else { return sideAnswer(.turn, body) }
-    let (turn, asked) = try reading.turn(input, of: context.owner)
+    var (turn, asked) = try reading.turn(input, of: context.owner)
+    if !reading.isClaudeCode {
+      turn.sent = SentRequest(headers, route: "/v1/messages", owner: context.owner, body: bytes)
+    }
     let admitted = try await controlPlane.submit(turn, within: context.caller.allowance)
     let echo = admitted.isToldOn ? reading.echo(input, held: input.heldTexts) : asked
     // The echo is this request's: one that comes back may hold more of the answer than the first did.
@@ -89,14 +92,16 @@ public struct MessagesRoutes: Sendable {
       keepAlive: keepAlive, cancelsOnDisconnect: turn.cancelsOnDisconnect)
     guard !body.streams else {
       try await answer.untilBegun()
-      return answer.stream()
+      return answer.stream().telling(admitted)
     }
     let whole = try await answer.whole()
-    guard case .failed(let failure)? = whole.outcome else { return .json(whole.response, headers: answer.headers) }
+    guard case .failed(let failure)? = whole.outcome else {
+      return Response.json(whole.response, headers: answer.headers).telling(admitted)
+    }
     var failed = MessagesError.response(
       CentaurError(failure), isClaudeCode: reading.isClaudeCode, requestID: requestID)
     failed.headers.append(contentsOf: answer.headers)
-    return failed
+    return failed.telling(admitted)
   }
 
   private func sideAnswer(_ kind: RequestClass, _ body: MessagesRequest) -> Response {

@@ -19,16 +19,18 @@ struct ResponsesReception: Sendable {
 
   /// - Parameters:
   ///   - client: who waits for the answer
+  ///   - sent: the request as it came, where that may be sent again
   ///   - previous: the response that the client says it continues, where that is not what the request's body says
   /// - Throws: `CentaurError`; then nothing was changed
   func admit(
     _ request: ResponsesRequest, headers: RequestHeaders, caller: Caller, client: ClientPresence,
-    previous: String? = nil
+    sent: SentRequest? = nil, previous: String? = nil
   ) async throws -> Admission {
     let reading = TurnReading(request, headers: headers)
     let kind = reading.isCodex ? RequestClass.of(request.body, reading.metadata) : .turn
     guard kind == .turn else { return side(kind, reading) }
     var (turn, echo) = try reading.turn(of: caller.owner)
+    turn.sent = sent
     if let previous {
       echo.fields["previous_response_id"] = .string(previous)
       turn.echo = echo.json

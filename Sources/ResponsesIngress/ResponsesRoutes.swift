@@ -50,26 +50,29 @@ public struct ResponsesRoutes: Sendable {
   private func respond(_ request: Request, _ context: EdgeRequestContext) async -> Response {
     let headers = RequestHeaders(request.headers)
     do {
-      guard let json = try await JSONBody.read(request, limit: bodyLimit) else {
-        throw CentaurError(.invalidJSON, "The body is empty.")
-      }
+      let bytes = try await JSONBody.bytes(of: request, limit: bodyLimit)
+      guard let json = try JSONBody.parse(bytes) else { throw CentaurError(.invalidJSON, "The body is empty.") }
       let body = try ResponsesRequest(json)
-      switch try await reception.admit(body, headers: headers, caller: context.caller, client: await context.client) {
+      let sent =
+        headers.areCodex ? nil : SentRequest(headers, route: "/v1/responses", owner: context.owner, body: bytes)
+      let admission = try await reception.admit(
+        body, headers: headers, caller: context.caller, client: await context.client, sent: sent)
+      switch admission {
       case .side(let events, let response):
         return body.streams ? ResponsesEvent.stream(events) : .json(response)
       case .turn(let admitted, _) where body.isBackground && !body.streams:
-        return try await known.show(admitted.reply.wireID, of: context.owner, to: context.client)
-      case .turn(_, let answer) where body.streams:
+        return try await known.show(admitted.reply.wireID, of: context.owner, to: context.client).telling(admitted)
+      case .turn(let admitted, let answer) where body.streams:
         try await answer.untilBegun()
-        return answer.stream(closing: ResponsesEvent.done)
+        return answer.stream(closing: ResponsesEvent.done).telling(admitted)
       case .turn(let admitted, let answer):
         let whole = try await answer.whole()
         guard case .failed(let failure)? = whole.outcome else {
-          return .json(whole.response, headers: answer.headers)
+          return Response.json(whole.response, headers: answer.headers).telling(admitted)
         }
         var failed = refused(CentaurError(failure), headers, context, responseID: admitted.reply.wireID)
         failed.headers.append(contentsOf: answer.headers)
-        return failed
+        return failed.telling(admitted)
       }
     } catch is ClientLeft {
       return Response(status: .badRequest)

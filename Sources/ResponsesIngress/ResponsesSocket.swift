@@ -1,3 +1,4 @@
+import ControlPlane
 import Ingress
 import Hummingbird
 import Logging
@@ -65,6 +66,7 @@ actor ResponsesSocket {
   /// each, in `client_metadata` (wire/codex-client.md §6).
   private static let ofOneRequest: Set<String> = [
     "idempotency-key", "session-id", "thread-id", "x-client-request-id", "x-codex-turn-metadata", "x-openai-subagent",
+    SentRequest.retryHeader,
   ]
 
   /// - Parameters:

@@ -38,7 +38,10 @@ struct TurnReading {
       history: { InputItem.history(items[historyStart..<historyEnd]) }, fork: try fork(input),
       harness: wishes.harness, persona: wishes.persona, instructions: instructions(input), origin: "responses",
       options: options,
-      busy: wishes.busy, cancelsOnDisconnect: wishes.cancelsOnDisconnect, replyPrefix: "resp", echo: echo.json)
+      busy: wishes.busy,
+      // Who is answered at once goes away by design.
+      cancelsOnDisconnect: wishes.cancelsOnDisconnect && (request.streams || !request.isBackground),
+      replyPrefix: "resp", echo: echo.json)
     if !isCodex {
       turn.heldItems = heldItems(historyStart..<historyEnd)
       turn.toldHistory = { InputItem.told(items[historyStart..<historyEnd]) }

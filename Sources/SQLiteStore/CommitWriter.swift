@@ -160,6 +160,8 @@ struct CommitWriter {
     for execution in commit.releases {
       try db.cachedStatement(sql: "UPDATE executions SET turn_key = NULL WHERE id = ? AND session = ?")
         .execute(arguments: [execution.rawValue, session])
+      try db.cachedStatement(sql: "UPDATE replies SET request_name = NULL WHERE execution = ?")
+        .execute(arguments: [execution.rawValue])
       // There is no index for it: it goes through the session's inputs, and is rare.
       try db.cachedStatement(sql: "DELETE FROM inputs WHERE session = ? AND execution = ?")
         .execute(arguments: [session, execution.rawValue])
@@ -199,12 +201,14 @@ struct CommitWriter {
       do {
         try db.cachedStatement(
           sql: """
-            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept, after_seq)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at, is_kept, after_seq, request_name,
+              request_digest)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """
         ).execute(arguments: [
           reply.wireID, reply.owner.rawValue, reply.sessionID.rawValue, reply.executionID.rawValue,
           Data(reply.echo.serialized), reply.createdAt.milliseconds, reply.isKept, reply.afterSeq,
+          reply.request?.value, reply.request?.digest,
         ])
       } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
         throw StoreConflict.wireID(reply.wireID)

@@ -100,12 +100,18 @@ enum Rows {
 
   static func replies(_ db: Database, _ condition: String, _ arguments: StatementArguments) throws -> [Reply] {
     let statement = try db.cachedStatement(
-      sql: "SELECT wire_id, owner, session, execution, echo, created_at, is_kept, after_seq FROM replies \(condition)")
+      sql: """
+        SELECT wire_id, owner, session, execution, echo, created_at, is_kept, after_seq, request_name, request_digest
+        FROM replies \(condition)
+        """)
     return try Row.fetchAll(statement, arguments: arguments).map { row in
-      Reply(
+      let name: String? = row[8]
+      let digest: String? = row[9]
+      return Reply(
         wireID: row[0], owner: Owner(rawValue: row[1]), sessionID: SessionID(rawValue: row[2]),
         executionID: ExecutionID(rawValue: row[3]), echo: try json(bytes(row, 4) ?? []),
-        createdAt: Timestamp(milliseconds: row[5]), isKept: row[6], afterSeq: row[7])
+        createdAt: Timestamp(milliseconds: row[5]), isKept: row[6], afterSeq: row[7],
+        request: name.map { RequestName(value: $0, digest: digest ?? "") })
     }
   }
 

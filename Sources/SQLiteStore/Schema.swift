@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v8"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v8", "v9"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -184,6 +184,15 @@ enum Schema {
         sql: """
           DROP INDEX conversation_events;
           CREATE INDEX conversation_events ON events (session, seq) WHERE \(conversationEvents);
+          """)
+    }
+    migrator.registerMigration("v9") { db in
+      // An answer is found by its request, where that may be sent again.
+      try db.execute(
+        sql: """
+          ALTER TABLE replies ADD COLUMN request_name TEXT;
+          ALTER TABLE replies ADD COLUMN request_digest TEXT;
+          CREATE INDEX replies_by_request ON replies (request_name) WHERE request_name IS NOT NULL;
           """)
     }
     return migrator

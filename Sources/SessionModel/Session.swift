@@ -101,10 +101,12 @@ public struct Reply: Sendable, Hashable {
   /// The `execution.waiting` behind which it begins: what came up to there was shown by an earlier one. 0: it begins with
   /// the execution.
   public let afterSeq: Int64
+  /// By what its request is known again; nil: by nothing that it says as a whole.
+  public let request: RequestName?
 
   public init(
     wireID: String, owner: Owner, sessionID: SessionID, executionID: ExecutionID, echo: JSONValue, createdAt: Timestamp,
-    isKept: Bool = true, afterSeq: Int64 = 0
+    isKept: Bool = true, afterSeq: Int64 = 0, request: RequestName? = nil
   ) {
     self.wireID = wireID
     self.owner = owner
@@ -114,5 +116,6 @@ public struct Reply: Sendable, Hashable {
     self.createdAt = createdAt
     self.isKept = isKept
     self.afterSeq = afterSeq
+    self.request = request
   }
 }

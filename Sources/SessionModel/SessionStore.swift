@@ -6,7 +6,7 @@
 ///
 /// All methods throw `CentaurError` with `storeUnavailable` when the database refuses, `storeCorrupt` when what it
 /// holds cannot be read.
-public protocol SessionStore: ConversationStore {
+public protocol SessionStore: ConversationStore, NamedAnswerStore {
   /// Applies one step.
   /// - Throws: `CentaurError` with `leaseLost` when the token is not the newest, `conflict` codes where a unique key
   ///   is taken (`StoreConflict` says which). Nothing is written then.
@@ -138,8 +138,8 @@ public struct SessionCommit: Sendable {
   /// Client message ids that were taken before and that another turn takes now: their first turn failed, and the user
   /// asks again.
   public var retakes: [String: ExecutionID]
-  /// Executions that end with this step and were never run: their turn keys and the client message ids that they took
-  /// are free again.
+  /// Executions that end with this step and were never run: their turn keys, the names of their requests and the client
+  /// message ids that they took are free again.
   public var releases: [ExecutionID]
   public var replies: [Reply]
   /// Wire ids of replies that nobody is to find again.

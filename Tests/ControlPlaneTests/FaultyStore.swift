@@ -131,6 +131,12 @@ extension FaultyStore {
   func add(_ compacted: CompactedConversation, limit: Int) async throws { try await base.add(compacted, limit: limit) }
   func removeKept(before moment: Timestamp) async throws { try await base.removeKept(before: moment) }
   func removeKept(of session: SessionID) async throws { try await base.removeKept(of: session) }
+  func reply(owner: Owner, requestName: String) async throws -> Reply? {
+    try await base.reply(owner: owner, requestName: requestName)
+  }
+  func answers(owner: Owner, requestName: String, endedSince: Timestamp) async throws -> [NamedAnswer] {
+    try await base.answers(owner: owner, requestName: requestName, endedSince: endedSince)
+  }
   func compacted(owner: Owner, id: String) async throws -> CompactedConversation? {
     try await base.compacted(owner: owner, id: id)
   }

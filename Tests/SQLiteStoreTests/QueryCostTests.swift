@@ -90,6 +90,8 @@ struct QueryCostTests {
     _ = try await store.reply(owner: .local, wireID: "resp")
     _ = try await store.replies(id)
     _ = try await store.replyOrUnkept(owner: .local, wireID: "resp")
+    _ = try await store.reply(owner: .local, requestName: "n")
+    _ = try await store.answers(owner: .local, requestName: "n", endedSince: .noon)
     _ = try await store.harnessJournal(session)
     _ = try await store.acquireLease(session, holder: "server-1", now: .noon, until: .far) { _ in false }
     try await store.releaseLease(session, token: token)
