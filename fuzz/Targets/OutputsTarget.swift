@@ -32,7 +32,7 @@ enum OutputsTarget {
 
   /// The log gives it back, the frame that carries it has a name of one line, and each harness is told something.
   private static func check(_ output: ToolOutput) throws {
-    try Kept.check(.executionResumed([output]))
+    try Kept.check(.executionResumed([output], messages: 0))
     try require(!Lines.breaks(Array(output.inputID.utf8)), "an input whose name ends a line")
     try require(ClientCallID(output.call.description) == output.call, "a call that its own name does not name")
     for (result, key) in [(CodexTools.result(output), "contentItems"), (ClaudeClientTools.result(output), "content")] {
