@@ -157,9 +157,8 @@ def test_words_beside_an_output(server, harness):
 
 def test_an_output_in_parts_is_listed_as_it_was_given(sdk):
     """Whoever looks up what a response was asked finds the output that its function gave, images included."""
-    image = "data:image/png;base64," + base64.b64encode(PNG).decode()
     first = sdk.responses.create(model="m", tools=[WEATHER], input=script(call("weather", city="Bern"), text("ok")))
-    parts = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": image, "detail": "auto"}]
+    parts = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": PNG_URL, "detail": "auto"}]
     second = sdk.responses.create(
         model="m", previous_response_id=first.id, input=[output(first.output[-1], parts)])
     [listed] = [item for item in sdk.responses.input_items.with_raw_response.list(second.id).http_response.json()["data"]
