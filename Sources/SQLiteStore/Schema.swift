@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v3", "v4", "v5"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5", "v7"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -153,6 +153,15 @@ enum Schema {
     migrator.registerMigration("v5") { db in
       // A turn that waits for its client's tools has a reply for each stretch between two waits.
       try db.execute(sql: "ALTER TABLE replies ADD COLUMN after_seq INTEGER NOT NULL DEFAULT 0")
+    }
+    migrator.registerMigration("v7") { db in
+      // Before `is_kept` only the echo knew that a client did not want its response kept (`store: false`).
+      try db.execute(
+        sql: """
+          UPDATE replies SET is_kept = 0
+          WHERE is_kept AND CASE WHEN json_valid(CAST(echo AS TEXT))
+            THEN json_type(CAST(echo AS TEXT), '$.fields.store') = 'false' END
+          """)
     }
     return migrator
   }
