@@ -44,7 +44,7 @@ struct TurnReading {
       turn.saidBefore = { InputItem.history(items[historyStart..<historyEnd], hasCalls: false) }
     }
     turn.keepsReply = request.body["store"]?.bool ?? true
-    if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
+    if !isCodex { turn.notHonoured = NotHonoured(responses: request.body).sentence }
     return (turn, echo)
   }
 
