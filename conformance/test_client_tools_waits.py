@@ -69,6 +69,9 @@ def test_unknown_calls(server, sdk):
             assert refused(openai.BadRequestError, lambda: turn.sdk.responses.create(
                 model="m", input=asked, **where)) == "unknown_call", (name, where)
         assert refused(openai.BadRequestError, lambda: sdk.responses.create(model="m", input=asked)) == "unknown_call"
+        # Nor is the true one taken that stands beside it.
+        assert refused(openai.BadRequestError, lambda: turn.sdk.responses.create(
+            model="m", input=[output(turn.call, "x"), *asked])) == "unknown_call"
     # A call of another session's.
     other = Waiting(server)
     assert refused(openai.BadRequestError, lambda: turn.sdk.responses.create(

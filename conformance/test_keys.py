@@ -174,6 +174,25 @@ def test_a_revoked_key_on_a_socket(keyed):
         assert socket.status == 401
 
 
+def test_what_waits_on_the_socket_of_a_revoked_key(keyed):
+    """The turn that runs goes on; what waits behind it on the socket is not begun any more."""
+    secret, key = keyed.make_key("--owner", "queue"), f"api:{uuid.uuid4()}"
+    api = keyed.api_of(secret)
+    headers = {"authorization": f"Bearer {secret}", "x-centaur-thread-key": key}
+    with RawSocket(keyed.v1, headers=headers) as socket:
+        socket.create(script(shell("until test -e go; do sleep 0.1; done"), text("done")))
+        for word in ("TWO", "THREE"):
+            socket.create(f"Reply {word}")
+        api.wait_for_kind(key, "item.started")
+        assert keyed.keys("revoke", key_id(keyed, "queue")).returncode == 0
+        with pytest.raises((EOFError, ConnectionError)):
+            while True:
+                socket.receive()
+    other = keyed.api_of(keyed.make_key("--owner", "queue"))
+    other.http.put(other.path(key, "/files/go"), content="").raise_for_status()
+    assert list(executions(other.settled(key)).values()) == ["completed"]
+
+
 def test_the_first_key_closes_the_door(make_server):
     """A server without keys wants one as soon as one is made; what was there is the owner `local`'s. A second server on
     the data directory knows it too."""
@@ -185,7 +204,20 @@ def test_the_first_key_closes_the_door(make_server):
     SERVERS.append(second)
     try:
         second.start()
-        made = server.keys("create")
+        console = server.api.http.stream("GET", server.api.path(key, "/events"), headers={"accept": "text/event-stream"})
+        with RawSocket(second.v1) as socket, console as events:
+            socket.create("Reply ONE")
+            assert socket.response()["status"] == "completed"
+            keys = [session["thread_key"] for session in server.api.all_sessions()]
+            lines = events.iter_lines()
+            assert next(lines) == ": subscribed"
+            made = server.keys("create")
+            # Whoever came before there was a key is told no more.
+            with pytest.raises(httpx.TransportError):
+                for _ in lines:
+                    pass
+            with pytest.raises((EOFError, ConnectionError)):
+                socket.receive()
         secret = made.stdout.strip()
         assert re.fullmatch(r"centaur_sk_[0-9a-f]{48}", secret) and "first one here" in made.stderr
         assert "1 keys" in doctor(server)
@@ -194,7 +226,7 @@ def test_the_first_key_closes_the_door(make_server):
             assert one.api_of(secret).all_sessions() == []
             assert one.api_of(secret).show(key).status_code == 404
         local = server.make_key("--owner", "local")
-        assert [session["thread_key"] for session in server.api_of(local).all_sessions()] == [key]
+        assert [session["thread_key"] for session in server.api_of(local).all_sessions()] == keys and key in keys
         listed = server.keys("list").stdout
         assert "local" in listed and local not in listed and secret not in listed
         for owner in json.loads(server.keys("list", "--json").stdout):

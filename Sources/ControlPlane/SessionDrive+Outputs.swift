@@ -22,10 +22,10 @@ extension SessionDrive {
     }
     var waits = TurnWaits()
     try await read(execution, withPieces: false) { waits.fold($0) }
+    for output in request.outputs where !waits.asked.contains(output.call) { throw Self.unknown(output.call) }
     let waiting = execution.status.isTerminal ? [] : Set(waits.calls.map(\.id))
     let new = request.outputs.filter { waiting.contains($0.call) }
     if !new.isEmpty { return try await resume(with: new, request) }
-    for output in request.outputs where !waits.asked.contains(output.call) { throw Self.unknown(output.call) }
     let repeated = Self.outputs(request.outputs, beside: request.input)
     guard repeated.allSatisfy({ waits.answered[$0.call]?.output == $0 }) else {
       guard request.input.isEmpty else { return nil }

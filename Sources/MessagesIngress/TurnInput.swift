@@ -26,7 +26,8 @@ struct TurnInput: Sendable {
   var isResent = false
 
   /// An SDK's rule: its last messages of the role user, and what its tools said in them; what came before is history.
-  /// - Throws: `CentaurError` with `unknownCall` where all that is new are results of calls that are not ours
+  /// - Throws: `CentaurError` with `unknownCall` where all that is new are results of calls that are not ours, or where
+  ///   one of them stands beside a result of ours
   static func ofSDK(_ messages: [JSONValue]) throws(CentaurError) -> TurnInput {
     var reading = TurnInput()
     reading.start = runStart(messages)
@@ -46,8 +47,9 @@ struct TurnInput: Sendable {
         }
       }
     }
-    if reading.outputs.isEmpty {
-      if parts.isEmpty, let first = foreign.first { throw first.error }
+    if let first = foreign.first {
+      // Beside a result of ours: one message asked for them all.
+      if parts.isEmpty || !reading.outputs.isEmpty { throw first.error }
       parts = foreign.map(\.part) + parts
     }
     if !parts.isEmpty { reading.messages = [Message(parts: parts)] }

@@ -176,8 +176,9 @@ actor ResponsesSocket {
     worker.yield(.answer(lane: name))
   }
 
+  /// None where the client has left: it knows of no answer to what waits, and sends that again where it still wants it.
   private func next(_ name: String?) -> SocketMessage? {
-    guard let first = lanes[name]?.waiting.first else { return nil }
+    guard !client.hasLeft, let first = lanes[name]?.waiting.first else { return nil }
     lanes[name]?.waiting.removeFirst()
     waiting = (waiting.count - 1, waiting.size - first.size)
     return first
@@ -219,6 +220,7 @@ actor ResponsesSocket {
     let previous = message.body["previous_response_id"]?.string
     do {
       guard !isTooOld else { throw Told(tooOld) }
+      try await caller.check()
       let isWarmUp = message.body["generate"]?.bool == false
       // Warm-ups that continue one another are one request in the end.
       let size = message.size + (previous.map { memory.size(of: $0) } ?? 0)

@@ -74,7 +74,8 @@ struct TurnInput: Sendable {
 
   /// An SDK's rule: its last message of the role user and those directly before it, and the outputs of its functions
   /// beside them; what came before is history.
-  /// - Throws: `CentaurError` with `unknownCall` where all that is new are outputs of calls that are not ours
+  /// - Throws: `CentaurError` with `unknownCall` where all that is new are outputs of calls that are not ours, or where
+  ///   one of them stands beside an output of ours
   static func ofSDK(_ input: [JSONValue]) throws(CentaurError) -> TurnInput {
     var reading = TurnInput()
     for item in input where InputItem.isMessage(item, ["developer", "system"]) {
@@ -84,6 +85,8 @@ struct TurnInput: Sendable {
     reading.tailStart = tailStart(input)
     let outputs = try FunctionOutput.atEnd(of: input)
     if !outputs.answers.isEmpty {
+      // One response asked for them all.
+      if let foreign = outputs.foreign { throw foreign }
       reading.outputs = outputs.answers
       reading.tailStart = outputs.start
     } else if reading.tailStart == input.count, let foreign = outputs.foreign {

@@ -79,6 +79,8 @@ struct ClientToolTests {
         $0.outputs.append(ToolOutput(call: ClientCallID(other.execution.id, 1), parts: []))
       }
       #expect(await Self.code { try await world.submit(mixed) } == .unknownCall)
+      let beside = try Self.outputs(turn, [(1, "x"), (9, "y")])
+      #expect(await Self.code { try await world.submit(beside) } == .unknownCall)
       #expect(try await world.log("test:a") == before)
       #expect(try await world.submit(Self.outputs(turn, [(1, "x")])).finished().texts == ["told x"])
     }

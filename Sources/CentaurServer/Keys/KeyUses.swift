@@ -18,8 +18,9 @@ final class KeyUses: Sendable {
     var uses: [AccessKey.ID: Use] = [:]
     /// When each was used, where that is not in the store yet.
     var moments: [AccessKey.ID: Timestamp] = [:]
-    /// Each connection by the key of its newest request: of HTTP/1 that is the one whose answer is written, if any.
-    var connections: [ObjectIdentifier: (channel: any Channel, key: AccessKey.ID)] = [:]
+    /// Each connection by the key of its newest request: of HTTP/1 that is the one whose answer is written, if any. Nil:
+    /// it came while there were no keys.
+    var connections: [ObjectIdentifier: (channel: any Channel, key: AccessKey.ID?)] = [:]
     var hasSeenKeys = false
   }
 
@@ -47,12 +48,23 @@ final class KeyUses: Sendable {
 
   /// Counts a request, and remembers its connection.
   /// - Throws: `CentaurError` with `keyRequestLimit`
-  func enter(_ key: AccessKey, by channel: any Channel) throws(CentaurError) -> Caller {
-    let connection = ObjectIdentifier(channel)
-    let isNew = state.withLock { $0.connections.updateValue((channel, key.id), forKey: connection) == nil }
-    if isNew { channel.closeFuture.whenComplete { _ in self.leave(connection) } }
+  func enter(
+    _ key: AccessKey, by channel: any Channel, isWelcome: @escaping @Sendable () async throws -> Void
+  ) throws(CentaurError) -> Caller {
+    remember(channel, key.id)
     let turns = try count(key)
-    return Caller(owner: key.owner, allowance: turns) { () throws(CentaurError) in _ = try self.count(key) }
+    return Caller(
+      owner: key.owner, allowance: turns, count: { () throws(CentaurError) in _ = try self.count(key) },
+      isWelcome: isWelcome)
+  }
+
+  /// Remembers a connection that comes while nobody is asked for a key.
+  func enterWithoutKey(by channel: any Channel) { remember(channel, nil) }
+
+  private func remember(_ channel: any Channel, _ key: AccessKey.ID?) {
+    let connection = ObjectIdentifier(channel)
+    let isNew = state.withLock { $0.connections.updateValue((channel, key), forKey: connection) == nil }
+    if isNew { channel.closeFuture.whenComplete { _ in self.leave(connection) } }
   }
 
   private func count(_ key: AccessKey) throws(CentaurError) -> TurnAllowance {
@@ -82,12 +94,19 @@ final class KeyUses: Sendable {
 
   var hasConnections: Bool { state.withLock { !$0.connections.isEmpty } }
 
+  var hasConnectionsWithoutKey: Bool { state.withLock { $0.connections.values.contains { $0.key == nil } } }
+
   /// Cuts what is being told to whoever came with one of these keys.
   func cut(_ keys: Set<AccessKey.ID>) {
-    let channels = state.withLock { state in
-      for key in keys { state.uses[key] = nil }
-      return state.connections.values.filter { keys.contains($0.key) }.map(\.channel)
-    }
+    state.withLock { state in for key in keys { state.uses[key] = nil } }
+    cut { $0.map(keys.contains) ?? false }
+  }
+
+  /// Cuts what is being told to whoever came before there were keys.
+  func cutWithoutKey() { cut { $0 == nil } }
+
+  private func cut(where isMeant: (AccessKey.ID?) -> Bool) {
+    let channels = state.withLock { state in state.connections.values.filter { isMeant($0.key) }.map(\.channel) }
     for channel in channels { channel.close(promise: nil) }
   }
 

@@ -2,12 +2,13 @@ import Logging
 import ServiceLifecycle
 import SessionModel
 
-/// Looks after keys beside the requests: cuts the connections of those that were revoked, and writes down when keys were
-/// used.
+/// Looks after keys beside the requests: cuts the connections of those that were revoked, and of those that came before
+/// there was a key, and writes down when keys were used.
 ///
 /// Lifecycle: a service of the server's group. What it has not written down when the server is cancelled is lost.
 struct KeyWatch: Service {
-  /// How long after its revocation a key may still be told what it asked for before.
+  /// How long after its revocation a key, and after the first key whoever came without one, may still be told what was
+  /// asked for before.
   static let pause = Duration.seconds(1)
   private static let noteEvery = 60
 
@@ -30,6 +31,7 @@ struct KeyWatch: Service {
   private func cutRevoked() async {
     guard uses.hasConnections else { return }
     do {
+      if uses.hasConnectionsWithoutKey, try await keys.standing(of: nil) != .noKeys { uses.cutWithoutKey() }
       let revoked = try await keys.revokedKeys()
       if !revoked.isEmpty { uses.cut(revoked) }
     } catch { logger.error("revoked keys could not be looked for", metadata: ["error": "\(error)"]) }

@@ -21,24 +21,8 @@ struct KeyedRequests: RouterMiddleware {
       context.trustsMachine = !uses.hasSeenKeys
       return try await next(request, context)
     }
-    let shown = ShownKey(request.headers)
-    let digest = if case .secret(let secret) = shown { secret.digest } else { KeyDigest?.none }
-    switch try await keys.standing(of: digest) {
-    case .noKeys: break
-    case .valid(let key):
-      uses.seeKeys()
-      context.caller = try uses.enter(key, by: context.channel)
-      context.trustsMachine = false
-    case .refused:
-      uses.seeKeys()
-      if case .none = shown {
-        throw CentaurError(
-          .keyMissing,
-          "This server wants a key, as 'Authorization: Bearer …' or 'x-api-key: …'. Whoever runs it makes "
-            + "one by 'centaur keys create'.")
-      }
-      throw CentaurError(.keyRefused, "This key is not known here, or was revoked.")
-    }
+    context.caller = try await KeyDoor(ShownKey(request.headers), keys: keys, uses: uses).enter(by: context.channel)
+    context.trustsMachine = !uses.hasSeenKeys
     return try await next(request, context)
   }
 }
