@@ -1,7 +1,9 @@
-"""Checks events and response objects against the Open Responses schema, where the schema is at hand.
+"""Checks events and response objects against our own rules for them (`response_rules`), and against the Open Responses
+schema where that is at hand.
 
 The schema is not part of this repository: it is looked for in `../shared/wire/open-responses`, or where
-OPEN_RESPONSES_SCHEMA points. Without it nothing is checked here, and the test that needs it says so by being skipped.
+OPEN_RESPONSES_SCHEMA points. Without it our own rules are what is checked, and a test that rests on the schema alone says
+so by being skipped (`NEEDED`).
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
+import pytest
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+from response_rules import check_compaction, check_event, check_item, check_response, check_socket_error
 
 FILE = Path(
     os.environ.get("OPEN_RESPONSES_SCHEMA")
@@ -21,6 +26,7 @@ FILE = Path(
 BASE = "urn:open-responses"
 
 available = FILE.is_file()
+NEEDED = pytest.mark.skipif(not available, reason=f"the Open Responses schema is not at hand: no {FILE}")
 
 
 @functools.cache
@@ -75,15 +81,41 @@ def without_extensions(value, found: list[str]):
     return {key: without_extensions(element, found) for key, element in value.items()}
 
 
+def own_faults(check: Callable[[dict], None], value: dict) -> list[str]:
+    try:
+        check(value)
+    except (AssertionError, KeyError) as error:
+        return [f"our own rules: {error!r}"]
+    return []
+
+
 def event_faults(event: dict) -> list[str]:
+    found = own_faults(check_event, event)
     if not available:
-        return []
+        return found
     name = events_by_type().get(event["type"])
     if name is None:
         # An extension's type has the vendor's prefix.
-        return [] if event["type"].startswith("centaur:") else [f"unknown event type {event['type']}"]
-    return faults(name, event)
+        return found + ([] if event["type"].startswith("centaur:") else [f"unknown event type {event['type']}"])
+    return found + faults(name, event)
 
 
 def response_faults(response: dict) -> list[str]:
-    return faults("ResponseResource", response) if available else []
+    return both(check_response, "ResponseResource", response)
+
+
+def item_faults(item: dict) -> list[str]:
+    """An item of a list of items."""
+    return both(check_item, "ItemField", item)
+
+
+def compaction_faults(body: dict) -> list[str]:
+    return both(check_compaction, "CompactResource", body)
+
+
+def socket_error_faults(message: dict) -> list[str]:
+    return both(check_socket_error, "WebSocketErrorEvent", message)
+
+
+def both(check: Callable[[dict], None], name: str, value: dict) -> list[str]:
+    return own_faults(check, value) + (faults(name, value) if available else [])

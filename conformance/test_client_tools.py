@@ -1,14 +1,13 @@
 """A program's own functions, called by the agent: the OpenAI SDK at `/v1/responses`, with both harnesses behind it."""
 
-import base64
 import json
 import uuid
 
 import openai
 import pytest
 from client_tools import CLOCK, WEATHER, Loop, call, calls, function_calls, output
-from conftest import make_sdk
-from files import PNG
+from conftest import make_sdk, with_model
+from files import PDF, PNG, base64_of
 from scripts import COUNT, script, shell, text
 from session_api import executions, kinds
 
@@ -41,15 +40,47 @@ def test_loop(server, sdk, harness, streams):
     assert sum(response.usage.output_tokens for response in loop.responses) > 0
 
 
+PNG_URL = "data:image/png;base64," + base64_of(PNG)
+# What a function said, and all that is to be seen of it by the agent's model.
+SAID = {
+    "a text": ("sunny <&> \"'", ["sunny <&> \"'"]),
+    "nothing": ("", []),
+    "two texts": ([{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}], ["one", "two"]),
+    "an image": ([{"type": "input_image", "image_url": PNG_URL}], [base64_of(PNG)]),
+    "an image between texts": (
+        [{"type": "input_text", "text": "before"}, {"type": "input_image", "image_url": PNG_URL, "detail": "low"},
+         {"type": "input_text", "text": "behind"}], ["before", base64_of(PNG), "behind"]),
+    "a file of text": (
+        [{"type": "input_file", "filename": "plan.txt", "file_data": "data:text/plain;base64," + base64_of(b"the plan is 4711")}],
+        ["the plan is 4711"]),
+    "a file that is no text": (
+        [{"type": "input_file", "filename": "plan.pdf", "file_data": "data:application/pdf;base64," + base64_of(PDF)}],
+        ["[The tool gave the file plan.pdf, which is not text.]"]),
+}
+
+
+def told_of_call(body: dict) -> str:
+    """What the newest call of a tool is answered with, in what a harness sent to its model."""
+    if "input" in body:
+        [*_, item] = [item for item in body["input"] if item.get("type") == "function_call_output"]
+        return json.dumps(item["output"], ensure_ascii=False)
+    [*_, block] = [block for message in body["messages"] if isinstance(message["content"], list)
+                   for block in message["content"] if block["type"] == "tool_result"]
+    return json.dumps(block["content"], ensure_ascii=False)
+
+
 @pytest.mark.parametrize("harness", HARNESSES)
-def test_what_it_said_reaches_the_agent(sdk, harness):
-    """Text, parts and images of an output are what the agent sees as the function's answer."""
-    image = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    for said, seen in [
-        ("sunny", "sunny"), ("", ""), ([{"type": "input_text", "text": "one"}, {"type": "input_text", "text": "two"}],
-                                      "one"), ([{"type": "input_image", "image_url": image}], "")]:
+def test_what_it_said_reaches_the_agent(make_server, model, harness):
+    """Texts, images and files of an output are what the agent's model sees as the function's answer, in their order."""
+    sdk = make_sdk(with_model(make_server, model))
+    for name, (said, seen) in SAID.items():
         loop = Loop(sdk, headers=headers(harness))
-        assert seen in loop.run(script(call("weather", city="Bern"), text("said <{{out}}>")), lambda *_: said)
+        assert loop.run(script(call("weather", city="Bern"), text(f"heard {name}")), lambda *_: said) == f"heard {name}"
+        told = told_of_call(model.requests()[-1]["body"])
+        places = [told.find(json.dumps(part, ensure_ascii=False)[1:-1]) for part in seen]
+        assert -1 not in places and places == sorted(places), (name, told[:500])
+        if not seen:
+            assert "Bern" not in told and len(told) < 100, told
 
 
 @pytest.mark.parametrize("harness", HARNESSES)

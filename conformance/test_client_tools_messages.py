@@ -8,11 +8,12 @@ import anthropic
 import pytest
 from anthropic import AsyncAnthropic
 from client_tools import call, calls
-from conftest import make_anthropic
+from conftest import make_anthropic, with_model
 from files import PNG
 from scripts import COUNT, script, shell, text
 from session_api import executions, kinds
 from test_anthropic_sdk import ASK, answer, user
+from test_client_tools import told_of_call
 
 HARNESSES = ["claude", "codex"]
 WEATHER = {
@@ -84,8 +85,10 @@ def test_streaming_tool_runner(server, harness):
 
 
 @pytest.mark.parametrize("harness", HARNESSES)
-def test_whole_history(server, anthropic_sdk, harness):
+def test_whole_history(make_server, model, harness):
     """A program that keeps its conversation itself goes on in the turn that waits, by the ids of its calls."""
+    server = with_model(make_server, model)
+    anthropic_sdk = make_anthropic(server)
     messages = user(script(call("weather", city="Bern"), text("said {{out}}")))
     known = server.api.known()
     ask = {"tools": [WEATHER], **ASK, "extra_headers": {"X-Centaur-Harness": harness}}
@@ -100,6 +103,8 @@ def test_whole_history(server, anthropic_sdk, harness):
         {"role": "user", "content": [
             result(uses(first)[0], [{"type": "text", "text": "sunny"}, image]), {"type": "text", "text": "thanks"}]}]
     second = anthropic_sdk.messages.create(messages=messages, **ask)
+    told = told_of_call(model.requests()[-1]["body"])
+    assert "sunny" in told and image["source"]["data"] in told, told[:500]
     assert second.stop_reason == "end_turn" and "sunny" in answer(second) and "thanks" in answer(second)
     log = server.api.events(server.api.new_session(known))
     assert list(executions(log).values()) == ["completed"]

@@ -6,6 +6,7 @@ import httpx
 import openai
 import pytest
 from conftest import make_sdk
+from files import PNG, base64_of
 from scripts import COUNT, script, shell, text
 
 HISTORY = script(text("{{history}} {{first}}"))
@@ -159,15 +160,72 @@ def test_it_is_kept(make_server):
     ({"items": [{"type": "item_reference", "id": "msg_a"}]}, "items[0]", "unsupported"),
     ({"items": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://127.0.0.1/x.png"}]}]},
      "items[0].content[0].image_url", "unsupported"),
+    ({"items": [{"role": "user", "content": "x"}, {"type": "dance"}]}, "items[1].type", "invalid_value"),
+    ({"items": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+     "items[0].content[0].type", "unsupported"),
+    ({"items": [{"type": "function_call_output", "output": "x"}]}, "items[0].call_id", "missing_field"),
+    ({"items": [{"type": "function_call", "call_id": "c", "name": "f"}]}, "items[0].arguments", "missing_field"),
+    ({"items": [{"type": "reasoning", "id": "rs_1"}]}, "items[0].summary", "missing_field"),
+    ({"items": [{"role": "assistant", "content": "x", "phase": "last"}]}, "items[0].phase", "invalid_value"),
     ({"metadata": []}, "metadata", "invalid_type"),
     ({"metadata": {"a": 1}}, "metadata.a", "invalid_type"),
     ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "invalid_value"),
     ({"metadata": {"a": "x" * 513}}, "metadata.a", "invalid_value")])
 def test_what_cannot_be(server, body, param, code):
     """Bad input is refused by its place."""
-    answer = httpx.post(f"{server.v1}/conversations", json=body)
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
+    paths = ["/conversations"]
+    if "items" in body:
+        paths.append(f"/conversations/{httpx.post(f'{server.v1}/conversations', json={}).json()['id']}/items")
+    for path in paths:
+        answer = httpx.post(f"{server.v1}{path}", json=body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
+
+
+def test_items_come_back_as_they_were_sent(sdk, server):
+    """Phase and detail are the client's, before a turn takes them and after."""
+    image = {"type": "input_image", "image_url": f"data:image/png;base64,{base64_of(PNG)}", "detail": "high"}
+    conversation = sdk.conversations.create(items=[
+        {"role": "user", "content": [{"type": "input_text", "text": "look"}, image]},
+        {"role": "assistant", "phase": "commentary", "content": "Looking."},
+        {"role": "assistant", "phase": "final_answer", "content": "A dot."}])
+
+    def shown() -> list[dict]:
+        return [item.to_dict() for item in sdk.conversations.items.list(conversation.id, order="asc")][:3]
+
+    before = shown()
+    assert before[0]["content"][1] == image
+    assert [item.get("phase") for item in before] == [None, "commentary", "final_answer"]
+    sdk.responses.create(model="m", conversation=conversation.id, input="Reply ONE")
+    assert shown() == before
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_is_no_larger_than_its_items_make_it(sdk, order):
+    """Images are listed whole, so a page ends when it holds some megabytes, says that there are more, and is never empty;
+    no item is missing, whatever its size, whether it waits or was taken."""
+    def image(size: int) -> dict:
+        return {"role": "user", "content": [
+            {"type": "input_image", "image_url": f"data:image/png;base64,{'A' * size}"}]}
+
+    small, large = 1_500_000, 6_000_000
+    conversation = sdk.conversations.create(items=[image(n) for n in (small, small, small, small, large, small)])
+    for state in ("waiting", "taken"):
+        sizes = [len(item.content[0].image_url) for item in sdk.conversations.items.list(
+            conversation.id, order=order, limit=100) if item.content[0].type == "input_image"]
+        assert sorted(sizes) == sorted(len(image(n)["content"][0]["image_url"]) for n in [small] * 5 + [large])
+        page = sdk.conversations.items.list(conversation.id, order=order, limit=100)
+        seen = 0
+        while True:
+            assert page.data and sum(len(item.to_json()) for item in page.data[:-1]) < 4 << 20
+            seen += len(page.data)
+            if not page.has_more:
+                break
+            page = page.get_next_page()
+        assert seen == (6 if state == "waiting" else 8)
+        if state == "waiting":
+            sdk.responses.create(model="m", conversation=conversation.id, input="Reply ONE", extra_headers={
+                "X-Centaur-Harness": "codex-exec"})
 
 
 def test_one_context(sdk, server):

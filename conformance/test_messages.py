@@ -215,6 +215,15 @@ BAD_REQUESTS = {
     "an image without data": (
         user([{"type": "image", "source": {"type": "base64", "media_type": "image/png"}}]), "missing_field",
         "messages[0].content[0].source"),
+    "an image that is no base64": (
+        user([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "###"}}]),
+        "invalid_value", "messages[0].content[0].source.data"),
+    "an image of another kind": (
+        user([{"type": "image", "source": {"type": "base64", "media_type": "image/tiff", "data": "AAAA"}}]),
+        "invalid_value", "messages[0].content[0].source.media_type"),
+    "a document that is no base64": (
+        user([{"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "a b"}}]),
+        "invalid_value", "messages[0].content[0].source.data"),
     "an uploaded file": (
         user([{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]), "unsupported",
         "messages[0].content[0].source"),

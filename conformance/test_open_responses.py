@@ -1,6 +1,6 @@
 """Open Responses 2026-04-24, rule by rule, over every transport and with both harnesses.
 
-Where the specification's schema is not at hand (`schema.available`), the rules of `open_responses` and `wire` are what is
+Where the specification's schema is not at hand (`schema.available`), the rules of `response_rules` and `wire` are what is
 checked, and the tests that need the schema itself say so by being skipped.
 """
 
@@ -18,12 +18,12 @@ import pytest
 import schema
 from centaur_server import ROOT, CentaurServer
 from conftest import make_directory, remove, with_model
-from open_responses import RESPONSE, TRANSPORTS, Refused, check_response, checked, spec_fields
+from open_responses import TRANSPORTS, Refused, checked, spec_fields
+from response_rules import RESPONSE, check_response
 from scripts import script, shell, text
 from session_api import executions, kinds
 from wire import final_text
 
-NEEDS_SCHEMA = pytest.mark.skipif(not schema.available, reason="the Open Responses schema is not at hand")
 PIXEL = base64.b64encode(bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
     "0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082")).decode()
@@ -104,7 +104,7 @@ def test_tool_choices(transport):
     assert response["tool_choice"] == {**bare, "mode": "auto"}
 
 
-@NEEDS_SCHEMA
+@schema.NEEDED
 def test_the_rules_are_the_specifications():
     """Our own rules name what the specification's schema does: no member is forgotten."""
     assert set(RESPONSE) == set(schema.document()["components"]["schemas"]["ResponseResource"]["required"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import schema
-from open_responses import TRANSPORTS, NULL, Refused, checked, has, spec_fields
+from open_responses import TRANSPORTS, Refused, checked, spec_fields
+from response_rules import NULL, has
 
 LONG = "x" * 65
 FUNCTION = {"type": "function", "name": "f"}
@@ -135,7 +136,7 @@ def test_wrong_values(transport, unchanged, field):
         assert field in error["message"] or error["code"] == "previous_response_not_found", error
 
 
-@pytest.mark.skipif(not schema.available, reason="the Open Responses schema is not at hand")
+@schema.NEEDED
 def test_every_field_is_tried():
     """No field of the specification is left out here."""
     assert spec_fields() - {"stream"} <= set(FIELDS)

@@ -16,8 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 from centaur_server import CentaurServer
+from client_tools import WEATHER
 from conftest import make_directory, serving
-from scripts import script, shell, text
+from scripts import COUNT, script, shell, text
 from session_api import SessionAPI, answer, kinds, said
 from websocket_wire import RawSocket
 
@@ -34,6 +35,11 @@ CHANGING = [
     (re.compile(r'"(created_at|created|completed_at)":\s*\d+'), r'"\1":0'),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME")]
 NOT_COMPARED = {"date", "request-id"}
+
+
+def count_for_one() -> str:
+    """What nobody else has said, in so many letters."""
+    return script(shell(COUNT), text(f"{{{{stdout}}}} for {uuid.uuid4()}"))
 
 
 class Alice:
@@ -64,11 +70,23 @@ class Alice:
         running = self.http.post("/v1/responses", headers={"x-centaur-thread-key": self.busy}, json={
             "model": "m", "input": script(shell("sleep 600"), text(SECRET)), "background": True}).raise_for_status()
         started = self.api.wait_for_kind(self.busy, "item.started")
+        # A turn that waits for what only she may answer, and a conversation that is known by all that was said in it.
+        self.waits, self.kept = f"api:{uuid.uuid4()}", f"api:{uuid.uuid4()}"
+        waiting = self.http.post("/v1/responses", headers={"x-centaur-thread-key": self.waits}, json={
+            "model": "m", "input": script({"tool": "weather", "args": {}}, text("heard {{out}}")), "tools": [WEATHER]})
+        waiting = waiting.raise_for_status().json()
+        asked = count_for_one()
+        kept = self.http.post("/v1/responses", headers={"x-centaur-thread-key": self.kept}, json={
+            "model": "m", "input": asked}).raise_for_status().json()
+        # As a client of `/v1/messages` is given it with its thinking.
+        signature = f"rs_{kept['id'].split('_')[1]}_0"
         self.ids = {
             "thread": self.thread, "codex_thread": codex_session, "response": first["id"],
             "execution": execution, "item": f"msg_{execution}_1", "message": message.raise_for_status().json()["id"],
             "session": self.api.show(self.thread).json()["id"], "running": running.json()["id"],
             "running_execution": started["execution_id"], "conversation": conversation,
+            "waiting": waiting["output"][-1]["call_id"].removeprefix("call_"), "waiting_response": waiting["id"],
+            "asked": asked, "answered": kept["output"][-1]["content"][0]["text"], "signature": signature,
             "conversation_item": listed[0]["id"], "compaction": compacted["output"][-1]["encrypted_content"],
         }
 
@@ -96,7 +114,8 @@ class Alice:
         conversation = f"/v1/conversations/{self.ids['conversation']}"
         kept = [self.http.get(path).raise_for_status().json() for path in (
             conversation, f"{conversation}/items", f"/v1/responses/{self.ids['response']}")]
-        return {self.thread: self.api.events(self.thread), self.busy: busy, "kept": kept}
+        logs = {key: self.api.events(key) for key in (self.thread, self.waits, self.kept)}
+        return {**logs, self.busy: busy, "kept": kept}
 
 
 def nobodys() -> dict[str, str]:
@@ -110,7 +129,10 @@ def nobodys() -> dict[str, str]:
         "response": f"resp_{hexadecimal()}_1", "execution": execution, "item": f"msg_{execution}_1",
         "message": f"msg_{hexadecimal()}_1", "session": hexadecimal(), "running": f"resp_{hexadecimal()}_1",
         "running_execution": hexadecimal(), "conversation": f"conv_{hexadecimal()}",
-        "conversation_item": f"msg_{hexadecimal()}", "compaction": f"centaur_{hexadecimal()}{hexadecimal()}", "spare": f"api:{uuid.uuid4()}", "keyed": f"api:{uuid.uuid4()}",
+        "conversation_item": f"msg_{hexadecimal()}", "compaction": f"centaur_{hexadecimal()}{hexadecimal()}",
+        "waiting": f"{hexadecimal()}_1", "waiting_response": f"resp_{hexadecimal()}_1", "asked": count_for_one(),
+        "answered": f"1 for {uuid.uuid4()}", "signature": f"rs_{hexadecimal()}_0",
+        "spare": f"api:{uuid.uuid4()}", "keyed": f"api:{uuid.uuid4()}",
         "codex_spare": str(uuid.uuid4()), "claude_spare": str(uuid.uuid4()),
     }
 
@@ -215,7 +237,31 @@ def test_the_owner_forks_it(world: World):
     assert "session.forked" in kinds(events) and said(events)[0] == f"Reply {SECRET}"
 
 
-@pytest.mark.parametrize("name", ["response", "running", "message"])
+@pytest.mark.parametrize("path, what", [
+    ("/v1/responses", "an equal history"), ("/v1/messages", "an equal history"),
+    ("/v1/messages", "a thought of hers in the history")])
+def test_the_owner_is_known_by_it(world: World, path: str, what: str):
+    """The histories that are tried are real ones, too: hers go on in her session, with its workspace, or branch off it."""
+    [found] = [case for _, case in (param.values for param in CASES) if (case["path"], case.get("what")) == (path, what)]
+    before = world.alice.api.known()
+    answer = world.alice.http.post(
+        path, headers=found.get("headers", {}), json=filled(found["body"], world.alice.ids), timeout=90)
+    key = answer.raise_for_status().headers["x-centaur-thread-key"]
+    forked = "session.forked" in kinds(world.alice.api.events(key))
+    assert key == world.alice.kept or forked, "she is not known"
+    assert len(world.alice.api.known() - before) == forked
+
+
+def test_the_owner_answers_it(world: World):
+    """The call that is tried waits for her, and her answer comes through whatever others have sent."""
+    call_id = f"call_{world.alice.ids['waiting']}"
+    answer = world.alice.http.post("/v1/responses", timeout=90, json={"model": "m", "input": [
+        {"type": "function_call_output", "call_id": call_id, "output": "from alice"}]})
+    assert "from alice" in json.dumps(answer.raise_for_status().json()["output"])
+    assert kinds(world.alice.api.settled(world.alice.waits)).count("execution.resumed") == 1
+
+
+@pytest.mark.parametrize("name", ["response", "running", "message", "waiting_response"])
 def test_on_a_socket(world: World, name: str):
     """A WebSocket's requests find no more than those over HTTP."""
     told = []

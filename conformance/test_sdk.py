@@ -41,11 +41,21 @@ def test_stream(sdk):
     assert final.output_text == words and final.usage.total_tokens > 0
 
 
-@pytest.mark.skipif(not schema.available, reason="the Open Responses schema is not at hand")
-def test_schema_is_checked():
-    """The checks of this suite do see a fault: a response without its id is refused by the schema."""
+def test_faults_are_seen():
+    """The checks of this suite do see a fault, with the specification's schema and without: what has no id, a number that
+    is a text, a type that is unknown."""
     assert schema.response_faults({"object": "response"})
     assert schema.event_faults({"type": "response.created"})
+    assert schema.event_faults({"type": "response.dance", "sequence_number": 0})
+    assert schema.event_faults({"type": "response.output_item.added", "sequence_number": "0", "output_index": 0, "item": {
+        "type": "function_call", "id": "fc_1"}})
+
+
+@schema.NEEDED
+def test_the_schema_is_checked():
+    """The specification's schema by itself sees them too."""
+    assert schema.faults("ResponseResource", {"object": "response"})
+    assert schema.faults("ResponseCreatedStreamingEvent", {"type": "response.created"})
 
 
 def test_stream_keeps_the_rules(server):

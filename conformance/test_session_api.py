@@ -276,6 +276,21 @@ def test_bad_parameters(api, key):
     assert kinds(api.events(key)) == ["session.created"]
 
 
+@pytest.mark.parametrize("type, url", [
+    ("image", "http://127.0.0.1:9/x.png"), ("image", "data:image/png;base64,###"), ("image", "data:image/png;base64,AAA"),
+    ("image", "data:text/plain,x"), ("image", "data:image/png"), ("image", "data:image/png;base64,"), ("image", 7),
+    ("file", "file:///etc/passwd"), ("file", "data:application/pdf;base64,é"), ("file", None)])
+def test_content_that_nobody_could_read(api, key, type, url):
+    """Where a message is kept for later, too: the turn would be the worse place to learn it."""
+    api.create(key)
+    part = {"type": type, "data_url": url}
+    for send in (api.message, api.execute):
+        response = send(key, {"parts": [{"type": "text", "text": "look"}, part]})
+        assert error(response) == (400, "invalid_value"), response.text
+        assert response.json()["error"]["param"] == "parts[1].data_url"
+    assert kinds(api.events(key)) == ["session.created"]
+
+
 def test_unknown_session(api):
     """Nothing can be done with a session that there is not."""
     for answer in (

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import make_sdk
 from langchain_anthropic import ChatAnthropic
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from scripts import COUNT, script, shell, text
 
@@ -292,3 +293,52 @@ def test_langchain_anthropic(server):
         model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=60, stop=None)
     assert [counted(answer) for answer in langchain_turns(model)] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
     one_warm_sandbox(server, known, 3)
+
+
+@tool
+def weather(city: str) -> str:
+    """The weather of a city."""
+    return f"sunny in {city}"
+
+
+def langchain_agent(model) -> list[str]:
+    """LangChain's loop with tools: the model is asked, its calls are run, and all is sent again, in three turns."""
+    model = model.bind_tools([weather])
+    messages, answers = [], []
+    for city in ("Bern", "Ulm", "Genf"):
+        messages.append(HumanMessage(unlike(script(
+            shell(COUNT), {"tool": "weather", "args": {"city": city}}, text("{{out}}"),
+        ))))
+        while True:
+            answer = model.invoke(messages)
+            messages.append(answer)
+            if not answer.tool_calls:
+                break
+            for call in answer.tool_calls:
+                assert call["args"] == {"city": city}
+                messages.append(ToolMessage(weather.invoke(call["args"]), tool_call_id=call["id"]))
+        answers.append(answer.text)
+    messages.append(HumanMessage(unlike(script(shell(COUNT), text("{{stdout}} of {{history}}")))))
+    return [*answers, model.invoke(messages).text]
+
+
+LANGCHAIN = {
+    "responses": lambda server, **more: ChatOpenAI(
+        model="m", base_url=server.v1, api_key="not-a-key", use_responses_api=True, max_retries=0, **more),
+    "messages": lambda server, **more: ChatAnthropic(
+        model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=60, stop=None,
+        **more)}
+
+
+@pytest.mark.parametrize("harness", ["codex", "claude"])
+@pytest.mark.parametrize("dialect, more", [
+    ("responses", {}), ("responses", {"output_version": "v0"}), ("responses", {"store": False}), ("messages", {})], ids=str)
+def test_langchain_with_tools(server, harness, dialect, more):
+    """LangChain with tools of its own keeps one session, turn after turn, and none is run twice."""
+    known = server.api.known()
+    model = LANGCHAIN[dialect](server, default_headers={"X-Centaur-Harness": harness}, **more)
+    answers = langchain_agent(model)
+    assert ["sunny in Bern" in answers[0], "sunny in Ulm" in answers[1], "sunny in Genf" in answers[2]] == [True] * 3
+    assert counted(answers[3]) == ["4", "of", "4"]
+    key = one_warm_sandbox(server, known, 4)
+    assert [event["kind"] for event in server.api.events(key)].count("execution.resumed") == 3

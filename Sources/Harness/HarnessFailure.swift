@@ -81,6 +81,13 @@ enum HarnessFailure {
       message: "The harness cannot ask for the service tier '\(tier.prefix(64))'; the provider's usual one is used.")
   }
 
+  /// What the log says of a kind of summary that the harness cannot ask for.
+  static func noSummary(_ kind: String) -> EventPayload {
+    .warning(
+      code: "summary_not_supported",
+      message: "The harness cannot ask for a summary that is '\(kind)'; it shows its reasoning as it is.")
+  }
+
   /// What the log says where the harness's own conversation is gone.
   static let conversationRestarted = EventPayload.warning(
     code: "conversation_restarted",

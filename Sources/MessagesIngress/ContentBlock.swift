@@ -29,14 +29,14 @@ enum ContentBlock {
 
   /// What the block adds to a message; nil for kinds that say nothing to an agent.
   /// - Parameter path: the block's place in the body
-  /// - Throws: `CentaurError` with `unsupported`, `missingField`
+  /// - Throws: `CentaurError` with `unsupported`, `missingField`, `invalidValue`
   static func part(_ block: JSONValue, path: String) throws(CentaurError) -> Message.Part? {
     switch block["type"]?.string {
     case "text":
       let text = text(block)
       return text.isEmpty ? nil : .text(text)
-    case "image": return .image(dataURL: try base64URL(block, path))
-    case "document": return try document(block, path)
+    case "image": return try InlineSource.image(block, path: path)
+    case "document": return try InlineSource.document(block, path: path)
     case "search_result":
       let found = allText(block["content"])
       return found.isEmpty ? nil : .text(found)
@@ -44,29 +44,22 @@ enum ContentBlock {
     }
   }
 
-  private static func document(_ block: JSONValue, _ path: String) throws(CentaurError) -> Message.Part {
-    let name = block["title"]?.string
-    let source = block["source"] ?? .null
-    switch source["type"]?.string {
-    case "text":
-      let data = Data((source["data"]?.string ?? "").utf8).base64EncodedString()
-      return .file(name: name, dataURL: "data:\(source["media_type"]?.string ?? "text/plain");base64,\(data)")
-    case "content": return .text(allText(source["content"]))
-    default: return .file(name: name, dataURL: try base64URL(block, path))
-    }
+  /// Holds the images and documents of a program's request to what they must be, throughout its history.
+  /// - Throws: `CentaurError` with `unsupported`, `missingField`, `invalidValue`
+  static func checkContents(of messages: [JSONValue]) throws(CentaurError) {
+    for (index, message) in messages.enumerated() { try checkContents(of: message, path: "messages[\(index)]") }
   }
 
-  private static func base64URL(_ block: JSONValue, _ path: String) throws(CentaurError) -> String {
-    let source = block["source"] ?? .null
-    guard source["type"]?.string == "base64" else {
-      throw CentaurError(
-        .unsupported, "Only content of the source type 'base64' is taken; addresses and uploads are never fetched.",
-        parameter: "\(path).source")
+  private static func checkContents(of holder: JSONValue, path: String) throws(CentaurError) {
+    guard let blocks = holder["content"]?.array else { return }
+    for (index, block) in blocks.enumerated() {
+      let place = "\(path).content[\(index)]"
+      switch block["type"]?.string {
+      case "image", "document": _ = try part(block, path: place)
+      case "tool_result": try checkContents(of: block, path: place)
+      default: continue
+      }
     }
-    guard let media = source["media_type"]?.string, let data = source["data"]?.string else {
-      throw CentaurError(.missingField, "A base64 source needs 'media_type' and 'data'.", parameter: "\(path).source")
-    }
-    return "data:\(media);base64,\(data)"
   }
 
   /// What was said before, for a harness that is told the conversation by us; tool calls as short notes.

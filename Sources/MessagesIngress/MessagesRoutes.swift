@@ -27,8 +27,9 @@ public struct MessagesRoutes: Sendable {
       await told(request, context) { try await respond($0, request, context, requestID: $1) }
     }
     router.post("/v1/messages/count_tokens") { request, context in
-      await told(request, context) { _, _ in
+      await told(request, context) { headers, _ in
         let body = try MessagesRequest(try await json(request))
+        if !headers.areClaudeCode { try ContentBlock.checkContents(of: body.messages) }
         return .json(["input_tokens": JSONValue(MessagesTokens.tokens(of: body.body))])
       }
     }

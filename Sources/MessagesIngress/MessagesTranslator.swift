@@ -136,7 +136,7 @@ struct MessagesTranslator: TurnTranslator {
   private mutating func completed(_ item: Item) -> [MessagesEvent] {
     if case .message(let whole) = item.content, let open = message, open.ordinal == item.ordinal {
       // A harness that gives no pieces gives the text with the end.
-      let rest = whole.text.hasPrefix(open.text) ? said(String(whole.text.dropFirst(open.text.count))) : []
+      let rest = whole.text.rest(behind: open.text).map { said($0) } ?? []
       return rest + closeMessage() + drainDeferred()
     }
     return whenFree(.itemCompleted(item)) { $0.closed(item) }

@@ -25,9 +25,12 @@ struct TurnReading {
     return (try? JSONValue(parsing: text))?["session_id"]?.string
   }
 
-  /// - Throws: `CentaurError` with `unsupported`, `missingField`
+  /// - Throws: `CentaurError` with `unsupported`, `missingField`, `invalidValue`
   func input() throws(CentaurError) -> TurnInput {
-    guard isClaudeCode else { return try TurnInput.ofSDK(request.messages) }
+    guard isClaudeCode else {
+      try ContentBlock.checkContents(of: request.messages)
+      return try TurnInput.ofSDK(request.messages)
+    }
     return try TurnInput.ofClaudeCode(request.messages, clientSession: clientSession ?? "")
   }
 

@@ -20,6 +20,8 @@ struct ContextRoutes: Sendable {
     }
   }
 
+  /// The fields of both are those of a request for a response, and so is what they must be: what cannot be given to an
+  /// agent is refused now, not when the conversation goes on.
   private func body(_ request: Request) async throws -> JSONValue {
     guard let body = try await JSONBody.read(request, limit: bodyLimit) else {
       throw CentaurError(.invalidJSON, "The body is empty.")
@@ -27,8 +29,7 @@ struct ContextRoutes: Sendable {
     guard body.object != nil else {
       throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
     }
-    let checks = BodyFields(body)
-    for name in ["model", "instructions", "previous_response_id", "prompt_cache_key"] { try checks.string(name) }
+    try RequestFields.check(body)
     return body
   }
 
@@ -55,14 +56,10 @@ struct ContextRoutes: Sendable {
           try CompactionItem.name(items[earlier], path: "input[\(earlier)]"),
           parameter: "input[\(earlier)].encrypted_content")
       } else { .nothing }
-    // What cannot be given to an agent is refused now, not when the conversation goes on.
-    for (index, item) in items.enumerated() where InputItem.isMessage(item, ["user", "assistant"]) {
-      _ = try InputItem.message(item, path: "input[\(index)]")
-    }
     let said = InputItem.history(items[(earlier.map { $0 + 1 } ?? 0)...])
     let compacted = try await controlPlane.compact(said, behind: start, owner: owner)
     let kept = try items.enumerated().filter { InputItem.isMessage($0.element, ["user"]) }.map { index, item in
-      ShownItem.message("msg_\(ids.thread())", "user", try InputItem.message(item, path: "input[\(index)]")).json
+      try ShownItem.said(item, "input[\(index)]", id: "msg_\(ids.thread())").shown.json
     }
     return .json([
       "id": .string("resp_compacted_\(ids.thread())"), "object": "response.compaction",

@@ -117,7 +117,7 @@ struct ConversationRoutes: Sendable {
     }
     var added: [AddedItem] = []
     for (index, item) in items.enumerated() {
-      try ResponsesRequest.check(item, path: "items[\(index)]")
+      try InputFields.check(item, path: "items[\(index)]")
       added.append(try ShownItem.added(item, path: "items[\(index)]", name: ids.thread()))
     }
     return added

@@ -10,6 +10,13 @@ enum InputFields {
     try FieldShape.list(of: .checked(checkItem)).check(input)
   }
 
+  /// Holds an item that stands elsewhere than in an `input` to the same.
+  /// - Parameter path: its place in the body
+  /// - Throws: `CentaurError` with `invalidType`, `invalidValue`, `missingField`, `unsupported`
+  static func check(_ item: JSONValue, path: String) throws(CentaurError) {
+    do { try checkItem(item) } catch { throw error.inside(path).error }
+  }
+
   private static let callID = FieldMember("call_id", .checked(checkCallID), isRequired: true)
   private static let text = FieldShape.string(longest: RequestFields.longestText)
 

@@ -56,7 +56,7 @@ enum InputItem {
 
   private static func part(_ part: JSONValue, path: String) throws(CentaurError) -> Message.Part? {
     switch part["type"]?.string {
-    case "input_text", "output_text", "text", "summary_text":
+    case "input_text", "output_text", "text", "summary_text", "reasoning_text":
       guard let text = part["text"]?.string else {
         throw CentaurError(.missingField, "A text part needs 'text'.", parameter: "\(path).text")
       }

@@ -33,12 +33,9 @@ struct ItemQuery: Sendable {
     let isBackwards = before != nil && after == nil
     let from = try await cursor(isBackwards ? before : after, isBackwards ? "before" : "after", in: list)
     let to = try await cursor(isBackwards ? nil : before, "before", in: list)
-    var items = try await ItemReader(list: list, newestFirst: newestFirst != isBackwards, from: from, to: to)
-      .items(limit + 1)
-    let hasMore = items.count > limit
-    if hasMore { items.removeLast() }
-    if isBackwards { items.reverse() }
-    return Self.list(items, hasMore: hasMore)
+    let page = try await ItemReader(list: list, newestFirst: newestFirst != isBackwards, from: from, to: to)
+      .page(limit)
+    return Self.list(isBackwards ? page.items.reversed() : page.items, hasMore: page.hasMore)
   }
 
   static func list(_ items: [ShownItem], hasMore: Bool) -> JSONValue {
@@ -71,25 +68,34 @@ struct ItemReader {
   /// The first one that it does not want.
   var to: Cursor?
 
-  /// At most so many items.
-  func items(_ count: Int) async throws -> [ShownItem] {
-    var found: [ShownItem] = []
+  /// Nothing is added to a page that holds so many bytes: images are shown whole, and a few of them are a page too.
+  static let pageSize = 4 << 20
+
+  /// At most so many items, fewer where they are large, but one wherever there is any; and whether there are more.
+  func page(_ count: Int) async throws -> (items: [ShownItem], hasMore: Bool) {
+    var page: [ShownItem] = []
+    var size = 0
     // An entry may be several items: those of the cursors are read, and what is not wanted of them is left out.
     var low = (newestFirst ? to : from)?.place.before ?? .beginning
     var high = (newestFirst ? from : to)?.place.after ?? .end
-    while found.count < count {
-      let entries = try await list.entries(after: low, before: high, newestFirst: newestFirst, limit: max(count, 20))
-      guard let last = entries.last else { break }
+    while true {
+      let entries = try await list.entries(
+        after: low, before: high, newestFirst: newestFirst, limit: max(count + 1, 20))
+      guard let last = entries.last else { return (page, hasMore: false) }
       if newestFirst { high = last.place } else { low = last.place }
-      found += try await shown(entries)
+      for item in try await shown(entries) {
+        guard page.count < count, size < Self.pageSize else { return (page, hasMore: true) }
+        page.append(item)
+        size += item.json.serialized.count
+      }
     }
-    return Array(found.prefix(count))
   }
 
   private func shown(
     _ entries: [(place: ListedConversation.Place, entry: ListedConversation.Entry)]
   ) async throws -> [ShownItem] {
     var items: [ShownItem] = []
+    var told: [String] = []
     for (place, entry) in entries {
       var own = ShownItem.items(of: entry)
       if newestFirst { own.reverse() }
@@ -100,10 +106,11 @@ struct ItemReader {
         own.removeLast(own.count - index)
       }
       items += own
+      // One that waits is as it was added.
+      if case .event = entry { told += own.map(\.id) }
     }
-    let ids = items.map(\.id)
-    let hidden = try await list.hidden(ids)
-    let added = try await list.added(ids)
+    let hidden = try await list.hidden(items.map(\.id))
+    let added = try await list.added(told)
     return items.filter { !hidden.contains($0.id) }.map { ShownItem(id: $0.id, json: added[$0.id] ?? $0.json) }
   }
 }

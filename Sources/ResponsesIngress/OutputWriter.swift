@@ -92,9 +92,8 @@ struct OutputWriter: Sendable {
   /// What the pieces of the open message lack of its whole text: a client adds pieces up. Nothing where they are no
   /// beginning of it.
   mutating func addRest(of whole: String) -> [ResponsesEvent] {
-    guard case .message(_, let text)? = open, whole.utf8.count > text.utf8.count, whole.utf8.starts(with: text.utf8)
-    else { return [] }
-    return addText(String(decoding: whole.utf8.dropFirst(text.utf8.count), as: UTF8.self))
+    guard case .message(_, let text)? = open, let rest = whole.rest(behind: text), !rest.isEmpty else { return [] }
+    return addText(rest)
   }
 
   /// - Parameter text: the whole text, where it is known better than by its pieces.

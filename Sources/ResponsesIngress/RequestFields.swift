@@ -3,7 +3,8 @@ import SessionModel
 /// The fields of a program's request, as Open Responses 2026-04-24 has them (`CreateResponseBody`), with what OpenAI's
 /// SDKs know beside them. A field that is in no table is accepted and has no effect.
 enum RequestFields {
-  /// Holds a program's request to the specification. Codex is never refused for a field that it sends
+  /// Holds a program's request to the specification, and what it asks about its context (`ContextRoutes`), whose fields
+  /// are a request's. Codex is never refused for a field that it sends
   /// (wire/codex-client.md §1.2), so its requests do not come here.
   /// - Throws: `CentaurError` with `invalidType`, `invalidValue`, `missingField`, `unsupported`, whose parameter is the
   ///   field's path

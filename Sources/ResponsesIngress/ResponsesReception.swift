@@ -49,9 +49,16 @@ struct ResponsesReception: Sendable {
     return .turn(admitted, answer)
   }
 
-  /// A response that is over at once and whose id may be continued: nothing is done for it.
-  func warmUp(_ request: ResponsesRequest, headers: RequestHeaders) -> Admission {
-    side(.prewarm, TurnReading(request, headers: headers))
+  /// A response that is over at once and whose id may be continued: nothing is done for it. It echoes what it was asked
+  /// for, so a program's is held to what a turn's request is.
+  /// - Throws: `CentaurError`
+  func warmUp(_ request: ResponsesRequest, headers: RequestHeaders) throws(CentaurError) -> Admission {
+    let reading = TurnReading(request, headers: headers)
+    if !reading.isCodex {
+      try RequestFields.check(request.body)
+      _ = try FunctionTools.offered(in: request.body)
+    }
+    return side(.prewarm, reading)
   }
 
   private func side(_ kind: RequestClass, _ reading: TurnReading) -> Admission {

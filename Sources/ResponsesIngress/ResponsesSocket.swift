@@ -230,7 +230,7 @@ actor ResponsesSocket {
       let request = try await request(message, previous, isWarmUp: isWarmUp)
       let admission =
         isWarmUp
-        ? reception.warmUp(request, headers: headers)
+        ? try reception.warmUp(request, headers: headers)
         : try await reception.admit(
           request, headers: headers, caller: caller, client: client, previous: previous)
       switch admission {

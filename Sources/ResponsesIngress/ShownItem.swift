@@ -82,14 +82,37 @@ struct ShownItem: Sendable, Hashable {
         ["type": "input_file", "filename": .string(name ?? "file"), "file_data": .string(url)]
       }
     }
-    return ShownItem(
-      id: id,
-      json: [
-        "type": "message", "id": .string(id), "status": "completed", "role": .string(role), "content": .array(content),
-      ])
+    let shown: JSONValue = [
+      "type": "message", "id": .string(id), "status": "completed", "role": .string(role), "content": .array(content),
+    ]
+    guard let phase = message.phase, var object = shown.object else { return ShownItem(id: id, json: shown) }
+    object.append("phase", .string(phase.wireName))
+    return ShownItem(id: id, json: .object(object))
   }
 
   // MARK: Added by a client
+
+  /// A message of a request, and how it is shown to who sent it: with what has no effect on an agent, too.
+  /// - Throws: `CentaurError` with `unsupported`, `invalidType`, `missingField`
+  static func said(
+    _ item: JSONValue, _ path: String, id: String
+  ) throws(CentaurError) -> (message: Message, shown: ShownItem) {
+    let message = try InputItem.message(item, path: path)
+    let plain = self.message(id, item["role"]?.string ?? "user", message)
+    var details = (item["content"]?.array ?? []).filter { $0["type"]?.string == "input_image" }.map { $0["detail"] }[
+      ...]
+    guard details.contains(where: { $0?.string != nil }), var object = plain.json.object else {
+      return (message, plain)
+    }
+    object["content"] = .array(
+      (plain.json["content"]?.array ?? []).map { part in
+        guard part["type"]?.string == "input_image", var image = part.object, let detail = details.popFirst()??.string
+        else { return part }
+        image["detail"] = .string(detail)
+        return .object(image)
+      })
+    return (message, ShownItem(id: id, json: .object(object)))
+  }
 
   private static let prefixes = [
     "message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco", "compaction": "cmp",
@@ -105,10 +128,9 @@ struct ShownItem: Sendable, Hashable {
     }
     let id = "\(prefixes[type] ?? "item")_\(name)"
     if type == "message" {
-      let message = try InputItem.message(item, path: path)
-      let shown = self.message(id, item["role"]?.string ?? "user", message)
-      return AddedItem(
-        id: id, shown: shown.json, message: Message(role: message.role, parts: message.parts))
+      var (message, shown) = try said(item, path, id: id)
+      message.clientID = nil
+      return AddedItem(id: id, shown: shown.json, message: message)
     }
     var shown = item.object ?? JSONObject()
     shown["id"] = .string(id)

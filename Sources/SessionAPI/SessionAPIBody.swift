@@ -58,19 +58,25 @@ struct SessionAPIBody {
       }
       return .text(text)
     case "image":
-      return .image(dataURL: try dataURL(value, path))
+      return .image(dataURL: try dataURL(value, path, InlineContent.check(imageURL:)))
     case "file":
-      return .file(name: value["name"]?.string, dataURL: try dataURL(value, path))
+      return .file(name: value["name"]?.string, dataURL: try dataURL(value, path, InlineContent.check(dataURL:)))
     default:
       throw CentaurError(
         .invalidValue, "A part's 'type' is one of text, image, file.", parameter: "\(path).type")
     }
   }
 
-  private func dataURL(_ value: JSONValue, _ path: String) throws -> String {
-    guard let url = value["data_url"]?.string, url.hasPrefix("data:") else {
+  private func dataURL(
+    _ value: JSONValue, _ path: String, _ check: (String) throws(InlineContent.Fault) -> Void
+  ) throws -> String {
+    guard let url = value["data_url"]?.string else {
       throw CentaurError(
         .invalidValue, "'data_url' must be a data: URL; addresses are not fetched.", parameter: "\(path).data_url")
+    }
+    do { try check(url) } catch {
+      // An address has been an invalid value here from the beginning.
+      throw CentaurError(.invalidValue, "'data_url' \(error.predicate).", parameter: "\(path).data_url")
     }
     return url
   }

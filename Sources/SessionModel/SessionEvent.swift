@@ -114,7 +114,7 @@ public enum EventPayload: Sendable, Hashable {
   /// Codes of warnings by which a client learns that it did not get what it asked for. The others tell how the turn went.
   public static let codesForClients: Set<String> = [
     notHonouredCode, answerMisfitCode, "model_not_available", "input_not_supported", "tools_not_offered",
-    "service_tier_not_supported", "effort_not_supported",
+    "service_tier_not_supported", "effort_not_supported", "summary_not_supported",
   ]
 
   /// Whether the event ends its execution.

@@ -110,15 +110,16 @@ struct TurnOptionsTests {
     #expect(String(decoding: bytes, as: UTF8.self).hasPrefix("go\n\n<answer_format>"))
   }
 
-  @Test("Claude Code cannot ask for a tier, and says so")
+  @Test("Claude Code cannot ask for a tier or a kind of summary, and says so")
   func claude() throws {
     var driver = try ClaudeDriver.ready()
     var options = TurnOptions()
     options.serviceTier = "flex"
+    options.summary = "concise"
     let warnings = driver.begin("e1", options: options).compactMap { action -> String? in
       guard case .emit(let draft) = action, case .warning(let code, _) = draft.payload else { return nil }
       return code
     }
-    #expect(warnings == ["service_tier_not_supported"])
+    #expect(warnings == ["service_tier_not_supported", "summary_not_supported"])
   }
 }

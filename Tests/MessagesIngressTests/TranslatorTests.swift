@@ -161,6 +161,28 @@ struct TranslatorTests {
     #expect(Self.fold(turn, echo).response["content"]?.array == all)
   }
 
+  /// Where pieces end inside what Swift takes for one character.
+  static let cuts: [(piece: String, whole: String)] = [
+    ("a\r", "a\r\nb"), ("e", "e\u{301}!"), ("👩", "👩\u{200D}💻 works"), ("", "all at the end"), ("whole", "whole"),
+  ]
+
+  @Test("a text whose pieces end inside a character comes whole", arguments: cuts)
+  func cutCharacters(_ cut: (piece: String, whole: String)) throws {
+    let begun = Item(ordinal: 1, status: .inProgress, content: .message(MessageItem()))
+    let item = Item(ordinal: 1, status: .completed, content: .message(MessageItem(text: cut.whole)))
+    let piece = ItemDelta(ordinal: 1, field: .text, text: cut.piece)
+    let log = SampleTurns.log([
+      .itemStarted(begun), .itemDelta(piece), .itemCompleted(item), .executionCompleted(TurnUsage()),
+    ])
+    for name in Self.echoes.keys {
+      let (events, response) = Self.fold(log, try #require(Self.echoes[name]))
+      let pieces = events.compactMap { $0.data["delta"]?["text"]?.string }
+      // Swift compares characters, which may be equal where the bytes are not.
+      #expect(Array(pieces.joined().utf8) == Array(cut.whole.utf8), "\(name)")
+      #expect(Array((response["content"]?[0]?["text"]?.string ?? "").utf8) == Array(cut.whole.utf8), "\(name)")
+    }
+  }
+
   @Test("a structured answer comes by the client's own tool, and anything else as text")
   func structured() throws {
     var echo = try #require(Self.echoes["claude-code"])

@@ -166,6 +166,67 @@ struct TurnInputTests {
     }
   }
 
+  struct Unreadable: Sendable {
+    var block: JSONValue
+    var field: String
+    var said: String
+    init(_ type: String, _ media: String, _ data: String, _ field: String, _ said: String) {
+      block = [
+        "type": .string(type), "source": ["type": "base64", "media_type": .string(media), "data": .string(data)],
+      ]
+      (self.field, self.said) = (field, "\(type).source.base64.\(said)")
+    }
+  }
+
+  static let unreadable: [Unreadable] = [
+    Unreadable("image", "image/png", "###", "data", "data: The content is not base64"),
+    Unreadable("image", "image/png", "AAA", "data", "data: The content is not base64"),
+    Unreadable("image", "image/png", "AA=A", "data", "data: The content is not base64"),
+    Unreadable("image", "image/png", "AAAA\nAAAA", "data", "data: The content is not base64"),
+    Unreadable("image", "image/png", "", "data", "data: The content holds nothing"),
+    Unreadable("image", "image/tiff", "AAAA", "media_type", "media_type: Input should be 'image/jpeg', 'image/png', "),
+    Unreadable("image", "image/png;base64,AAAA", "AAAA", "media_type", "media_type: Input should be 'image/jpeg', "),
+    Unreadable("document", "application/pdf", "§", "data", "data: The content is not base64"),
+    Unreadable("document", "pdf", "AAAA", "media_type", "media_type: Input should be a media type"),
+    Unreadable("document", "text/plain,x", "AAAA", "media_type", "media_type: Input should be a media type"),
+  ]
+
+  @Test("what no model could read is refused by its path, in the words of Anthropic's API", arguments: unreadable)
+  func unreadableContent(_ wrong: Unreadable) throws {
+    func refusal(_ messages: JSONValue...) -> CentaurError? {
+      do throws(CentaurError) {
+        _ = try TurnReading(
+          try MessagesRequest(["model": "m", "messages": .array(messages)]), headers: RequestHeaders([:])
+        ).input()
+        return nil
+      } catch { return error }
+    }
+    let hello: JSONValue = ["type": "text", "text": "look"]
+    let said: JSONValue = ["role": "user", "content": [hello, wrong.block]]
+    let error = try #require(refusal(said))
+    #expect(error.code == .invalidValue && error.parameter == "messages[0].content[1].source.\(wrong.field)")
+    #expect(error.message.hasPrefix("messages.0.content.1.\(wrong.said)"), "\(error.message)")
+    // An answered question with it is refused all the same: it would be lost on its way to the agent.
+    let earlier = try #require(refusal(said, Self.assistant("a picture"), Self.user("and now?")))
+    #expect(earlier.parameter == error.parameter)
+    let result: JSONValue = ["type": "tool_result", "tool_use_id": "t", "content": [wrong.block]]
+    let ofTool = try #require(refusal(Self.user("go"), ["role": "user", "content": [result]]))
+    #expect(ofTool.parameter == "messages[1].content[0].content[0].source.\(wrong.field)")
+    #expect(ofTool.message.hasPrefix("messages.1.content.0.tool_result.content.0.\(wrong.said)"), "\(ofTool.message)")
+    #expect(throws: CentaurError.self) { try TurnInput.ofClaudeCode([said], clientSession: "s") }
+  }
+
+  @Test("the kinds of images that Anthropic's API takes are taken", arguments: ["jpeg", "png", "gif", "webp"])
+  func readableImages(_ kind: String) throws {
+    let image: JSONValue = [
+      "type": "image", "source": ["type": "base64", "media_type": .string("image/\(kind)"), "data": "iVBORw=="],
+    ]
+    let expected = Message.Part.image(dataURL: "data:image/\(kind);base64,iVBORw==")
+    let message: JSONValue = ["role": "user", "content": [image]]
+    #expect(try TurnInput.ofSDK([message]).messages.flatMap(\.parts) == [expected])
+    #expect(try TurnInput.ofClaudeCode([message], clientSession: "s").messages.flatMap(\.parts) == [expected])
+  }
+
   @Test("images and documents are parts of the message, in their order")
   func attachments() throws {
     let message: JSONValue = [
@@ -175,7 +236,7 @@ struct TurnInputTests {
         ["type": "text", "text": "[Image: source: /tmp/1.png]"], ["type": "text", "text": "what is it"],
         [
           "type": "document", "title": "a.pdf",
-          "source": ["type": "base64", "media_type": "application/pdf", "data": "BB"],
+          "source": ["type": "base64", "media_type": "application/pdf", "data": "QkI="],
         ],
         ["type": "document", "source": ["type": "text", "media_type": "text/plain", "data": "hi"]],
       ],
@@ -184,7 +245,7 @@ struct TurnInputTests {
     #expect(
       parts == [
         .image(dataURL: "data:image/png;base64,AAAA"), .text("what is it"),
-        .file(name: "a.pdf", dataURL: "data:application/pdf;base64,BB"),
+        .file(name: "a.pdf", dataURL: "data:application/pdf;base64,QkI="),
         .file(name: nil, dataURL: "data:text/plain;base64,aGk="),
       ])
   }

@@ -198,6 +198,42 @@ struct RequestFieldsTests {
     #expect(NotHonoured(responses: Self.body(["metadata": ["a": "b"], "user": "u"])).sentence == nil)
   }
 
+  @Test("truncation is warned of where a program says itself that nothing may be left out")
+  func truncation() {
+    #expect(NotHonoured(responses: ["truncation": "disabled"]).sentence?.contains("truncation") == true)
+    for said: JSONValue in [[:], ["truncation": .null], ["truncation": "auto"]] {
+      #expect(NotHonoured(responses: said).sentence == nil)
+    }
+  }
+
+  @Test("an item that stands elsewhere than in an input is held to the same, under its own place", arguments: refused)
+  func itemsElsewhere(_ wrong: Refused) throws {
+    guard case .array(let items)? = wrong.members["input"], wrong.parameter.hasPrefix("input[0]") else { return }
+    let path = "items[7]" + wrong.parameter.dropFirst("input[0]".count)
+    let item = try #require(items.first)
+    do throws(CentaurError) {
+      try InputFields.check(item, path: "items[7]")
+      Issue.record("\(wrong.members.text) is taken")
+    } catch { #expect(error.code == wrong.code && error.parameter == path, "\(error)") }
+  }
+
+  @Test("what was added to a conversation is shown as it was sent: phase, detail, role")
+  func shownAsSaid() throws {
+    let image: JSONValue = ["type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"]
+    let plain: JSONValue = ["type": "input_image", "image_url": "data:image/png;base64,BBBB"]
+    let user: JSONValue = ["role": "user", "content": [["type": "input_text", "text": ""], image, plain]]
+    let said = try ShownItem.added(user, path: "items[0]", name: "n").shown
+    #expect(said["content"]?.array?.map { $0["detail"]?.string } == ["low", "auto"])
+    #expect(said["content"]?.array?.map { $0["image_url"] } == [image["image_url"], plain["image_url"]])
+    for phase in ["commentary", "final_answer"] {
+      let item: JSONValue = ["role": "assistant", "phase": .string(phase), "content": "so"]
+      let added = try ShownItem.added(item, path: "items[0]", name: "n")
+      #expect(added.shown["phase"]?.string == phase && added.message.phase?.wireName == phase)
+    }
+    let unsaid = try ShownItem.added(["role": "assistant", "content": "so"], path: "items[0]", name: "n")
+    #expect(unsaid.shown["phase"] == nil)
+  }
+
   @Test("fields come back in the forms that a response has them in")
   func echo() {
     let body: JSONValue = [

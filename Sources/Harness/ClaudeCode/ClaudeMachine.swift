@@ -162,6 +162,7 @@ struct ClaudeMachine: HarnessMachine {
     var actions = input.warnings.map { turn.items.emit(.warning(code: "input_not_supported", message: $0)) }
     self.turn = turn
     if let tier = begun.options.serviceTier { actions.append(turn.items.emit(HarnessFailure.noTier(tier))) }
+    if let kind = begun.options.summary { actions.append(turn.items.emit(HarnessFailure.noSummary(kind))) }
     actions += set(model: begun.model, of: begun.execution) + set(effort: begun.options.effort, of: begun.execution)
     var blocks: [JSONValue] = []
     if !historyIsTold, let told = ConversationSoFar.text(context.history) { blocks.append(ClaudeInput.text(told)) }
