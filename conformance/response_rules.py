@@ -92,7 +92,7 @@ def check_response(response: dict) -> None:
         usage = response["usage"]
         has(usage, {"input_tokens": int, "output_tokens": int, "total_tokens": int, "input_tokens_details": dict,
                     "output_tokens_details": dict})
-        has(usage["input_tokens_details"], {"cached_tokens": int})
+        has(usage["input_tokens_details"], {"cached_tokens": int, "cache_write_tokens": int})
         has(usage["output_tokens_details"], {"reasoning_tokens": int})
 
 

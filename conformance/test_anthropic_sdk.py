@@ -382,3 +382,42 @@ def test_long_answers_and_unicode(anthropic_sdk):
     assert answer(anthropic_sdk.messages.create(messages=prompt, **ASK)) == words
     with anthropic_sdk.messages.stream(messages=prompt, **ASK) as stream:
         assert stream.get_final_text() == words
+
+
+def test_what_is_not_honoured_is_said(server, key):
+    """Settings that do nothing are named, in the message and in the session's log; what every request must have is not."""
+    sdk = on_thread(server, key)
+    message = sdk.messages.create(
+        messages=user("Reply PONG"), stop_sequences=["END"], extra_body={"temperature": 0.1}, output_config={
+            "effort": "low"}, thinking={"type": "enabled", "budget_tokens": 1024}, **ASK)
+    [said] = [warning for warning in message.model_extra["centaur_warnings"] if warning["code"] == "not_honoured"]
+    assert "temperature, stop_sequences, thinking.budget_tokens" in said["message"] and "max_tokens" not in said["message"]
+    warned = [event["payload"] for event in server.api.events(key) if event["kind"] == "warning"]
+    assert {"code": said["code"], "message": said["message"]} in [
+        {name: event[name] for name in ("code", "message")} for event in warned]
+    with sdk.messages.stream(messages=user("Reply PONG"), extra_body={"temperature": 0.1}, **ASK) as stream:
+        [told] = [event for event in stream if event.type == "message_delta"]
+    assert "temperature" in str(told.model_extra["centaur_warnings"])
+    usual = sdk.messages.create(messages=user("Reply PONG"), **{**ASK, "model": "claude-opus-5-5"})
+    assert "centaur_warnings" not in usual.model_extra
+
+
+def test_an_answer_that_does_not_fit_its_schema(server, key):
+    """A program that asks for JSON and gets something else is told so beside the answer."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    message = on_thread(server, key, **{"X-Centaur-Harness": "codex"}).messages.create(
+        messages=user(script(text('{"m":3}'))), extra_body={"output_format": {"type": "json_schema", "schema": schema}},
+        **ASK)
+    assert answer(message) == '{"m":3}'
+    [said] = [warning for warning in message.model_extra["centaur_warnings"] if warning["code"] == "answer_misfit"]
+    assert "lacks 'n'" in said["message"]
+
+
+def test_a_format_that_cannot_be(anthropic_sdk, server):
+    """A schema that is none is refused before the agent has worked for it."""
+    known = server.api.known()
+    with pytest.raises(anthropic.BadRequestError) as raised:
+        anthropic_sdk.messages.create(messages=user("x"), extra_body={"output_config": {"format": {
+            "type": "json_schema", "schema": {"type": "int"}}}}, **ASK)
+    assert raised.value.body["error"]["param"] == "output_config.format.schema.type"
+    assert server.api.known() == known

@@ -279,3 +279,18 @@ def test_too_many_tools(make_server):
             sdk.responses.create(model="m", input="Reply NO", tools=many)
         assert raised.value.code == "too_many_tools" and raised.value.body["param"] == "tools"
         assert sdk.responses.create(model="m", input="Reply YES", tools=many[:limit]).output_text == "YES"
+
+
+@pytest.mark.parametrize("harness", HARNESSES)
+@pytest.mark.parametrize("streams", [False, True], ids=["one body", "stream"])
+def test_one_call_at_a_time(server, sdk, harness, streams):
+    """`parallel_tool_calls: false` holds, and nobody is warned: however many functions the model calls in one message,
+    the program is asked for one in each response."""
+    named = headers(harness)
+    loop = Loop(sdk, streams=streams, headers=named, tools=[WEATHER, CLOCK], parallel_tool_calls=False)
+    steps = script(calls(call("weather", city="Bern"), call("clock"), call("weather", city="Ulm")), text("done"))
+    assert loop.run(steps, lambda name, arguments: f"{name} {arguments}") == "done"
+    assert [len(function_calls(response)) for response in loop.responses] == [1, 1, 1, 0]
+    assert all(response.parallel_tool_calls is False for response in loop.responses)
+    log = server.api.events(named["X-Centaur-Thread-Key"])
+    assert [event for event in log if event["kind"] == "warning" and event["payload"]["code"] == "not_honoured"] == []

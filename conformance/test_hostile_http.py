@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import pytest
 from centaur_server import CentaurServer
 from conftest import make_directory, serving
+from scripts import script, shell, text
+from session_api import answer
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 WAIT_SECONDS = 20
@@ -177,6 +179,56 @@ def test_what_is_not_http_is_refused(strict, name):
     # Where much was sent that is not read, the connection's end may come before the answer is read.
     assert answers.statuses or len(REFUSED[name]) > 100_000
     assert Answers(strict, GET + b"\r\n").statuses == [200]
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[CentaurServer]:
+    """A server that waits two seconds for a request, however steadily it comes."""
+    config = {"sandbox": "process", "limits": {"request": "2s"}}
+    with serving(CentaurServer(make_directory(), config)) as server:
+        yield server
+
+
+SLOW = {"/v1/responses": b'"type":"invalid_request_error"', "/v1/messages": b'"type":"timeout_error"',
+        "/v1/conversations": b'"type":"invalid_request_error"', "/api/session/api:slow/messages": b'"param":null'}
+
+
+@pytest.mark.parametrize("path", SLOW)
+def test_a_request_that_never_ends(hasty, path):
+    """A client that sends a byte now and then is told, in its own dialect, that its time is over, and is cut off; others
+    are answered meanwhile."""
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=WAIT_SECONDS) as slow:
+        slow.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{{".encode())
+        slow.settimeout(0.2)
+        said, closed = b"", False
+        while not closed:
+            try:
+                received = slow.recv(1 << 16)
+                said, closed = said + received, not received
+            except TimeoutError:
+                slow.sendall(b" ")
+            except (ConnectionResetError, BrokenPipeError):
+                closed = True
+        assert said.startswith(b"HTTP/1.1 408 ") and b'"code":"request_timeout"' in said, said
+        assert SLOW[path] in said and b"connection: close" in said.lower()
+    assert Answers(hasty, GET + b"\r\n").statuses == [200]
+
+
+def test_a_slow_codex_is_shown_why(hasty):
+    """Codex shows the sentence as it is, once."""
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=WAIT_SECONDS) as slow:
+        slow.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nsession-id: s\r\nContent-Length: 9\r\n\r\n{")
+        said = b""
+        while received := slow.recv(1 << 16):
+            said += received
+    assert said.startswith(b"HTTP/1.1 200 ") and b"response.failed" in said and b"was not whole after 2 seconds" in said
+
+
+def test_a_long_answer_is_no_slow_request(hasty):
+    """The time is the request's own, not that of its answer."""
+    key = f"api:{uuid.uuid4()}"
+    hasty.api.create(key).raise_for_status()
+    assert answer(hasty.api.run(key, script(shell("sleep 4"), text("slept")))) == "slept"
 
 
 # A target that names a host, the `Host` beside it, and what is said: 403 where both are another's, 400 where they differ.

@@ -346,6 +346,27 @@ def test_requests_a_minute_on_a_socket(keyed):
     assert 0 < int(refused["headers"]["retry-after"]) <= 31
 
 
+def test_refused_messages_of_a_socket_count(keyed):
+    """A client that says nonsense on a socket, or steers, takes its key's requests as one that does so over HTTP: nobody
+    keeps the server busy for nothing."""
+    secret = keyed.make_key("--owner", "garbled", "--requests", "5")
+    with RawSocket(keyed.v1, headers={"authorization": f"Bearer {secret}"}) as socket:
+        for message, code in (
+            ("{", "invalid_json"), ('{"type":"response.cancel"}', "invalid_value"),
+            ('{"type":"response.create","stream_id":"a b","input":"x"}', "invalid_stream_id")):
+            socket.say(message)
+            assert socket.error()["error"]["code"] == code
+        socket.say('{"type":"response.steer","input":"x"}')
+        assert socket.event()["type"] == "response.steer.failed"
+        for message, stream in (("{", None), ('{"type":"response.create","stream_id":"s","input":"Reply ONE"}', "s")):
+            socket.say(message)
+            refused = socket.error()
+            assert (refused["status"], refused["error"]["code"]) == (429, "key_request_limit")
+            assert 0 < int(refused["headers"]["retry-after"]) <= 13 and refused.get("stream_id") == stream
+    with pytest.raises(openai.RateLimitError):
+        make_sdk(keyed, api_key=secret).models.list()
+
+
 def test_turns_at_once(directory, keyed):
     """A key's turns are counted until they end; whoever asks for one more waits for that, Codex by itself."""
     secret = keyed.make_key("--owner", "worker", "--turns", "1")

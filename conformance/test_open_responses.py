@@ -193,6 +193,9 @@ def test_a_limit_of_tokens(transport, server, key):
     assert httpx.get(f"{server.v1}/responses/{response['id']}").json()["status"] == "incomplete"
     within = checked(transport.create(ask("Reply ON", max_output_tokens=1000), key))
     assert final_text(within) == "ON", "the session goes on"
+    exact = checked(transport.create(ask(script({**shell("echo hi"), "usage": {"out": 400}}, text("more")),
+                                         max_output_tokens=5000), key))
+    assert exact["status"] == "completed" and final_text(exact) == "more"
 
 
 def test_store_false(transport, server):
@@ -280,6 +283,34 @@ def test_a_schema_is_for_one_turn(watched):
         ask(script(text("{{history}} free again")), previous_response_id=second["id"])))
     assert final_text(third) == "3 free again"
     assert "StructuredOutput" not in [tool["name"] for tool in watched.sent("claude")[-1]["tools"]]
+
+
+@pytest.mark.parametrize("answer, place", [
+    ('{"n":"three"}', "'n'"), ('{"n":3,"m":4}', "'m'"), ("{}", "lacks 'n'"), ("Three.", "not JSON"),
+    ("```json\n{\"n\":3}\n```", "not JSON")])
+def test_an_answer_that_does_not_fit(transport, server, key, answer, place):
+    """A model that does not keep to the schema: the response says so, and so does the session's log; one that does is not
+    warned of."""
+    form = {"type": "json_schema", "name": "number", "schema": STRICT}
+    response = checked(transport.create(ask(script(text(answer)), text={"format": form}), key))
+    if transport.headers["X-Centaur-Harness"] == "claude" and json_or_none(final_text(response)) == {"n": 3}:
+        # Claude Code has asked its model until it was right.
+        assert warnings(server, key, "answer_misfit") == []
+        return
+    [said] = warnings(server, key, "answer_misfit")
+    assert place in said or transport.headers["X-Centaur-Harness"] == "claude"
+    assert {"code": "answer_misfit", "message": said} in response["centaur_warnings"]
+    fits = by_tool({"n": 3}) if transport.headers["X-Centaur-Harness"] == "claude" else script(text('{"n":3}'))
+    response = checked(transport.create(ask(fits, text={"format": form}), key))
+    assert "answer_misfit" not in str(response.get("centaur_warnings")), response
+    assert len(warnings(server, key, "answer_misfit")) == 1
+
+
+def json_or_none(words: str):
+    try:
+        return json.loads(words)
+    except ValueError:
+        return None
 
 
 def test_any_json_for_the_answer(watched, harness):
@@ -382,9 +413,9 @@ def test_what_is_not_honoured_is_said(transport, server, key):
     checked(transport.create(ask("Reply PONG", **FULL, text={"verbosity": "low"}), key))
     [said] = warnings(server, key, "not_honoured")
     for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs", "max_tool_calls",
-                 "parallel_tool_calls", "text.verbosity"):
+                 "text.verbosity"):
         assert name in said, said
-    for name in ("metadata", "max_output_tokens", "truncation", "instructions"):
+    for name in ("parallel_tool_calls", "metadata", "max_output_tokens", "truncation", "instructions"):
         assert not re.search(rf"\b{name}\b", said), said
     checked(transport.create(ask("Reply PONG", temperature=1, top_p=1, top_logprobs=0), key))
     assert len(warnings(server, key, "not_honoured")) == 1

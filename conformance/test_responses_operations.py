@@ -3,6 +3,7 @@ less of a conversation. With the real OpenAI SDK's own methods."""
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import httpx
@@ -337,3 +338,92 @@ def test_models(sdk, anthropic_sdk):
         assert found.id == models[0].id
     assert (models[0].type, models[0].lifecycle, models[0].display_name) == ("model", "active", models[0].id)
     assert sdk.models.retrieve(models[0].id).object == "model"
+
+
+# Items by their ids
+
+
+def by_id(item) -> dict:
+    return {"type": "item_reference", "id": item.id if hasattr(item, "id") else item}
+
+
+def test_items_by_their_ids(sdk, server):
+    """A program that keeps ids alone (`item_reference`): they stand for what they name, and its conversation goes on."""
+    known = server.api.known()
+    first = sdk.responses.create(
+        model="m", input=script({**shell(COUNT), "reason": "hm"}, text("ONE")), reasoning={"summary": "auto"})
+    [asked] = sdk.responses.input_items.list(first.id)
+    shown = [by_id(item) for item in first.output]
+    assert {item.type for item in first.output} == {"reasoning", "message"}
+    second = sdk.responses.create(
+        model="m", input=[by_id(asked), *shown, {"role": "user", "content": script(text("{{history}}"))}])
+    assert second.output_text == "2", "it goes on in the session that has the items"
+    third = sdk.responses.create(model="m", input=[{"id": asked.id}, {"id": second.output[-1].id}, by_id(asked)])
+    assert third.output_text == "ONE", "a user's message by its id is said again"
+    assert len(server.api.known() - known) <= 2
+    assert sdk.responses.input_tokens.count(input=[by_id(asked)]).input_tokens > 10
+    compacted = sdk.responses.compact(model="m", input=[by_id(asked)])
+    assert compacted.output[0].content[0].text == words(asked)
+
+
+def test_calls_by_their_ids(sdk, server, key):
+    """A function's call and its output may be named by their ids, too."""
+    tool = {"type": "function", "name": "clock", "parameters": None, "strict": False}
+    client = at(server, key)
+    first = client.responses.create(model="m", tools=[tool], input=script({"tool": "clock", "args": {}}, text("done")))
+    call = first.output[-1]
+    client.responses.create(
+        model="m", tools=[tool], input=[{"type": "function_call_output", "call_id": call.call_id, "output": "noon"}])
+    execution = first.id.split("_")[1]
+    told = sdk.responses.create(model="m", input=[
+        {"role": "user", "content": "What did you do?"}, by_id(call), by_id(f"fco_{execution}_{call.id.split('_')[2]}"),
+        {"role": "user", "content": script(text("said"))}])
+    assert told.output_text == "said"
+
+
+@pytest.mark.parametrize("name", ["nobody's", "of nothing", "not stored", "deleted", "of another form"])
+def test_an_item_that_is_not_there(sdk, server, name):
+    """An id that names nothing, or what its program did not want kept, is told by OpenAI's own words; nothing begins."""
+    stored = name != "not stored"
+    response = sdk.responses.create(model="m", input="Reply ONE", store=stored)
+    item, execution = response.output[-1].id, response.id.split("_")[1]
+    if name == "deleted":
+        sdk.responses.delete(response.id)
+    id = {"nobody's": f"msg_{uuid.uuid4().hex}_1", "of nothing": f"msg_{execution}_77",
+          "of another form": "msg_abc"}.get(name, item)
+    known = server.api.known()
+    with pytest.raises(openai.NotFoundError) as raised:
+        sdk.responses.create(model="m", input=[by_id(id), {"role": "user", "content": "Reply NO"}])
+    assert raised.value.code == "item_not_found" and raised.value.param == "input[0].id"
+    assert raised.value.body["message"] == f"Item with id '{id}' not found."
+    assert server.api.known() == known
+
+
+@pytest.mark.parametrize("count, status", [(255, 200), (256, 200), (257, 400)])
+def test_how_many_items_by_their_ids(sdk, count, status):
+    """Each costs a look-up: there may be 256 in a request."""
+    item = sdk.responses.create(model="m", input="Reply ONE").output[-1].id
+    answer = httpx.post(f"{sdk.base_url}responses/input_tokens", timeout=60, json={"input": [by_id(item)] * count})
+    assert answer.status_code == status
+    if status == 400:
+        assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == ("invalid_value", "input")
+
+
+# What is not stored, by whomever
+
+
+def test_codex_stores_nothing(server):
+    """Codex says `store: false` always, and it is true: nobody has its responses by their ids. It comes back by its turn."""
+    session, turn = str(uuid.uuid4()), str(uuid.uuid4())
+    headers = {"originator": "codex_exec", "session-id": session, "thread-id": session}
+    body = {"model": "m", "stream": True, "store": False, "client_metadata": {
+        "x-codex-turn-metadata": json.dumps({"turn_id": turn, "request_kind": "turn"})}, "input": [
+            {"type": "message", "role": "user", "id": "msg_a", "content": [{"type": "input_text", "text": "Reply ONE"}]}]}
+    first, again = (
+        httpx.post(f"{server.v1}/responses", headers=headers, json=body, timeout=60).text for _ in range(2))
+    id = json.loads(first.split("data: ", 1)[1].split("\n", 1)[0])["response"]["id"]
+    assert first == again and "ONE" in first, "its retry is shown the same turn"
+    for method, rest in (("GET", ""), ("GET", "/input_items"), ("POST", "/cancel"), ("DELETE", "")):
+        answer = httpx.request(method, f"{server.v1}/responses/{id}{rest}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "response_not_found")
+    assert len(executions(server.api.events(f"api:codex:{session}"))) == 1

@@ -175,7 +175,7 @@ def check_response(response: dict) -> None:
     if response["status"] == "completed":
         usage = response["usage"]
         assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
-        assert "cached_tokens" in usage["input_tokens_details"]
+        assert usage["input_tokens_details"].keys() == {"cached_tokens", "cache_write_tokens"}
         assert "reasoning_tokens" in usage["output_tokens_details"]
         # The wire says the size of the last model call's context; the sum of all calls is ours to tell.
         assert response["centaur_usage"]["model_calls"] >= 1

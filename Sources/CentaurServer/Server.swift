@@ -92,6 +92,7 @@ public struct Server: Sendable {
                 WebSocketUpgrade(
                   WebSocketRules(
                     messageSize: limits.body, pingInterval: limits.keepAlive, longestSilence: limits.idleConnection)),
+                RequestTimeLimit(limits.request),
               ],
               idleTimeout: TimeAmount(limits.idleConnection))))
       },

@@ -50,6 +50,12 @@ extension ControlPlane {
     try ThreadKey("api:conv:\(id.hasPrefix("conv_") ? id.dropFirst("conv_".count) : id[...])")
   }
 
+  /// The conversation that a session is; nil for any other.
+  static func conversation(of key: ThreadKey) -> String? {
+    let prefix = "api:conv:"
+    return key.rawValue.hasPrefix(prefix) ? "conv_\(key.rawValue.dropFirst(prefix.count))" : nil
+  }
+
   static func unknownConversation(_ id: String) -> CentaurError {
     CentaurError(
       .conversationNotFound, "There is no conversation with the id '\(id.prefix(128))'.", parameter: "conversation")

@@ -139,8 +139,16 @@ public struct ListedConversation: Sendable {
   }
 
   private static func seq(inItemID id: String, of session: SessionID) -> Int64? {
-    let prefix = "msg_\(session)_m"
-    return id.hasPrefix(prefix) ? Int64(id.dropFirst(prefix.count)) : nil
+    place(inItemID: id).flatMap { $0.session == session ? $0.seq : nil }
+  }
+
+  /// The event that an id of this form stands for.
+  static func place(inItemID id: String) -> (session: SessionID, seq: Int64)? {
+    let parts = id.split(separator: "_", omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[0] == "msg", parts[2].hasPrefix("m"), let seq = Int64(parts[2].dropFirst()) else {
+      return nil
+    }
+    return (SessionID(rawValue: String(parts[1])), seq)
   }
 
   /// Those of the ids that the client has given items itself, as it is to be shown them.

@@ -202,6 +202,7 @@ extension SessionDrive {
       default: break
       }
     }
+    drafts = judged(drafts)
     if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
     if !drafts.isEmpty || state != nil || journal != nil {
       noteWaits(try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self)))

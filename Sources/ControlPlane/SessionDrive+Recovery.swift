@@ -72,7 +72,10 @@ extension SessionDrive {
     process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
     if let active, replay.execution == active.id {
       running = RunningTurn(execution: active, output: replay.output, failure: replay.failure)
-      try await read(active, withPieces: false) { running?.waits.fold($0) }
+      try await read(active, withPieces: false) { event in
+        running?.waits.fold(event)
+        running?.noteAnswer(event.payload)
+      }
       restartTimes()
     } else {
       process?.isSweeping = true
@@ -98,7 +101,7 @@ extension SessionDrive {
 
   private func goOn(_ replay: HarnessReplay, isAlive: Bool) async throws {
     guard let taken = process else { return }
-    let drafts = replay.drafts.map { corrected($0) }
+    let drafts = judged(replay.drafts.map { corrected($0) })
     if !drafts.isEmpty || replay.state != nil {
       noteWaits(try await commit(drafts, harnessState: replay.state))
     }

@@ -70,7 +70,7 @@ extension ControlPlane {
   }
 
   /// `msg_<execution>_<n>`, `rs_…`, `call_…`, and whatever else of this form.
-  private static func execution(inID id: String) -> ExecutionID? {
+  static func execution(inID id: String) -> ExecutionID? {
     let parts = id.split(separator: "_", omittingEmptySubsequences: false)
     guard parts.count == 3, parts[1].utf8.count == 32, Int(parts[2]) != nil else { return nil }
     return ExecutionID(rawValue: String(parts[1]))

@@ -6,6 +6,8 @@ extension CentaurError {
   public var status: HTTPResponse.Status {
     switch code {
     case .methodNotAllowed: return .methodNotAllowed
+    case .mediaType: return .unsupportedMediaType
+    case .requestTimeout: return .requestTimeout
     case .contextWindowExceeded: return .badRequest
     case .providerRateLimit, .providerQuota: return .tooManyRequests
     case .turnTimeLimit, .toolWaitLimit: return .gatewayTimeout

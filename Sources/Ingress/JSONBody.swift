@@ -6,9 +6,11 @@ public import SessionModel
 
 /// The JSON body of a request.
 public enum JSONBody {
+  /// JSON is taken for what it is, whatever its client calls it (`curl -d` calls all that it sends a form); what is none
+  /// is told by its type.
   /// - Parameter limit: in bytes.
   /// - Returns: nil for an empty body.
-  /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`, `malformedRequest`
+  /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`, `mediaType`, `malformedRequest`, `requestTimeout`
   public static func read(_ request: Request, limit: Int) async throws -> JSONValue? {
     try parse(try await bytes(of: request, limit: limit))
   }
@@ -35,8 +37,24 @@ public enum JSONBody {
     do {
       return try JSONValue(parsing: buffer.readableBytesView)
     } catch {
-      throw CentaurError(.invalidJSON, "The body is not JSON: \(error).")
+      throw otherType(request.headers) ?? CentaurError(.invalidJSON, "The body is not JSON: \(error).")
     }
+  }
+
+  /// What is to be said of a body that is not meant to be JSON, or not to be read as it is.
+  private static func otherType(_ headers: HTTPFields) -> CentaurError? {
+    if let coding = headers[.contentEncoding], !["", "identity"].contains(coding.lowercased()) {
+      return CentaurError(
+        .mediaType,
+        "The body's Content-Encoding '\(coding.prefix(64))' is not known here: bodies are sent as they are.",
+        parameter: "content-encoding")
+    }
+    guard let type = headers[.contentType] else { return nil }
+    let name = type.prefix { $0 != ";" && $0 != " " && $0 != "\t" }.lowercased()
+    guard !name.isEmpty, !["application/json", "text/json"].contains(name), !name.hasSuffix("+json") else { return nil }
+    return CentaurError(
+      .mediaType, "The body is of the type '\(name.prefix(64))'; JSON is wanted here (application/json).",
+      parameter: "content-type")
   }
 }
 

@@ -41,7 +41,7 @@ public enum MessagesError {
     switch error.code {
     case .providerRateLimit, .providerQuota: return "rate_limit_error"
     case .contextWindowExceeded: return "invalid_request_error"
-    case .turnTimeLimit, .toolWaitLimit: return "timeout_error"
+    case .turnTimeLimit, .toolWaitLimit, .requestTimeout: return "timeout_error"
     default: break
     }
     return switch error.code.category {

@@ -28,6 +28,8 @@ struct MessagesTranslator: TurnTranslator {
   /// Whether that is the last thing written.
   private var endsWithAnswer = false
   private var usage = TurnUsage()
+  /// What the log warned of.
+  private var warnings: [JSONValue] = []
   private(set) var outcome: Outcome?
   /// The whole message, once the turn is over.
   private(set) var response: JSONValue = .null
@@ -75,8 +77,12 @@ struct MessagesTranslator: TurnTranslator {
       usage = turn
       return []
     case .warning(let code, let text):
-      guard code == EventPayload.notRewoundCode, echo.isClaudeCode else { return [] }
-      return write(note: text)
+      guard echo.isClaudeCode else {
+        guard EventPayload.codesForClients.contains(code) else { return [] }
+        warnings.append(["code": .string(code), "message": .string(text)])
+        return []
+      }
+      return code == EventPayload.notRewoundCode ? write(note: text) : []
     case .executionCompleted(let usage): return finish(usage)
     case .executionFailed(let failure, let usage): return fail(failure, usage)
     case .executionCancelled(let reason, let usage):
@@ -240,12 +246,12 @@ struct MessagesTranslator: TurnTranslator {
     let usage = usage.since(usageBefore)
     let shown = MessageObject.usage(usage, isClamped: echo.isClaudeCode)
     var message = object.json(content: writer.content, stopReason: stopReason, usage: shown).object ?? JSONObject()
-    message.append("centaur_usage", usage.json)
+    let ours = [("centaur_usage", usage.json)] + (warnings.isEmpty ? [] : [("centaur_warnings", .array(warnings))])
+    for (name, value) in ours { message.append(name, value) }
     response = .object(message)
     let delta: JSONValue = ["stop_reason": .string(stopReason), "stop_sequence": .null]
     return [
-      MessagesEvent("message_delta", [("delta", delta), ("usage", shown), ("centaur_usage", usage.json)]),
-      MessagesEvent("message_stop"),
+      MessagesEvent("message_delta", [("delta", delta), ("usage", shown)] + ours), MessagesEvent("message_stop"),
     ]
   }
 

@@ -34,7 +34,7 @@ struct TurnReading {
     return try TurnInput.ofClaudeCode(request.messages, clientSession: clientSession ?? "")
   }
 
-  /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`
+  /// - Throws: `CentaurError` with `emptyInput`, `threadKeyMalformed`, `threadKeyTooLong`, `invalidValue`, `missingField`
   func turn(_ input: TurnInput, of owner: Owner) throws(CentaurError) -> (TurnRequest, MessagesEcho) {
     guard !input.messages.isEmpty || input.continues || !input.outputs.isEmpty else {
       throw CentaurError(.emptyInput, "The messages hold no input of the user.", parameter: "messages")
@@ -47,7 +47,10 @@ struct TurnReading {
     var options = TurnOptions(
       requestedModel: wishes.model, effort: effort, outputSchema: outputSchema, conversation: input.conversation,
       messagesBefore: input.messagesBefore)
-    if !isClaudeCode { options.tools = try OfferedTools.read(request.body) }
+    if !isClaudeCode {
+      options.tools = try OfferedTools.read(request.body)
+      try AnswerForm.check(request.body)
+    }
     var turn = TurnRequest(
       owner: owner, session: try session(wishes.threadKey), client: isClaudeCode ? .cli : .sdk,
       turnKey: headers["idempotency-key"].map { "key:\($0)" }, input: input.messages, outputs: input.outputs,
@@ -61,6 +64,7 @@ struct TurnReading {
     turn.addsInstructions = earlier.isEmpty && ContentBlock.allText(request.body["system"]).isEmpty
     if !isClaudeCode {
       turn.heldItems = Self.heldItems(earlier)
+      turn.notHonoured = NotHonoured(messages: request.body).sentence
       turn.toldHistory = { ContentBlock.told(earlier, isClaudeCode: false) }
     }
     return (turn, echo)
@@ -115,10 +119,8 @@ struct TurnReading {
 
   private var outputSchema: JSONValue? {
     if isClaudeCode, let tool = structuredOutput { return tool["input_schema"] }
-    guard let format = request.body["output_config"]?["format"], format["type"]?.string == "json_schema" else {
-      return nil
-    }
-    return format["schema"]
+    guard let form = AnswerForm.of(request.body)?.form, form["type"]?.string == "json_schema" else { return nil }
+    return form["schema"]
   }
 }
 

@@ -33,9 +33,9 @@ struct ContextRoutes: Sendable {
     return body
   }
 
-  private func items(_ body: JSONValue) throws(CentaurError) -> [JSONValue] {
+  private func items(_ body: JSONValue, _ owner: Owner) async throws -> [JSONValue] {
     guard let input = body["input"], !input.isNull else { return [] }
-    return try ResponsesRequest.items(input)
+    return try await ItemReferences(controlPlane: controlPlane, owner: owner).resolved(ResponsesRequest.items(input))
   }
 
   // MARK: Compaction
@@ -43,7 +43,7 @@ struct ContextRoutes: Sendable {
   /// The user's messages of the input as they are, and one item for all that was said (Open Responses 2026-04-24,
   /// `CompactResource`). No model is asked, and nothing is lost.
   private func compact(_ body: JSONValue, _ owner: Owner) async throws -> Response {
-    let items = try items(body)
+    let items = try await items(body, owner)
     let previous = body["previous_response_id"]?.string
     guard previous != nil || !items.isEmpty else {
       throw CentaurError(
@@ -72,7 +72,7 @@ struct ContextRoutes: Sendable {
   // MARK: Tokens
 
   private func count(_ body: JSONValue, _ owner: Owner) async throws -> Response {
-    let items = try items(body)
+    let items = try await items(body, owner)
     let context = try await controlPlane.contextTokens(
       owner: owner, replyID: body["previous_response_id"]?.string,
       conversation: ResponsesRequest.conversationID(body))

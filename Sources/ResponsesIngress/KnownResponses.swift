@@ -53,18 +53,10 @@ struct KnownResponses: Sendable {
       cancelsOnDisconnect: false)
   }
 
-  /// The turn behind a response that is to be had by its id.
-  /// - Throws: `CentaurError` with `responseNotFound`, also for one that its client did not want stored
-  private func kept(_ id: String, of owner: Owner, isFollowed: Bool) async throws -> AdmittedTurn {
-    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: isFollowed)
-    guard ReplyEcho(json: turn.reply.echo).isStored else { throw CentaurError.responseNotFound(id) }
-    return turn
-  }
-
   /// The response as of now.
   /// - Throws: `CentaurError` with `responseNotFound`
   func show(_ id: String, of owner: Owner, to client: ClientPresence) async throws -> Response {
-    let turn = try await kept(id, of: owner, isFollowed: false)
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
     let answer = turnAnswer(turn, ResponsesTranslator(turn), to: client)
     return .json(try await answer.folded().current, headers: answer.headers)
   }
@@ -75,7 +67,7 @@ struct KnownResponses: Sendable {
   private func stream(
     _ id: String, of owner: Owner, after last: Int?, to client: ClientPresence
   ) async throws -> Response {
-    let turn = try await kept(id, of: owner, isFollowed: true)
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: true)
     let whole = ResponsesTranslator(turn)
     if let last, turn.execution.status.isTerminal {
       let newest = try await turnAnswer(turn, whole, to: client).folded().eventCount - 1
@@ -92,10 +84,10 @@ struct KnownResponses: Sendable {
   /// Ends the response and answers when it is over. One that is over stays as it is.
   /// - Throws: `CentaurError` with `responseNotFound`, `shuttingDown`
   private func cancel(_ id: String, of owner: Owner, for client: ClientPresence) async throws -> Response {
-    let turn = try await kept(id, of: owner, isFollowed: true)
+    let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: true)
     if !turn.execution.status.isTerminal {
       // One that ended with calls is over; what goes on since is another response's.
-      let now = try await kept(id, of: owner, isFollowed: false)
+      let now = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
       let shown = turnAnswer(now, ResponsesTranslator(now), to: client)
       let folded = try await shown.folded()
       if folded.isFinished, try await controlPlane.isFollowed(turn) {

@@ -62,9 +62,6 @@ struct ReplyEcho: Sendable {
     return ["effort": effort, "summary": isSummary ? JSONValue(summary) : .null]
   }
 
-  /// Whether the response is to be had by its id. Codex says `store: false` always, and means its provider.
-  var isStored: Bool { isCodex || fields["store"]?.bool != false }
-
   var json: JSONValue {
     [
       "codex": .bool(isCodex), "work": .bool(showsWork), "items": .bool(showsItems),

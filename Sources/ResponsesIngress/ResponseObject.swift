@@ -5,6 +5,18 @@ struct ResponseObject: Sendable {
   let id: String
   let createdAt: Timestamp
   let echo: ReplyEcho
+  /// What the log warned of while the turn was followed: `code`, `message`.
+  private(set) var warnings: [JSONValue] = []
+
+  init(id: String, createdAt: Timestamp, echo: ReplyEcho) {
+    self.id = id
+    self.createdAt = createdAt
+    self.echo = echo
+  }
+
+  mutating func warn(_ code: String, _ message: String) {
+    warnings.append(["code": .string(code), "message": .string(message)])
+  }
 
   var model: String { echo.fields["model"]?.string ?? "centaur" }
 
@@ -51,6 +63,7 @@ struct ResponseObject: Sendable {
     object.append("prompt_cache_key", field("prompt_cache_key", .null))
     if let conversation = echo.fields["conversation"] { object.append("conversation", conversation) }
     if let usage { object.append("centaur_usage", usage.json) }
+    if !warnings.isEmpty { object.append("centaur_warnings", .array(warnings)) }
     return .object(object)
   }
 
@@ -60,7 +73,9 @@ struct ResponseObject: Sendable {
     let input = usage.last.input
     let output = usage.sum.output
     return [
-      "input_tokens": JSONValue(input), "input_tokens_details": ["cached_tokens": JSONValue(usage.last.cachedInput)],
+      "input_tokens": JSONValue(input),
+      // What was written to the cache no harness tells of one call; OpenAI's SDK (3.57) needs the number.
+      "input_tokens_details": ["cached_tokens": JSONValue(usage.last.cachedInput), "cache_write_tokens": 0],
       "output_tokens": JSONValue(output),
       "output_tokens_details": ["reasoning_tokens": JSONValue(usage.sum.reasoning)],
       "total_tokens": JSONValue(input + output),

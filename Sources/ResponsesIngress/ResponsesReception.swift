@@ -26,6 +26,10 @@ struct ResponsesReception: Sendable {
     _ request: ResponsesRequest, headers: RequestHeaders, caller: Caller, client: ClientPresence,
     sent: SentRequest? = nil, previous: String? = nil
   ) async throws -> Admission {
+    var request = request
+    if !headers.areCodex {
+      request.input = try await ItemReferences(controlPlane: controlPlane, owner: caller.owner).resolved(request.input)
+    }
     let reading = TurnReading(request, headers: headers)
     let kind = reading.isCodex ? RequestClass.of(request.body, reading.metadata) : .turn
     guard kind == .turn else { return side(kind, reading) }
@@ -69,8 +73,8 @@ struct ResponsesReception: Sendable {
   /// Whether a response can be continued by whoever knows its id: it is there, and its client wanted it kept.
   func isKept(_ id: String, of owner: Owner) async throws -> Bool {
     do {
-      let turn = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
-      return ReplyEcho(json: turn.reply.echo).fields["store"]?.bool ?? true
+      _ = try await controlPlane.turn(owner: owner, replyID: id, isFollowed: false)
+      return true
     } catch let error as CentaurError where error.code == .responseNotFound {
       return false
     }

@@ -6,7 +6,8 @@ public import SessionModel
 /// program's request is held to all of the specification (`RequestFields.check`).
 public struct ResponsesRequest: Sendable {
   public let body: JSONValue
-  public let input: [JSONValue]
+  /// The items of `input`; those that it names by their ids as they are, once they were looked up (`ItemReferences`).
+  public internal(set) var input: [JSONValue]
   public let streams: Bool
   /// Without `streams` the answer is the response as it begins; the client comes back for the rest.
   public let isBackground: Bool
@@ -23,7 +24,8 @@ public struct ResponsesRequest: Sendable {
     try RequestFields.checkTypes(body)
     conversationID = try Self.conversationID(body)
     streams = body["stream"]?.bool ?? false
-    isBackground = body["background"]?.bool ?? false
+    // A response that is not kept cannot be come back for (`RequestFields.checkBackground` says so to programs).
+    isBackground = body["background"]?.bool == true && body["store"]?.bool != false
     input = needsInput || !Self.isEmpty(body["input"]) ? try Self.items(body["input"]) : []
   }
 

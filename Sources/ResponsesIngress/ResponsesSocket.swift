@@ -139,18 +139,19 @@ actor ResponsesSocket {
 
   // MARK: Who waits
 
+  /// Each message is a request of its key's, whatever it says: one that is refused has cost as much to read.
   private func take(_ data: ByteBuffer) async throws {
-    let refused: SocketMessage.Refused
-    do {
-      let message = try SocketMessage(data)
-      guard message.kind == .create else {
-        return try await write([ByteBuffer(bytes: message.steerFailed.serialized)])
-      }
-      do {
-        return try enqueue(message)
-      } catch { refused = SocketMessage.Refused(error, lane: message.lane) }
-    } catch let error as SocketMessage.Refused { refused = error }
-    try await write([ResponsesError.message(refused.error, stream: refused.lane)])
+    let read = Result { () throws(SocketMessage.Refused) in try SocketMessage(data) }
+    let lane = read.lane
+    do { try caller.countRequest() } catch { return try await write(refused(error, stream: lane)) }
+    let message: SocketMessage
+    do { message = try read.get() } catch {
+      return try await write([ResponsesError.message(error.error, stream: lane)])
+    }
+    guard message.kind == .create else {
+      return try await write([ByteBuffer(bytes: message.steerFailed.serialized)])
+    }
+    do { try enqueue(message) } catch { try await write([ResponsesError.message(error, stream: lane)]) }
   }
 
   private func enqueue(_ message: SocketMessage) throws(CentaurError) {
@@ -222,7 +223,6 @@ actor ResponsesSocket {
     do {
       guard !isTooOld else { throw Told(tooOld) }
       try await caller.check()
-      try caller.countRequest()
       let isWarmUp = message.body["generate"]?.bool == false
       // Warm-ups that continue one another are one request in the end.
       let size = message.size + (previous.map { memory.size(of: $0) } ?? 0)

@@ -12,7 +12,7 @@ import SessionModel
 /// - Where the turn waits for the client's tools the response ends, complete, with their calls last. To Codex none is ever
 ///   written: it would run on its user's machine.
 struct ResponsesTranslator: TurnTranslator {
-  let object: ResponseObject
+  private(set) var object: ResponseObject
   private let execution: ExecutionID
   /// The wait behind which the response begins, and what the turn had cost there.
   private let afterSeq: Int64
@@ -125,6 +125,9 @@ struct ResponsesTranslator: TurnTranslator {
     case .itemCompleted(let item): return completed(item, event.payload)
     case .usageUpdated(_, let turn):
       usage = turn
+      return []
+    case .warning(let code, let message):
+      if !echo.isCodex, EventPayload.codesForClients.contains(code) { object.warn(code, message) }
       return []
     case .executionCompleted(let usage): return finish(.completed, usage, at: event.createdAt)
     case .executionFailed(let failure, let usage): return finish(.failed(failure), usage, at: event.createdAt)

@@ -97,6 +97,16 @@ struct SocketMessage {
   }
 }
 
+extension Result where Success == SocketMessage, Failure == SocketMessage.Refused {
+  /// The stream of a message that was read or refused.
+  var lane: String? {
+    switch self {
+    case .success(let message): message.lane
+    case .failure(let refused): refused.lane
+    }
+  }
+}
+
 extension ResponsesError {
   /// A WebSocket's error message (Open Responses 2026-04-24, `WebSocketErrorEvent`). Codex reads `headers` beside
   /// `error` (wire/codex-client/ws_prevnf.json), OpenAI's SDK within.

@@ -48,7 +48,7 @@ struct TurnReading {
     }
     turn.addsInstructions = !turn.hasHistory && (request.body["instructions"]?.string ?? "").isEmpty
     turn.keepsReply = request.body["store"]?.bool ?? true
-    if !isCodex { turn.notHonoured = NotHonoured.sentence(request.body) }
+    if !isCodex { turn.notHonoured = NotHonoured(responses: request.body).sentence }
     return (turn, echo)
   }
 

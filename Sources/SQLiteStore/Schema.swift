@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v8", "v9"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -176,6 +176,15 @@ enum Schema {
               WHERE i.is_taken = 0
           ) GROUP BY owner;
           \(keptTriggers)
+          """)
+    }
+    migrator.registerMigration("v7") { db in
+      // Before `is_kept` only the echo knew that a client did not want its response kept (`store: false`).
+      try db.execute(
+        sql: """
+          UPDATE replies SET is_kept = 0
+          WHERE is_kept AND CASE WHEN json_valid(CAST(echo AS TEXT))
+            THEN json_type(CAST(echo AS TEXT), '$.fields.store') = 'false' END
           """)
     }
     migrator.registerMigration("v8") { db in

@@ -80,6 +80,8 @@ extension CentaurError {
 extension CentaurError.Code {
   public static let malformedRequest = Self("malformed_request", .invalidRequest)
   public static let invalidJSON = Self("invalid_json", .invalidRequest)
+  public static let mediaType = Self("unsupported_media_type", .invalidRequest)
+  public static let requestTimeout = Self("request_timeout", .invalidRequest)
   public static let invalidType = Self("invalid_type", .invalidRequest)
   public static let missingField = Self("missing_field", .invalidRequest)
   public static let invalidValue = Self("invalid_value", .invalidRequest)
@@ -170,7 +172,7 @@ extension CentaurError.Code {
 
   /// Every code, for whoever reads one from the log.
   public static let all: [Self] = [
-    .malformedRequest, .invalidJSON, .invalidType, .missingField, .invalidValue,
+    .malformedRequest, .invalidJSON, .mediaType, .requestTimeout, .invalidType, .missingField, .invalidValue,
     .emptyInput, .unsupported, .mutuallyExclusive, .threadKeyTooLong, .threadKeyMalformed,
     .unknownHarness, .unknownPersona, .bodyTooLarge, .foreignOrigin, .sessionNotFound,
     .previousResponseNotFound, .responseNotFound, .conversationNotFound, .itemNotFound, .executionNotFound,

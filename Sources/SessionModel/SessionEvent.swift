@@ -109,6 +109,15 @@ public enum EventPayload: Sendable, Hashable {
   /// The code of the warning that fields of a request have no effect.
   public static let notHonouredCode = "not_honoured"
 
+  /// The code of the warning that a turn's answer is not what its client's schema asks for.
+  public static let answerMisfitCode = "answer_misfit"
+
+  /// Codes of warnings by which a client learns that it did not get what it asked for. The others tell how the turn went.
+  public static let codesForClients: Set<String> = [
+    notHonouredCode, answerMisfitCode, "model_not_available", "input_not_supported", "tools_not_offered",
+    "service_tier_not_supported", "effort_not_supported", "summary_not_supported",
+  ]
+
   /// Whether the event ends its execution.
   public var isTerminal: Bool {
     switch self {

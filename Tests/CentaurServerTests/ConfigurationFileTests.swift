@@ -87,6 +87,7 @@ struct ConfigurationFileTests {
         key_turns: 2
         connections: 100
         idle_connection: 1m
+        request: 90s
         write_stall: 30s
         websocket: 10m
         websocket_streams: 4
@@ -140,6 +141,7 @@ struct ConfigurationFileTests {
     expected.limits.keyTurns = 2
     expected.limits.connections = 100
     expected.limits.idleConnection = .seconds(60)
+    expected.limits.request = .seconds(90)
     expected.limits.writeStall = .seconds(30)
     expected.limits.websocket = .seconds(600)
     expected.limits.websocketStreams = 4

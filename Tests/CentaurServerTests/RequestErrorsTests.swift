@@ -135,6 +135,45 @@ struct RequestErrorsTests {
     }
   }
 
+  @Test(
+    "a body of another kind is told by its kind, in the dialect of the path; JSON is taken whatever it is called",
+    arguments: [
+      ("model=m&input=x", [.contentType: "application/x-www-form-urlencoded"]),
+      ("--x\r\n\r\n", [.contentType: "multipart/form-data; boundary=x"]), ("<a/>", [.contentType: "text/plain"]),
+      ("\u{1F}\u{8B}", [.contentType: "application/json", .contentEncoding: "gzip"]),
+    ] as [(String, HTTPFields)])
+  func otherKinds(_ body: String, _ headers: HTTPFields) async throws {
+    try await Self.withServer { client in
+      for (path, dialect) in [
+        ("/v1/responses", SaidError.Dialect.responses), ("/v1/responses/compact", .responses),
+        ("/v1/conversations", .responses), ("/v1/messages", .messages), ("/v1/messages/count_tokens", .messages),
+        ("/api/session/api:x", .sessionAPI),
+      ] {
+        try await client.execute(uri: path, method: .post, headers: headers, body: ByteBuffer(string: body)) {
+          let answer = try Said($0)
+          #expect(answer == Said(.unsupportedMediaType, "unsupported_media_type", dialect))
+        }
+        try await client.execute(uri: path, method: .post, headers: headers, body: ByteBuffer(string: "[]")) {
+          let answer = try Said($0)
+          #expect(answer == Said(.badRequest, "invalid_type", dialect))
+        }
+      }
+    }
+  }
+
+  @Test(
+    "what calls itself JSON and is none is that", arguments: ["application/json; charset=utf-8", "application/x+json"])
+  func calledJSON(_ type: String) async throws {
+    try await Self.withServer { client in
+      try await client.execute(
+        uri: "/v1/responses", method: .post, headers: [.contentType: type], body: ByteBuffer(string: "{")
+      ) {
+        let answer = try Said($0)
+        #expect(answer == Said(.badRequest, "invalid_json", .responses))
+      }
+    }
+  }
+
   @Test("a session that cannot be named or is not there is refused by the session API")
   func sessions() async throws {
     try await Self.withServer { client in

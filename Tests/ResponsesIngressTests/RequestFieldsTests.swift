@@ -193,10 +193,9 @@ struct RequestFieldsTests {
       "temperature": 0.2, "top_p": 1, "parallel_tool_calls": false, "tool_choice": "required",
       "text": ["verbosity": "low"],
     ]
-    let sentence = NotHonoured.sentence(wishes) ?? ""
-    #expect(sentence.contains("temperature, parallel_tool_calls, tool_choice, text.verbosity"))
-    #expect(!sentence.contains("top_p"), "the usual value asks for nothing")
-    #expect(NotHonoured.sentence(Self.body(["metadata": ["a": "b"], "user": "u"])) == nil)
+    #expect(NotHonoured(responses: wishes).fields == ["temperature", "tool_choice", "text.verbosity"])
+    #expect(NotHonoured(responses: wishes).sentence?.contains("temperature, tool_choice, text.verbosity") == true)
+    #expect(NotHonoured(responses: Self.body(["metadata": ["a": "b"], "user": "u"])).sentence == nil)
   }
 
   @Test("a choice whose mode is null comes back with the usual one: the specification has no null there")
@@ -208,9 +207,9 @@ struct RequestFieldsTests {
 
   @Test("truncation is warned of where a program says itself that nothing may be left out")
   func truncation() {
-    #expect(NotHonoured.sentence(["truncation": "disabled"])?.contains("truncation") == true)
+    #expect(NotHonoured(responses: ["truncation": "disabled"]).sentence?.contains("truncation") == true)
     for said: JSONValue in [[:], ["truncation": .null], ["truncation": "auto"]] {
-      #expect(NotHonoured.sentence(said) == nil)
+      #expect(NotHonoured(responses: said).sentence == nil)
     }
   }
 
@@ -300,7 +299,8 @@ struct RequestFieldsTests {
     ]
     let headers = RequestHeaders(["session-id": "s1"])
     let (turn, echo) = try TurnReading(ResponsesRequest(body), headers: headers).turn(of: .local)
-    #expect(turn.notHonoured == nil && turn.options.serviceTier == nil && echo.isStored)
+    #expect(turn.notHonoured == nil && turn.options.serviceTier == nil)
+    #expect(!turn.keepsReply, "`store: false` means what it says, whoever says it")
     #expect(echo.fields["reasoning"] == ["effort": .null, "summary": .null], "no effort that the specification lacks")
   }
 

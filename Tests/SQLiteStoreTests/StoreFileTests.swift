@@ -77,6 +77,32 @@ struct StoreFileTests {
     #expect(said.last?.payload == .executionResumed([output], messages: 0))
   }
 
+  @Test("a response that its client did not want kept, by an earlier version, is unknown here too")
+  func unkeptOfEarlierVersions() async throws {
+    let queue = try DatabaseQueue(path: file.path)
+    try Schema.migrator.migrate(queue, upTo: "v3")
+    let echoes = [
+      "codex": #"{"codex":true,"fields":{"model":"m","store":false}}"#, "sdk": #"{"fields":{"store":false}}"#,
+      "kept": #"{"fields":{"store":true}}"#, "usual": #"{"fields":{}}"#, "messages": #"{"model":"store"}"#,
+      "garbled": "{",
+    ]
+    try await queue.write { db in
+      for (id, echo) in echoes {
+        try db.execute(
+          sql: """
+            INSERT INTO replies (wire_id, owner, session, execution, echo, created_at)
+            VALUES (?, 'local', 's', 'e', CAST(? AS BLOB), 1)
+            """, arguments: [id, echo])
+      }
+    }
+    try queue.close()
+    _ = try file.open()
+    let kept = try file.withDatabase { db in
+      try String.fetchAll(db, sql: "SELECT wire_id FROM replies WHERE is_kept ORDER BY wire_id")
+    }
+    #expect(kept == ["garbled", "kept", "messages", "usual"])
+  }
+
   @Test("a store of a newer version is refused and left as it is")
   func newer() async throws {
     let database = try DatabaseQueue(path: file.path)

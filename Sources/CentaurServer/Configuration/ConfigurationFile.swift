@@ -255,6 +255,7 @@ struct ConfigurationFile {
       case "key_turns": limits.keyTurns = try positive(value, key)
       case "connections": limits.connections = try positive(value, key)
       case "idle_connection": limits.idleConnection = try duration(value, key)
+      case "request": limits.request = try duration(value, key)
       case "write_stall": limits.writeStall = try duration(value, key)
       case "websocket": limits.websocket = try duration(value, key)
       case "websocket_streams": limits.websocketStreams = try positive(value, key)

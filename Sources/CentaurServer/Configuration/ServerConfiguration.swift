@@ -114,6 +114,8 @@ public struct ServerConfiguration: Sendable, Hashable {
     public var connections = 8192
     /// How long a connection may be without a request, and how long a request's head or a pause in its body may take.
     public var idleConnection: Duration = .seconds(300)
+    /// How long a request may take from its head to the end of its body.
+    public var request: Duration = .seconds(600)
     /// How long a client may leave unread what was written to it.
     public var writeStall: Duration = .seconds(300)
     /// How old a WebSocket may become.

@@ -1,9 +1,9 @@
 /// A JSON Schema (draft 2020-12, and what older drafts wrote otherwise) that an answer is to be valid against, looked at
-/// as a schema: it is not used to validate anything here.
+/// as a schema. What an answer is that does not fit: `misfit(of:)`.
 ///
 /// A keyword that is not known is left alone, as the drafts ask.
 public struct JSONSchema: Sendable {
-  private let root: JSONValue
+  let root: JSONValue
 
   public init(_ schema: JSONValue) { root = schema }
 
@@ -86,7 +86,7 @@ public struct JSONSchema: Sendable {
   }
 
   /// By JSON Pointer (RFC 6901); a named anchor counts as found.
-  private func resolve(_ reference: String) -> JSONValue? {
+  func resolve(_ reference: String) -> JSONValue? {
     guard reference != "#", reference.hasPrefix("#/") else { return root }
     var found: JSONValue? = root
     for step in reference.dropFirst(2).split(separator: "/", omittingEmptySubsequences: false) {
