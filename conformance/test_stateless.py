@@ -262,6 +262,34 @@ def test_texts_behind_a_call(sdk, server):
     one_warm_sandbox(server, known, 4)
 
 
+def test_calls_of_another_server(anthropic_sdk, sdk, server):
+    """A history with another model's calls begins a session. The next request is known by what was said in it, with the
+    calls or without."""
+    known = server.api.known()
+    messages = [
+        {"role": "user", "content": unlike("Look.")},
+        {"role": "assistant", "content": [
+            {"type": "text", "text": "I look."}, {"type": "tool_use", "id": "toolu_other", "name": "look_up", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_other", "content": "seven"}]},
+        {"role": "assistant", "content": "It is seven."}]
+    for _ in range(2):
+        messages.append({"role": "user", "content": unlike(script(text("ON")))})
+        message = anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages)
+        messages.append({"role": "assistant", "content": message.content[-1].text})
+    one_warm_sandbox(server, known, 2)
+    known = server.api.known()
+    items = [
+        {"role": "user", "content": unlike("Look.")}, {"role": "assistant", "content": "I look."},
+        {"type": "function_call", "call_id": "call_other", "name": "look_up", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_other", "output": "seven"},
+        {"role": "assistant", "content": "It is seven."}]
+    for _ in range(2):
+        items.append({"role": "user", "content": unlike(script(text("ON")))})
+        items.append({"role": "assistant", "content": sdk.responses.create(model="m", input=items).output_text})
+        items = [item for item in items if "call_id" not in item]
+    one_warm_sandbox(server, known, 2)
+
+
 def test_one_conversation_in_both_dialects(anthropic_sdk, sdk, server):
     """A conversation is the same whichever API it is told by."""
     known = server.api.known()

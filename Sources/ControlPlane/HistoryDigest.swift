@@ -32,7 +32,7 @@ struct HistoryDigest: Sendable, Hashable {
   }
 
   mutating func add(_ messages: some Sequence<Message>) {
-    for message in messages { add(isAnswer: message.role == .assistant) { Self.append(message, to: &$0) } }
+    for message in messages where !message.isNote { add(isAnswer: message.role == .assistant) { Self.append(message, to: &$0) } }
   }
 
   mutating func add(_ said: [Said]) {
@@ -127,7 +127,7 @@ struct SessionDigest: Sendable {
     private var isTooLong = false
 
     mutating func add(_ message: Message) {
-      guard !isTooLong else { return }
+      guard !isTooLong, !message.isNote else { return }
       let part = HistoryDigest.Said(message)
       size += part.bytes.count
       isTooLong = size > SessionDigest.longestTurn

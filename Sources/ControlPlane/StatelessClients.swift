@@ -15,7 +15,7 @@ extension ControlPlane {
     guard request.hasHistory else { return nil }
     let told = await Self.told(by: request)
     // A new session is told what was read here.
-    request.history = { told.messages }
+    request.history = { told }
     // First: behind a turn with ids there may be others, whose answers had none.
     if let known = try await session(ofAllSaidIn: told, of: request.owner), Self.fits(request, known.session) {
       return known
@@ -28,7 +28,7 @@ extension ControlPlane {
     return known
   }
 
-  private func session(ofAllSaidIn told: ToldHistory, of owner: Owner) async throws -> RequestedSession? {
+  private func session(ofAllSaidIn told: [Message], of owner: Owner) async throws -> RequestedSession? {
     guard let digest = await Self.digest(of: told, owner),
       let execution = try await services.store.execution(owner: owner, historyDigest: digest)
     else { return nil }
@@ -57,15 +57,15 @@ extension ControlPlane {
   }
 
   /// Not on the actor, as the next one: a long history takes its time.
-  private nonisolated static func told(by request: TurnRequest) async -> ToldHistory {
-    request.toldHistory?() ?? ToldHistory(request.history())
+  private nonisolated static func told(by request: TurnRequest) async -> [Message] {
+    request.history()
   }
 
-  private nonisolated static func digest(of told: ToldHistory, _ owner: Owner) async -> String? {
+  private nonisolated static func digest(of told: [Message], _ owner: Owner) async -> String? {
     // Without an answer there is nothing of ours in it.
-    guard told.said.contains(where: { $0.role == .assistant }) else { return nil }
+    guard told.contains(where: { $0.role == .assistant && !$0.isNote }) else { return nil }
     var digest = HistoryDigest(of: owner)
-    digest.add(told.said)
+    digest.add(told)
     return digest.value
   }
 

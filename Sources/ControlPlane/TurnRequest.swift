@@ -106,8 +106,6 @@ public struct TurnRequest: Sendable {
   public var fork: Fork?
   /// What was said before the input beside the session's turns, which the agent is to be told with it.
   var preface: [Message] = []
-  /// The same history, where calls of tools may be among it. Nil: it has none.
-  public var toldHistory: (@Sendable () -> ToldHistory)?
   /// The session's turn that the client goes on from; another one than the newest branches off.
   var head: Execution?
   /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish

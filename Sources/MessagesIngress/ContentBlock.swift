@@ -65,33 +65,28 @@ enum ContentBlock {
 
   /// What was said before, for a harness that is told the conversation by us; tool calls as short notes.
   static func history(_ messages: some Sequence<JSONValue>, isClaudeCode: Bool) -> [Message] {
-    told(messages, isClaudeCode: isClaudeCode).messages
-  }
-
-  /// The same, and what of it was said.
-  static func told(_ messages: some Sequence<JSONValue>, isClaudeCode: Bool) -> ToldHistory {
-    var told = ToldHistory()
+    var told: [Message] = []
     for message in messages {
-      let role = message["role"]?.string
-      guard role != "system" else { continue }
-      var (parts, said): ([Message.Part], [Message.Part]) = ([], [])
+      guard let said = message["role"]?.string, said != "system" else { continue }
+      let role: Message.Role = said == "assistant" ? .assistant : .user
+      var parts: [Message.Part] = []
+      func tell(_ note: String? = nil) {
+        if !parts.isEmpty { told.append(Message(role: role, parts: parts)) }
+        parts = []
+        if let note { told.append(Message(role: role, note: note)) }
+      }
       for block in blocks(message) {
         switch block["type"]?.string {
         case "tool_use":
           let input = (block["input"] ?? .null).text.prefix(1000)
-          parts.append(.text("[called \(block["name"]?.string ?? "a tool"): \(input)]"))
-        case "tool_result": parts.append(.text("[tool output: \(allText(block["content"]).prefix(4000))]"))
+          tell("[called \(block["name"]?.string ?? "a tool"): \(input)]")
+        case "tool_result": tell("[tool output: \(allText(block["content"]).prefix(4000))]")
         default:
-          if isClaudeCode, role == "user", ClaudeContext.isContext(block) { continue }
-          guard let part = try? Self.part(block, path: "messages") else { continue }
-          parts.append(part)
-          said.append(part)
+          if isClaudeCode, role == .user, ClaudeContext.isContext(block) { continue }
+          if let part = try? Self.part(block, path: "messages") { parts.append(part) }
         }
       }
-      func made(of parts: [Message.Part]) -> Message? {
-        parts.isEmpty ? nil : Message(role: role == "assistant" ? .assistant : .user, parts: parts)
-      }
-      told.add(made(of: parts), said: made(of: said))
+      tell()
     }
     return told
   }

@@ -65,7 +65,6 @@ struct TurnReading {
     if !isClaudeCode {
       turn.heldItems = Self.heldItems(earlier)
       turn.notHonoured = NotHonoured(messages: request.body).sentence
-      turn.toldHistory = { ContentBlock.told(earlier, isClaudeCode: false) }
     }
     return (turn, echo)
   }

@@ -72,29 +72,24 @@ enum InputItem {
   }
 
   /// What the user and the assistant said, for a harness that is told the conversation by us; tool calls as short notes.
-  static func history(_ items: some Sequence<JSONValue>) -> [Message] { told(items).messages }
-
-  /// The same, and what of it was said.
-  static func told(_ items: some Sequence<JSONValue>) -> ToldHistory {
-    var told = ToldHistory()
-    for item in items {
+  static func history(_ items: some Sequence<JSONValue>) -> [Message] {
+    items.compactMap { item in
       switch item["type"]?.string {
       case nil, "message":
         guard isMessage(item, ["user", "assistant"]), !ClientContext.isContext(item),
           let message = try? message(item, path: "input"), !message.parts.isEmpty
-        else { continue }
-        told.add(message, said: message)
+        else { return nil }
+        return message
       case "function_call", "custom_tool_call":
         let arguments = item["arguments"]?.string ?? item["input"]?.string ?? ""
-        let text = "[called \(item["name"]?.string ?? "a tool"): \(arguments.prefix(1000))]"
-        told.add(Message(role: .assistant, parts: [.text(text)]), said: nil)
+        return Message(
+          role: .assistant, note: "[called \(item["name"]?.string ?? "a tool"): \(arguments.prefix(1000))]")
       case "function_call_output", "custom_tool_call_output":
         let output = item["output"]?.string ?? item["output"]?.text ?? ""
-        told.add(Message(role: .user, parts: [.text("[tool output: \(output.prefix(4000))]")]), said: nil)
-      default: continue
+        return Message(note: "[tool output: \(output.prefix(4000))]")
+      default: return nil
       }
     }
-    return told
   }
 }
 

@@ -44,7 +44,6 @@ struct TurnReading {
       replyPrefix: "resp", echo: echo.json)
     if !isCodex {
       turn.heldItems = heldItems(historyStart..<historyEnd)
-      turn.toldHistory = { InputItem.told(items[historyStart..<historyEnd]) }
     }
     turn.addsInstructions = !turn.hasHistory && (request.body["instructions"]?.string ?? "").isEmpty
     turn.keepsReply = request.body["store"]?.bool ?? true

@@ -71,7 +71,7 @@ public struct ClientCall: Sendable, Hashable {
 extension ClientCall {
   /// As an agent is told of it that did not make it: one that is told of a conversation which it has not had.
   public var told: Message {
-    Message(role: .assistant, parts: [.text("[called \(name): \(arguments.text.prefix(ToolOutput.longestTold))]")])
+    Message(role: .assistant, note: "[called \(name): \(arguments.text.prefix(ToolOutput.longestTold))]")
   }
 }
 
@@ -101,6 +101,8 @@ extension ToolOutput {
     let title = "\(isError ? "the tool failed" : "tool output")\(name.map { " of \($0)" } ?? "")"
     let text = Message(parts: parts).text.prefix(Self.longestTold)
     let others = parts.filter { if case .text = $0 { false } else { true } }
-    return Message(parts: [.text("[\(title): \(text)]")] + others)
+    var told = Message(note: "[\(title): \(text)]")
+    told.parts += others
+    return told
   }
 }

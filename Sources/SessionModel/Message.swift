@@ -18,6 +18,9 @@ public struct Message: Sendable, Hashable {
   /// Of an assistant's message: whether it was the answer or said on the way, where its client tells.
   public var phase: MessageItem.Phase?
   public var parts: [Part]
+  /// Nobody said it: an agent is told in words what a tool was asked, or what that answered. What was said is known
+  /// without it, as a client may keep calls or leave them out.
+  public var isNote = false
   /// The client's own id of the message, by which a repeated request is known.
   public var clientID: String?
 
@@ -25,6 +28,12 @@ public struct Message: Sendable, Hashable {
     self.role = role
     self.parts = parts
     self.clientID = clientID
+  }
+
+  /// - Parameter note: what a tool was asked, or what it answered
+  public init(role: Role = .user, note: String) {
+    self.init(role: role, parts: [.text(note)])
+    isNote = true
   }
 
   /// The text parts, joined by blank lines.

@@ -94,7 +94,6 @@ struct RequestFieldsTests {
     Refused(["tools": [["type": "function", "name": "a.b"]]], .invalidValue, "tools[0].name"),
     Refused(["tools": [["type": "function", "name": "f", "parameters": []]]], .invalidType, "tools[0].parameters"),
     Refused(["tools": [function, function]], .invalidValue, "tools[1].name"),
-    Refused(["tools": .array(Array(repeating: function, count: 129))], .invalidValue, "tools"),
     Refused(["tool_choice": "any"], .invalidValue, "tool_choice"),
     Refused(["tool_choice": 1], .invalidType, "tool_choice"),
     Refused(["tool_choice": "required"], .invalidValue, "tool_choice"),

@@ -149,7 +149,7 @@ extension Message {
   public var json: JSONValue {
     .members([
       ("role", .string(role.rawValue)), ("phase", JSONValue(phase?.rawValue)), ("parts", .array(parts.map(\.json))),
-      ("client_id", JSONValue(clientID)),
+      ("note", isNote ? true : .null), ("client_id", JSONValue(clientID)),
     ])
   }
 
@@ -161,6 +161,7 @@ extension Message {
     }
     self.init(role: role, parts: parts, clientID: reader.json["client_id"]?.string)
     phase = reader.json["phase"]?.string.flatMap(MessageItem.Phase.init(rawValue:))
+    isNote = reader.json["note"]?.bool ?? false
   }
 }
 
