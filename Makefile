@@ -17,7 +17,7 @@ help:
 	@echo 'make test         lint, unit tests, conformance tests with the real clients'
 	@echo 'make build        a debug build (.build/debug/centaur)'
 	@echo 'make lint unit conformance   the parts of make test'
-	@echo 'make fuzz         libFuzzer on whatever reads foreign bytes (CENTAUR_FUZZ_SECONDS for each of eleven targets, default 60)'
+	@echo 'make fuzz         libFuzzer on whatever reads foreign bytes (CENTAUR_FUZZ_SECONDS for each of fourteen targets, default 60)'
 	@echo 'make chaos        servers, gateways and sandboxes killed under real clients (CENTAUR_CHAOS_ROUNDS, CENTAUR_CHAOS_SEED)'
 	@echo 'make bench        what it costs, measured (release build)'
 	@echo 'make clean        removes what was built and installed into this folder'

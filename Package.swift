@@ -98,8 +98,9 @@ let package = Package(
     room(
       "CentaurServer",
       [
-        "SessionModel", "CShimSystem", "Sandbox", "SQLiteStore", "Harness", "ModelGateway", "ControlPlane",
-        "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient, crypto,
+        "SessionModel", "CShimSystem", "ShimProtocol", "Sandbox", "SQLiteStore", "Harness", "ModelGateway",
+        "ControlPlane", "Ingress", "ResponsesIngress", "MessagesIngress", "SessionAPI", "StandInModel", asyncHTTPClient,
+        crypto,
         hummingbird, httpTypes, lifecycle, logging, metrics, nioCore, nioHTTP1, unixSignals, yams,
       ]),
     // Floor 6.
@@ -112,7 +113,7 @@ let package = Package(
       name: "FuzzTargets",
       dependencies: [
         "SessionModel", "ShimProtocol", "Harness", "ModelGateway", "ControlPlane", "Ingress", "ResponsesIngress",
-        "MessagesIngress", "SessionAPI", "CentaurServer", nioCore, nioHTTP1, nioWebSocket,
+        "MessagesIngress", "SessionAPI", "CentaurServer", httpTypes, nioCore, nioHTTP1, nioWebSocket,
       ],
       path: "fuzz/Targets", swiftSettings: settings),
     tests("FuzzTests", ["FuzzTargets"]),

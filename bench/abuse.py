@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import measure
@@ -52,118 +54,119 @@ def figure(bench: measure.Bench, name: str, value: float, unit: str, bound: floa
     bench.figures.append(Figure(name, value, unit, bound=said, holds=None if bound is None else value <= bound))
 
 
+class Warm:
+    """A server with one session whose harness is warm, and what it took before anything was asked of it."""
+
+    def __init__(self, bench: measure.Bench, name: str):
+        self.server = server(bench, name)
+        self.key = f"bench:{name}"
+
+    def start(self) -> None:
+        self.api = self.server.start().api
+        self.api.create(self.key).raise_for_status()
+        self.api.run(self.key, "Reply PONG")
+        self.memory, self.stored = status(self.server, "VmRSS"), store_size(self.server)
+        forget_peak(self.server)
+
+    def turn(self, prompt: str) -> float:
+        """Seconds from its wish to its end."""
+        begun = time.monotonic()
+        execution = self.api.execute(self.key, {"text": prompt}).raise_for_status().json()["execution_id"]
+        wait(self.api, self.key, execution)
+        return time.monotonic() - begun
+
+    @property
+    def peak(self) -> float:
+        """What memory grew by at most, in MB."""
+        return status(self.server, "VmHWM") - self.memory
+
+    @property
+    def grown(self) -> float:
+        """What the store grew by, in MB."""
+        return store_size(self.server) - self.stored
+
+
+@contextmanager
+def warm(bench: measure.Bench, name: str) -> Iterator[Warm]:
+    session = Warm(bench, name)
+    try:
+        session.start()
+        yield session
+    finally:
+        session.server.end()
+
+
 def subscribers(bench: measure.Bench) -> None:
     count = bench.times(2000, 500)
-    running = server(bench, "subscribers")
     held: list[socket.socket] = []
-    try:
-        api = running.start().api
-        key = "bench:subscribed"
-        api.create(key).raise_for_status()
-        api.run(key, "Reply PONG")
-        after = api.settled(key)[-1]["id"]
-        before = status(running, "VmRSS")
-        host, port = running.url.removeprefix("http://").split(":")
-        for _ in range(count):
-            connection = socket.create_connection((host, int(port)))
-            path = api.path(key, f"/events?after_event_id={after}")
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            held.append(connection)
-        for connection in held:
-            connection.recv(1 << 16)
-        time.sleep(1)
-        each = (status(running, "VmRSS") - before) * 1024 / count
-        figure(bench, f"abuse: an idle subscriber, of {count:,}", each, "kB", 64)
-        begun = time.monotonic()
-        api.execute(key, {"text": "Reply PONG"}).raise_for_status()
-        for connection in held:
-            seen = b""
-            while b"execution.completed" not in seen:
-                seen += connection.recv(1 << 16)
-        figure(bench, "abuse: … until all are told of a turn", (time.monotonic() - begun) * 1000, "ms")
-    finally:
-        for connection in held:
-            connection.close()
-        running.end()
+    with warm(bench, "subscribed") as session:
+        try:
+            after = session.api.settled(session.key)[-1]["id"]
+            before = status(session.server, "VmRSS")
+            host, port = session.server.url.removeprefix("http://").split(":")
+            for _ in range(count):
+                connection = socket.create_connection((host, int(port)))
+                path = session.api.path(session.key, f"/events?after_event_id={after}")
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                held.append(connection)
+            for connection in held:
+                connection.recv(1 << 16)
+            time.sleep(1)
+            each = (status(session.server, "VmRSS") - before) * 1024 / count
+            figure(bench, f"abuse: an idle subscriber, of {count:,}", each, "kB", 64)
+            begun = time.monotonic()
+            session.api.execute(session.key, {"text": "Reply PONG"}).raise_for_status()
+            for connection in held:
+                seen = b""
+                while b"execution.completed" not in seen:
+                    seen += connection.recv(1 << 16)
+            figure(bench, "abuse: … until all are told of a turn", (time.monotonic() - begun) * 1000, "ms")
+        finally:
+            for connection in held:
+                connection.close()
 
 
 def command(bench: measure.Bench) -> None:
     size = bench.times(GIGABYTE, GIGABYTE // 8)
-    running = server(bench, "command")
-    try:
-        api = running.start().api
-        key = "bench:command"
-        api.create(key).raise_for_status()
-        api.run(key, "Reply PONG")
-        before, stored = status(running, "VmRSS"), store_size(running)
-        forget_peak(running)
-        begun = time.monotonic()
-        admitted = api.execute(key, {"text": f"command={size}"}).raise_for_status().json()["execution_id"]
-        wait(api, key, admitted)
-        seconds = time.monotonic() - begun
+    with warm(bench, "command") as session:
+        seconds = session.turn(f"command={size}")
         named = f"a command of {size / MEGABYTE:,.0f} MB"
-        figure(bench, f"abuse: {named}: memory at most", status(running, "VmHWM") - before, "MB", 100)
-        figure(bench, "abuse: … what the store grew by", store_size(running) - stored, "MB", 24)
-        spool = sum(file.stat().st_size for file in (running.data / "sessions").glob("*/sandboxes/*/spool/*"))
+        figure(bench, f"abuse: {named}: memory at most", session.peak, "MB", 100)
+        figure(bench, "abuse: … what the store grew by", session.grown, "MB", 24)
+        spool = sum(
+            file.stat().st_size for file in (session.server.data / "sessions").glob("*/sandboxes/*/spool/*"))
         figure(bench, "abuse: … the spool behind it", spool / MEGABYTE, "MB", 32)
         figure(bench, "abuse: … output read", size / MEGABYTE / seconds, "MB/s")
-    finally:
-        running.end()
 
 
 def line(bench: measure.Bench) -> None:
-    running = server(bench, "line")
-    try:
-        api = running.start().api
-        key = "bench:line"
-        api.create(key).raise_for_status()
-        api.run(key, "Reply PONG")
-        before = status(running, "VmRSS")
-        forget_peak(running)
-        begun = time.monotonic()
-        admitted = api.execute(key, {"text": f"line={GIGABYTE}"}).raise_for_status().json()["execution_id"]
-        wait(api, key, admitted)
-        figure(bench, "abuse: a line of 1 GB: memory at most", status(running, "VmHWM") - before, "MB", 256)
-        figure(bench, "abuse: … until the harness is ended", time.monotonic() - begun, "s")
-    finally:
-        running.end()
+    with warm(bench, "line") as session:
+        seconds = session.turn(f"line={GIGABYTE}")
+        figure(bench, "abuse: a line of 1 GB: memory at most", session.peak, "MB", 256)
+        figure(bench, "abuse: … until the harness is ended", seconds, "s")
 
 
 def long_turn(bench: measure.Bench) -> None:
     """A 5-hour turn's worth of events: about 30 a second."""
     count = bench.times(500_000, 50_000)
-    running = server(bench, "long")
-    try:
-        api = running.start().api
-        key = "bench:long"
-        api.create(key).raise_for_status()
-        api.run(key, "Reply PONG")
-        before, stored = status(running, "VmRSS"), store_size(running)
-        forget_peak(running)
-        begun = time.monotonic()
-        admitted = api.execute(key, {"text": f"events={count}"}).raise_for_status().json()["execution_id"]
-        wait(api, key, admitted)
-        figure(bench, f"abuse: a turn of {count:,} events", count / (time.monotonic() - begun), "events/s")
-        figure(bench, "abuse: … memory at most", status(running, "VmHWM") - before, "MB", 200)
-        grown = (store_size(running) - stored) * MEGABYTE / count
-        figure(bench, "abuse: … disk an event (16 bytes of text)", grown, "B", 300)
+    with warm(bench, "long") as session:
+        seconds = session.turn(f"events={count}")
+        figure(bench, f"abuse: a turn of {count:,} events", count / seconds, "events/s")
+        figure(bench, "abuse: … memory at most", session.peak, "MB", 200)
+        figure(bench, "abuse: … disk an event (16 bytes of text)", session.grown * MEGABYTE / count, "B", 300)
         begun, seen = time.monotonic(), 0
         while True:
-            page = api.page(key, after=seen, limit=1000).raise_for_status().json()
+            page = session.api.page(session.key, after=seen, limit=1000).raise_for_status().json()
             seen += len(page["data"])
             if not page["has_more"]:
                 break
         figure(bench, "abuse: … read from 0 by pages, JSON decoded", seen / (time.monotonic() - begun), "events/s")
-        running.stop()
+        session.server.stop()
         begun = time.monotonic()
-        api = running.start().api
+        session.api = session.server.start().api
         figure(bench, "abuse: … start of a server on that store", (time.monotonic() - begun) * 1000, "ms", 1000)
-        begun = time.monotonic()
-        wait(api, key, api.execute(key, {"text": "Reply PONG"}).raise_for_status().json()["execution_id"])
-        figure(bench, "abuse: … the session's next turn there", (time.monotonic() - begun) * 1000, "ms")
-        figure(bench, "abuse: … memory of that server", status(running, "VmRSS"), "MB", 100)
-    finally:
-        running.end()
+        figure(bench, "abuse: … the session's next turn there", session.turn("Reply PONG") * 1000, "ms")
+        figure(bench, "abuse: … memory of that server", status(session.server, "VmRSS"), "MB", 100)
 
 
 def wait(api, key: str, execution: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from claude_cli import ClaudeHome
 from codex_cli import CodexHome
 from scripts import script, shell, text
 from session_api import TERMINAL, SessionAPI
+from tcp_proxy import TCPProxy, reset
 
 # As long a program comes back before it gives up; servers are down for a second here.
 PATIENCE = 60
@@ -60,34 +60,25 @@ class Turn:
         self.answered = self.answer in shown if answered is None else answered
 
 
-class Relay:
+class Relay(TCPProxy):
     """The network between clients and the server: an address that stays, whatever the server's port; can fail."""
 
     def __init__(self):
-        self.upstream: int | None = None
         self.open: set[socket.socket] = set()
         self.lock = threading.Lock()
         self.flowing = threading.Event()
         self.flowing.set()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self.upstream))
-            except OSError:
-                self._reset(client)
-                continue
-            with self.lock:
-                self.open |= {client, server}
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+    def take(self, client: socket.socket) -> None:
+        try:
+            server = self.connect()
+        except OSError:
+            return reset(client)
+        with self.lock:
+            self.open |= {client, server}
+        for source, target in ((client, server), (server, client)):
+            threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         try:
@@ -98,23 +89,14 @@ class Relay:
         except OSError:
             # What one side did not see to its end, the other must not take for whole.
             for side in (source, target):
-                self._reset(side)
-
-    def _reset(self, side: socket.socket) -> None:
-        try:
-            side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            # A thread may wait in a `recv` of it: closing alone would not end the connection.
-            side.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        side.close()
+                reset(side)
 
     def cut(self) -> None:
         """Every connection breaks, as when a network changes."""
         with self.lock:
             sides, self.open = self.open, set()
         for side in sides:
-            self._reset(side)
+            reset(side)
 
     def end(self) -> None:
         self.flowing.set()

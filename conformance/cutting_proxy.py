@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 from dataclasses import dataclass
+
+from tcp_proxy import TCPProxy, reset, shut
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,10 @@ class Cut:
 BEFORE_HEADERS = Cut()
 
 
-class CuttingProxy:
+class CuttingProxy(TCPProxy):
     """Connections go through untouched but for answers to POSTs to `path`: the n-th of these gets `cuts[n]`."""
 
     def __init__(self, port: int, cuts: list[Cut | None] | None = None, *, path: bytes = b"/responses"):
-        # Where connections made from now on lead to.
-        self.upstream = port
         self.path = path
         self.cuts = list(cuts or [])
         # How many requests to the path there were, how the answers to them ended ("cut" or "whole"), and their types.
@@ -37,26 +36,13 @@ class CuttingProxy:
         self.types: list[str] = []
         self.connections: set[tuple[socket.socket, socket.socket]] = set()
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
-    def __enter__(self) -> CuttingProxy:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+    def take(self, client: socket.socket) -> None:
+        threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client: socket.socket) -> None:
-        server = socket.create_connection(("127.0.0.1", self.upstream))
+        server = self.connect()
         with self.lock:
             self.connections.add((client, server))
         pending: list[Cut | None] = []
@@ -141,16 +127,11 @@ class CuttingProxy:
 
     def _cut(self, client: socket.socket, server: socket.socket) -> None:
         """As a network fails: no closing chunk, and a reset for both sides."""
+        self._ended("cut", True)
         for side in (client, server):
-            side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._end(client, server)
+            reset(side)
 
     def _end(self, client: socket.socket, server: socket.socket) -> None:
         self._ended("cut", True)
         for side in (client, server):
-            try:
-                # The other thread waits in a `recv` of the same socket: closing alone would not end the connection.
-                side.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            side.close()
+            shut(side)

@@ -153,20 +153,24 @@ def test_names_of_the_harness(sdk, harness, name):
     ({**WEATHER, "name": "has.dots"}, "tools[0].name"), ({**WEATHER, "name": ""}, "tools[0].name"),
     ({**WEATHER, "name": "a" * 65}, "tools[0].name"), ({**WEATHER, "parameters": []}, "tools[0].parameters"),
     ({**WEATHER, "parameters": {"type": "string"}}, "tools[0].parameters.type"),
-    ({**WEATHER, "parameters": {"properties": {"x": 7}}}, "tools[0].parameters.properties"),
+    ({**WEATHER, "parameters": {"properties": {"x": 7}}}, "tools[0].parameters.properties.x"),
     ({**WEATHER, "parameters": {"required": "x"}}, "tools[0].parameters.required"),
+    ({**WEATHER, "parameters": {"properties": {"x": {"enum": "x"}}}}, "tools[0].parameters.properties.x.enum"),
+    ({**WEATHER, "parameters": {"properties": {"x": {"items": "string"}}}}, "tools[0].parameters.properties.x.items"),
     ({"type": "function"}, "tools[0].name")])
 def test_wrong_tools(sdk, tool, field):
+    """One that a harness could not take would cost the agent all the others: it is refused here."""
     with pytest.raises(openai.BadRequestError) as raised:
         sdk.responses.create(model="m", input="Reply NO", tools=[tool])
     assert raised.value.body["param"] == field
 
 
 def test_too_many_tools(make_server):
-    """`limits.tools` functions are offered, one more is refused."""
-    sdk = make_sdk(make_server({"limits": {"tools": 3}}))
-    many = [{**WEATHER, "name": f"f{n}"} for n in range(4)]
-    with pytest.raises(openai.BadRequestError) as raised:
-        sdk.responses.create(model="m", input="Reply NO", tools=many)
-    assert raised.value.code == "too_many_tools"
-    assert sdk.responses.create(model="m", input="Reply YES", tools=many[:3]).output_text == "YES"
+    """`limits.tools` functions are offered, one more is refused. It may be more than the specification's 128."""
+    for limit in (3, 130):
+        sdk = make_sdk(make_server({"limits": {"tools": limit}}))
+        many = [{**WEATHER, "name": f"f{n}"} for n in range(limit + 1)]
+        with pytest.raises(openai.BadRequestError) as raised:
+            sdk.responses.create(model="m", input="Reply NO", tools=many)
+        assert raised.value.code == "too_many_tools" and raised.value.body["param"] == "tools"
+        assert sdk.responses.create(model="m", input="Reply YES", tools=many[:limit]).output_text == "YES"

@@ -57,6 +57,14 @@ def refused(kind, ask) -> str:
     return raised.value.code
 
 
+def end_sandboxes(server: CentaurServer) -> None:
+    for pid in processes_with(f"{server.data}/sessions"):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def test_unknown_calls(server, sdk):
     """A call that was never asked, wherever it is sent, is refused and changes nothing."""
     turn = Waiting(server)
@@ -210,11 +218,7 @@ def test_the_server_dies_in_the_instant(make_server, directory, harness, point):
 def test_the_sandbox_dies_while_the_turn_waits(make_server, harness):
     """The turn ends with the sandbox; the output is refused, and the session goes on."""
     turn = Waiting(make_server(), harness)
-    for pid in processes_with(f"{turn.server.data}/sessions"):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    end_sandboxes(turn.server)
     turn.server.api.wait_for_kind(turn.key, "execution.failed")
     assert refused(openai.ConflictError, turn.tell) == "call_closed"
     assert turn.say("Reply ON").output_text == "ON"
@@ -270,3 +274,41 @@ def test_a_harness_without_client_tools(server):
     assert sdk.responses.create(model="m", input="Reply YES", tools=[WEATHER]).output_text == "YES"
     warnings = [event["payload"]["code"] for event in server.api.events(key) if event["kind"] == "warning"]
     assert "tools_not_offered" in warnings
+
+
+def test_functions_that_codex_refuses(make_server):
+    """Each turn that offers them is told that they are not there, also by a server and a process that come later."""
+    nonsense = {"type": "object", "properties": {"city": {"type": "object", "properties": 5}}}
+    refused_tool = {**WEATHER, "strict": False, "parameters": nonsense}
+    server = make_server()
+    key = f"api:{uuid.uuid4()}"
+
+    def ask(steps: str, tool: dict):
+        sdk = make_sdk(server, default_headers={"X-Centaur-Harness": "codex", "X-Centaur-Thread-Key": key})
+        return sdk.responses.create(model="m", input=steps, tools=[tool])
+
+    assert ask("Reply ONE", refused_tool).output_text == "ONE"
+    server.stop()
+    end_sandboxes(server)
+    server.start()
+    assert ask(script(text("{{history}}")), refused_tool).output_text == "2", "the thread went on"
+    warnings = [event["payload"]["code"] for event in server.api.events(key) if event["kind"] == "warning"]
+    assert warnings.count("tools_not_offered") == 2
+    # Others may be to its taste.
+    asked = ask(script(call("weather", city="Bern"), text("done")), WEATHER)
+    assert [item.name for item in function_calls(asked)] == ["weather"]
+
+
+@HARNESSES
+def test_functions_that_are_named_as_those_of_mcp_servers(server, harness):
+    """Codex refuses such names, and all other functions with them: it is given another name, the program is not."""
+    sdk = make_sdk(server, default_headers={
+        "X-Centaur-Harness": harness, "X-Centaur-Thread-Key": f"api:{uuid.uuid4()}"})
+    tool = {**WEATHER, "name": "mcp__sky__weather"}
+    name = {"codex": "client_mcp__sky__weather", "claude": "mcp__sky__weather"}[harness]
+    asked = sdk.responses.create(
+        model="m", input=script(call(name, city="Bern"), text("{{out}}")), tools=[CLOCK, tool])
+    [item] = function_calls(asked)
+    assert item.name == "mcp__sky__weather"
+    told = sdk.responses.create(model="m", input=[output(item, "sunny")], tools=[CLOCK, tool])
+    assert told.output_text == "sunny"

@@ -37,6 +37,7 @@ def test_a_conversation(sdk, server):
             ask(made.id)
         assert raised.value.code == "conversation_not_found"
     assert sdk.conversations.create().metadata == {}
+    assert sdk.conversations.create(metadata=None).metadata == {}, "a null is none"
 
 
 def test_responses_in_a_conversation(sdk, server):

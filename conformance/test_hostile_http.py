@@ -179,6 +179,40 @@ def test_what_is_not_http_is_refused(strict, name):
     assert Answers(strict, GET + b"\r\n").statuses == [200]
 
 
+# A target that names a host, the `Host` beside it, and what is said: 403 where both are another's, 400 where they differ.
+ELSEWHERE = {
+    "by the target and Host": (b"http://evil.example/api/sessions", b"evil.example", 403),
+    "by the target": (b"http://evil.example/api/sessions", b"localhost", 400),
+    "by the target, with a port": (b"http://evil.example:8787/api/sessions", b"localhost", 400),
+    "by another scheme": (b"HTTPS://evil.example/api/sessions", b"localhost", 400),
+    "by a scheme that is none": (b"a:b://evil.example/api/sessions", b"localhost", 400),
+    "behind a name like ours": (b"http://localhost:80@evil.example/api/sessions", b"localhost", 400),
+    "twice behind a name like ours": (
+        b"http://localhost:80@evil.example/api/sessions", b"localhost:80@evil.example", 403),
+    "in front of a query": (b"http://evil.example?/api/sessions", b"localhost", 400),
+    "by an authority that is none": (b"http:///api/sessions", b"localhost", 400),
+    "by Host alone": (b"http://localhost/api/sessions", b"evil.example", 400),
+    "by Host behind a name like ours": (b"/api/sessions", b"localhost:80@evil.example", 403),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_request_to_somebody_else(strict, name):
+    """A target that names another host is as a foreign Host: a page whose name was made to point here reads nothing."""
+    target, host, status = ELSEWHERE[name]
+    answers = Answers(strict, b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert answers.statuses == [status], answers.said
+
+
+@pytest.mark.parametrize("authority", [b"localhost", b"127.0.0.1:%d", b"[::1]:%d", b"LOCALHOST:1"])
+def test_a_target_that_names_this_server(strict, authority):
+    """A proxy's form of a request is answered like any other."""
+    ours = authority % strict.port if b"%d" in authority else authority
+    sent = b"GET http://" + ours + b"/api/sessions HTTP/1.1\r\nHost: " + ours + b"\r\n\r\n"
+    answers = Answers(strict, sent)
+    assert answers.statuses == [200] and b'"data"' in answers.said
+
+
 def test_there_is_no_http_2(strict):
     """It is not offered: its preface is refused, and an upgrade to it is not taken up. Nothing of it is there to reset."""
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\4\3\0\0\0\0\1\0\0\0\x08" * 100

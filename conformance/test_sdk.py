@@ -342,3 +342,26 @@ def test_long_answers_and_unicode(sdk):
     """A long answer in many scripts arrives as it was."""
     words = "Grüße — 你好 🙂 \u2028 \"quoted\" \\ back\n\ttab " * 400
     assert sdk.responses.create(model="m", input=script(text(words, chunks=50))).output_text == words
+
+
+@pytest.mark.parametrize("harness", ["codex", "codex-exec", "claude"])
+def test_the_agent_may_remove_files(server, harness):
+    """The sandbox keeps the agent from harm: its harness does not refuse what only a careful user's machine would."""
+    sdk = make_sdk(server, default_headers={"X-Centaur-Harness": harness})
+    for command in ("touch a && rm -f a && echo gone", "bash -c 'mkdir -p d/e && rm -rf d && echo gone'"):
+        answer = sdk.responses.create(model="m", input=script(shell(command), text("{{stdout}}")))
+        assert answer.output_text.strip() == "gone"
+
+
+@pytest.mark.parametrize("harness", ["codex", "codex-exec"])
+def test_more_text_than_the_harness_takes(server, harness):
+    """Codex takes 1,048,576 characters a turn: one more is the client's error, and changes nothing."""
+    key = f"api:{uuid.uuid4()}"
+    sdk = make_sdk(server, default_headers={"X-Centaur-Harness": harness, "X-Centaur-Thread-Key": key})
+    words = "Reply PONG "
+    longest = words + "ä" * ((1 << 20) - len(words))
+    with pytest.raises(openai.BadRequestError) as raised:
+        sdk.responses.create(model="m", input=longest + "x")
+    assert raised.value.code == "input_too_long" and raised.value.body["param"] == "input"
+    assert server.api.show(key).status_code == 404
+    assert sdk.responses.create(model="m", input=longest).status == "completed"

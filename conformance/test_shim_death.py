@@ -40,11 +40,14 @@ def goes_on(server: CentaurServer, key: str) -> None:
 
 @BACKENDS
 @HARNESSES
-def test_beside_its_server(make_server, backend, harness):
-    """The turn fails, what it ran is gone, and the session has another sandbox."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended by hand"])
+def test_beside_its_server(make_server, backend, harness, how):
+    """The turn fails and says that its sandbox ended, what it ran is gone, and the session has another sandbox."""
     server, key, shim = at_work(make_server, backend, harness)
-    os.kill(shim, signal.SIGKILL)
+    os.kill(shim, how)
     server.api.wait_for_kind(key, "sandbox.lost")
+    failed = server.api.wait_for_kind(key, "execution.failed")
+    assert failed["payload"]["error"]["code"] == "sandbox_lost", failed
     until(lambda: not inside(server), 20)
     goes_on(server, key)
 

@@ -136,6 +136,19 @@ def test_equal_conversations_of_two_clients(sdk, server):
     assert sessions(server, known) == 3
 
 
+def test_the_same_words_another_day(sdk, server):
+    """A loop that is run again says the same words: it goes on in its own session, not in one that has gone on since."""
+    prompts = [unlike(WORK), "Reply TWO"]
+    known = server.api.known()
+    for run in range(1, 4):
+        history = []
+        for prompt in prompts:
+            history.append({"role": "user", "content": prompt})
+            answer = sdk.responses.create(model="m", input=history)
+            history.append({"role": "assistant", "content": answer.output_text})
+        assert sessions(server, known) == run
+
+
 def test_at_once(sdk, server):
     """Of requests that go on from one history at once, one has the session; the others branch off; none is lost."""
     known = server.api.known()

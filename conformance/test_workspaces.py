@@ -252,6 +252,36 @@ def test_retention(make_server):
 # The command line
 
 
+def test_the_doctor_looks_at_what_workspaces_begin_with(directory):
+    """`centaur doctor` says before the first session what would keep its workspace from being made."""
+    template, repository = directory / "template", directory / "repository"
+    template.mkdir()
+    environment = {**base_environment(), "HOME": str(directory), "GIT_CONFIG_GLOBAL": "/dev/null"}
+    for command in (["init", "-q", "-b", "main"], [
+            "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "first"]):
+        repository.mkdir(exist_ok=True)
+        subprocess.run(["git", *command], cwd=repository, env=environment, check=True)
+    sources = {
+        "good": str(template), "cloned": {"git": str(repository), "ref": "main"}, "head": {"git": str(repository)},
+        "gone": str(directory / "nothing"), "file": str(directory / "config.yaml"), "unborn": {"git": str(template)},
+        "other": {"git": str(repository), "ref": "v9"}, "nowhere": {"git": str(directory / "nothing")}}
+    (directory / "config.yaml").write_text(json.dumps({
+        "data": str(directory / "data"), "sandbox": "process", "workspace": str(template),
+        "personas": {name: {"workspace": source} for name, source in sources.items()}}))
+    doctor = subprocess.run(
+        [str(PROGRAM), "doctor", "--config", str(directory / "config.yaml")], env=environment, capture_output=True,
+        text=True, timeout=60)
+    found = {line.split("persona '")[1].split("'")[0] if "persona" in line else None: line
+             for line in doctor.stdout.splitlines() if " workspace " in line}
+    verdicts = {name: line.split()[0] for name, line in found.items()}
+    assert verdicts == {None: "ok", "good": "ok", "cloned": "ok", "head": "ok", **dict.fromkeys(
+        ("gone", "file", "unborn", "other", "nowhere"), "FAIL")}, doctor.stdout
+    assert doctor.returncode == 1
+    assert str(directory / "nothing") in found["gone"] and "'v9'" in found["other"]
+    assert not list((directory / "data").glob("*")) and sorted(os.listdir(directory)) == [
+        "config.yaml", "repository", "template"]
+
+
 def sessions(server, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
     if environment is None:
         environment = {"CENTAUR_LISTEN": f"127.0.0.1:{server.port}"}
@@ -269,9 +299,9 @@ def test_sessions_commands(make_server):
     listed = sessions(server, "list")
     assert listed.returncode == 0, listed.stderr
     titles, *lines = listed.stdout.splitlines()
-    assert titles.split() == ["THREAD", "KEY", "HARNESS", "PERSONA", "CREATED", "WORKSPACE"]
+    assert titles.split() == ["THREAD", "KEY", "HARNESS", "PERSONA", "NEWEST", "TURN", "CREATED", "WORKSPACE"]
     assert [line.startswith(key) for line, key in zip(lines, (second, first), strict=True)] == [True, True]
-    assert all("KiB" in line and "codex" in line for line in lines)
+    assert all("KiB" in line and "codex" in line and " completed " in line for line in lines)
     found = json.loads(sessions(server, "list", "--json").stdout)
     assert [session["thread_key"] for session in found] == [second, first]
     assert all(session["workspace"]["bytes"] >= 300_000 for session in found)
@@ -287,7 +317,7 @@ def test_sessions_commands(make_server):
     assert not files_of(server, first).exists()
     assert json.loads(sessions(server, "show", first, "--json").stdout)["workspace"]["bytes"] == 0
     assert sessions(server, "remove", second, environment={"CENTAUR_CONFIG": str(with_listen(server))}).returncode == 0
-    assert sessions(server, "list").stdout.splitlines() == ["THREAD KEY  HARNESS  PERSONA  CREATED  WORKSPACE"]
+    assert sessions(server, "list").stdout.splitlines() == ["THREAD KEY  HARNESS  PERSONA  NEWEST TURN  CREATED  WORKSPACE"]
 
 
 def with_listen(server) -> Path:

@@ -7,11 +7,12 @@ import base64
 import json
 import os
 import socket
-import struct
 import threading
 from dataclasses import dataclass, field
 
 import httpx
+from http_wire import Exchange, request_head
+from tcp_proxy import TCPProxy, reset, shut
 from wire import check_stream
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -72,24 +73,18 @@ class SocketCut:
     count: int = 1
 
 
-class SocketProxy:
+class SocketProxy(TCPProxy):
     """A TCP proxy before the server. The n-th WebSocket gets `cuts[n]`."""
 
     def __init__(self, port: int, cuts: list[SocketCut | None] | None = None):
-        self.upstream = port
         self.cuts = list(cuts or [])
         self.sockets: list[SeenSocket] = []
         self.open: set[tuple[socket.socket, socket.socket]] = set()
         self.changed = threading.Condition()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> SocketProxy:
-        return self
+        super().__init__(port)
 
     def __exit__(self, *_) -> None:
-        self.listener.close()
+        super().__exit__()
         self.cut_all()
 
     @property
@@ -112,20 +107,14 @@ class SocketProxy:
             change()
             self.changed.notify_all()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            seen = SeenSocket()
-            server = socket.create_connection(("127.0.0.1", self.upstream))
-            with self.changed:
-                self.sockets.append(seen)
-                self.open.add((client, server))
-            cut = self.cuts.pop(0) if self.cuts else None
-            threading.Thread(target=self._requests, args=(client, server, seen), daemon=True).start()
-            threading.Thread(target=self._answers, args=(client, server, seen, cut), daemon=True).start()
+    def take(self, client: socket.socket) -> None:
+        seen, server = SeenSocket(), self.connect()
+        with self.changed:
+            self.sockets.append(seen)
+            self.open.add((client, server))
+        cut = self.cuts.pop(0) if self.cuts else None
+        threading.Thread(target=self._requests, args=(client, server, seen), daemon=True).start()
+        threading.Thread(target=self._answers, args=(client, server, seen, cut), daemon=True).start()
 
     def _requests(self, client: socket.socket, server: socket.socket, seen: SeenSocket) -> None:
         reader, is_socket = FrameReader(), False
@@ -162,14 +151,9 @@ class SocketProxy:
     def cut_all(self) -> None:
         with self.changed:
             connections = list(self.open)
-        for client, server in connections:
-            for side in (client, server):
-                try:
-                    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                except OSError:
-                    # The other threads were faster.
-                    continue
-                self._shut(side)
+        for sides in connections:
+            for side in sides:
+                reset(side)
 
     def _end(self, client: socket.socket, server: socket.socket, seen: SeenSocket, how: str) -> None:
         def change() -> None:
@@ -178,19 +162,10 @@ class SocketProxy:
 
         self._note(change)
         for side in (client, server):
-            self._shut(side)
-
-    @staticmethod
-    def _shut(side: socket.socket) -> None:
-        try:
-            # The other thread waits in a `recv` of the same socket: closing alone would not end the connection.
-            side.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        side.close()
+            shut(side)
 
 
-class RawSocket:
+class RawSocket(Exchange):
     """A client that may say anything. Pings are answered unless `is_dead`."""
 
     def __init__(
@@ -198,36 +173,19 @@ class RawSocket:
         receive_buffer: int | None = None, head: dict[str, str] | None = None, glued: bytes = b""):
         url = httpx.URL(f"{base_url}/responses")
         self.is_dead = is_dead
-        self.socket = socket.socket()
+        connection = socket.socket()
         if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(timeout)
-        self.socket.connect((url.host, url.port))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(timeout)
+        connection.connect((url.host, url.port))
         fields = {
             "host": f"{url.host}:{url.port}", "upgrade": "websocket", "connection": "Upgrade",
             "sec-websocket-version": "13", "sec-websocket-key": base64.b64encode(os.urandom(16)).decode(),
             **(headers or {}), **(head or {})}
-        lines = [f"GET {url.raw_path.decode()} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value)]
-        self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + glued)
-        self.reader = self.socket.makefile("rb")
-        self.status = int(self.reader.readline().split()[1])
-        self.headers: dict[str, str] = {}
-        while line := self.reader.readline().strip():
-            name, _, value = line.decode().partition(":")
-            self.headers[name.lower()] = value.strip()
+        asked = request_head(
+            f"GET {url.raw_path.decode()} HTTP/1.1", {name: value for name, value in fields.items() if value})
+        super().__init__(connection, asked + glued)
         self.pings = 0
-        # The messages as they came.
-        self.raw: list[bytes] = []
-
-    def __enter__(self) -> RawSocket:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.reader.close()
-        self.socket.close()
 
     def body(self) -> bytes:
         """Of an answer that is no WebSocket; the connection ends behind it."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import httpx
 import schema
+from http_wire import Exchange, request_head
 
 KEEPALIVE = "response.in_progress"
 TERMINAL = ("response.completed", "response.failed", "response.incomplete")
 
 
-class SSEStream:
+class SSEStream(Exchange):
     """One streaming request, read chunk by chunk; `events` yields each event when its chunk is there."""
 
     path = "/responses"
@@ -27,28 +28,10 @@ class SSEStream:
     def __init__(self, base_url: str, body: dict | bytes, headers: dict[str, str] | None = None, timeout: float = 60):
         url = httpx.URL(f"{base_url}{self.path}")
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        lines = [
-            f"POST {url.raw_path.decode()} HTTP/1.1", f"host: {url.host}:{url.port}", "content-type: application/json",
-            f"content-length: {len(data)}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
-        self.socket = socket.create_connection((url.host, url.port), timeout)
-        self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
-        self.reader = self.socket.makefile("rb")
-        self.status = int(self.reader.readline().split()[1])
-        self.headers: dict[str, str] = {}
-        while line := self.reader.readline().strip():
-            name, _, value = line.decode().partition(":")
-            self.headers[name.lower()] = value.strip()
-        self.raw: list[bytes] = []
-
-    def __enter__(self) -> SSEStream:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.reader.close()
-        self.socket.close()
+        head = request_head(f"POST {url.raw_path.decode()} HTTP/1.1", {
+            "host": f"{url.host}:{url.port}", "content-type": "application/json", "content-length": str(len(data)),
+            **(headers or {})})
+        super().__init__(socket.create_connection((url.host, url.port), timeout), head + data)
 
     def chunks(self) -> Iterator[bytes]:
         assert self.headers.get("transfer-encoding") == "chunked", self.headers

@@ -167,6 +167,46 @@ def configurations() -> Iterator[str]:
         yield from re.findall(r"```yaml\n(.*?)```", file.read_text(), re.DOTALL)
 
 
+# Ids of our calls, of which one is larger than any number.
+CALLS = ["call_0199aabb_1", "toolu_0199aabb_2", "call_x_99999999999999999999", "call_foreign"]
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+
+def outputs() -> Iterator[str]:
+    said = ["sunny", "", [{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": PNG}],
+            [{"type": "input_file", "filename": "n", "file_data": "data:,x"}]]
+    for call, output in zip(CALLS, said):
+        item = {"type": "function_call_output", "call_id": call, "output": output}
+        yield "r" + text([{"role": "user", "content": "hi"}, item])
+        yield "r" + text([{"type": "function_call", "call_id": call, "name": "f", "arguments": "{}"}, item, item])
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    told = ["sunny", "", [{"type": "text", "text": " a "}, image], [image]]
+    for call, content in zip(CALLS, told):
+        result = {"type": "tool_result", "tool_use_id": call, "content": content, "is_error": call == CALLS[0]}
+        asked = {"role": "assistant", "content": [{"type": "tool_use", "id": call, "name": "f", "input": {}}]}
+        yield "m" + text([asked, {"role": "user", "content": [result, {"type": "text", "text": "and"}]}])
+
+
+def conversations() -> Iterator[str]:
+    yield text({"metadata": {"a": "b"}})
+    yield text({"metadata": None, "items": None})
+    yield text({"items": [{"type": "message", "role": role, "content": "hi"} for role in ("user", "assistant", "system")]})
+    yield text({"items": [{"role": "user", "content": [{"type": "input_text", "text": "a"}, {
+        "type": "input_image", "image_url": PNG}, {"type": "input_file", "filename": "n", "file_data": "data:,x"}]}]})
+    yield text({"items": [
+        {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "x"}, {"type": "item_reference", "id": "msg_1"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}, {"type": "local_shell_call"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "x"}, {"type": "compaction"}]})
+
+
+def keys() -> Iterator[str]:
+    secret = "centaur_sk_" + "0123456789abcdef" * 3
+    for prefix in ("aBearer ", "abearer  ", "aBasic ", "x", "x ", "bBearer not-a-key\n", f"bBearer {secret}\n"):
+        yield prefix + secret
+    yield from ("f" + secret + "\n", "fsk-proj-A_b\r\nmore", "f \n", "f\nsk", "x" + secret[:-1], "x" + secret.upper())
+
+
 def seeds(target: str) -> Iterator[bytes]:
     match target:
         case "json" | "session":
@@ -201,12 +241,20 @@ def seeds(target: str) -> Iterator[bytes]:
             yield from (seed.encode() for seed in gateway())
         case "configuration":
             yield from (seed.encode() for seed in configurations())
+        case "outputs":
+            yield from (seed.encode() for seed in outputs())
+        case "conversations":
+            yield from (seed.encode() for seed in conversations())
+        case "keys":
+            yield from (seed.encode() for seed in keys())
 
 
 ROOMS = {
     "responses": ["ResponsesIngress", "Ingress"], "messages": ["MessagesIngress", "Ingress"], "session": ["SessionAPI"],
     "codex": ["Harness/Codex", "Harness"], "codex-exec": ["Harness/CodexExec"], "claude": ["Harness/ClaudeCode"],
     "socket": ["ResponsesIngress"], "gateway": ["ModelGateway"], "configuration": ["CentaurServer/Configuration"],
+    "outputs": ["ResponsesIngress", "MessagesIngress", "Harness"], "conversations": ["ResponsesIngress"],
+    "keys": ["CentaurServer/Keys"],
 }
 
 

@@ -42,6 +42,7 @@ public struct Doctor: Sendable {
           verdict: .good, name: "files",
           text: "\(files.limit) may be open: \(configuration.limits.connections) connections"))
     findings += await sandbox(trials: isThere ? data : FileManager.default.temporaryDirectory.path)
+    findings += await workspaces(scratch: isThere ? data : FileManager.default.temporaryDirectory.path)
     findings += harnesses
     findings += keys
     findings.append(await whoIsLetIn)
@@ -65,6 +66,27 @@ public struct Doctor: Sendable {
     } catch {
       return [Finding(verdict: .bad, name: "shim", text: "\(error)")]
     }
+  }
+
+  /// What workspaces are to begin with.
+  private func workspaces(scratch: String) async -> [Finding] {
+    let sources =
+      [(nil, configuration.workspace)]
+      + configuration.personas.sorted { $0.key < $1.key }.compactMap { name, persona in
+        persona.workspace.map { (name, $0) }
+      }
+    var findings: [Finding] = []
+    for (persona, source) in sources where source != .empty {
+      let whose = persona.map { "of the persona '\($0)': " } ?? ""
+      do {
+        try await Workspace.check(source, scratch: scratch)
+        findings.append(Finding(verdict: .good, name: "workspace", text: whose + source.description))
+      } catch let failure as WorkspaceFailure {
+        let text = "\(whose)\(source.description): \(failure.message) \(failure.detail)"
+        findings.append(Finding(verdict: .bad, name: "workspace", text: text.onOneLine))
+      } catch { findings.append(Finding(verdict: .bad, name: "workspace", text: "\(whose)\(error)".onOneLine)) }
+    }
+    return findings
   }
 
   private var harnesses: [Finding] {
@@ -106,6 +128,17 @@ public struct Doctor: Sendable {
   private var keys: [Finding] {
     Composition(configuration: configuration, environment: environment).missingKeys.map {
       Finding(verdict: .warning, name: "key", text: $0)
+    }
+  }
+}
+
+extension WorkspaceSource {
+  /// As `doctor` names it.
+  fileprivate var description: String {
+    switch self {
+    case .empty: "nothing"
+    case .template(let directory): "a copy of \(directory)"
+    case .git(let directory, let ref): "a clone of \(directory)" + (ref.map { " at \($0)" } ?? "")
     }
   }
 }

@@ -47,8 +47,9 @@ struct ForeignRequests: RouterMiddleware {
     return ""
   }
 
-  /// Without the port, lower-case.
+  /// Without the port, lower-case. With a user's name before it, it is nobody's: a port may look like it.
   private static func name(_ authority: String) -> String {
+    guard !authority.contains("@") else { return authority }
     if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return String(authority[...end]) }
     return authority.prefix { $0 != ":" }.lowercased()
   }

@@ -4,6 +4,7 @@ import FoundationEssentials
 import Ingress
 import Harness
 import Hummingbird
+import HummingbirdCore
 public import Logging
 import NIOCore
 import ResponsesIngress
@@ -81,15 +82,19 @@ public struct Server: Sendable {
     logger.logLevel = max(logger.logLevel, .notice)
     let application = Application(
       router: routes.router(),
-      server: .http1(
-        configuration: .init(
-          additionalChannelHandlers: [
-            ConnectionBounds(connections, writeStall: limits.writeStall), ClientPresenceHandler(),
-            WebSocketUpgrade(
-              WebSocketRules(
-                messageSize: limits.body, pingInterval: limits.keepAlive, longestSilence: limits.idleConnection)),
-          ],
-          idleTimeout: TimeAmount(limits.idleConnection))),
+      server: HTTPServerBuilder { responder in
+        TargetedHTTP1(
+          HTTP1Channel(
+            responder: responder,
+            configuration: .init(
+              additionalChannelHandlers: [
+                ConnectionBounds(connections, writeStall: limits.writeStall), ClientPresenceHandler(),
+                WebSocketUpgrade(
+                  WebSocketRules(
+                    messageSize: limits.body, pingInterval: limits.keepAlive, longestSilence: limits.idleConnection)),
+              ],
+              idleTimeout: TimeAmount(limits.idleConnection))))
+      },
       configuration: .init(
         address: .hostname(configuration.listen.host, port: configuration.listen.port), serverName: nil),
       onServerRunning: { channel in

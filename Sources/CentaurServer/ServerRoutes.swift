@@ -63,7 +63,7 @@ struct ServerRoutes {
   }
 }
 
-/// Turns what no route answered into an error object: the dialect's own below `/v1`, the session API's elsewhere.
+/// Turns what no route answered into an error object, of the API that the request means.
 struct RequestErrors<Context: RequestContext>: RouterMiddleware {
   let ids: IdentifierSource
   let clock: WallClock
@@ -91,7 +91,10 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
   private func described(_ status: HTTPResponse.Status, _ request: Request) -> CentaurError {
     switch status {
     case .notFound:
-      CentaurError(.routeNotFound, "There is nothing at \(request.method.rawValue) \(request.uri.path.prefix(256)).")
+      CentaurError(
+        .routeNotFound,
+        (["There is nothing at \(request.method.rawValue) \(request.uri.path.prefix(256))."]
+          + [RequestedAPI(request).advice].compactMap(\.self)).joined(separator: " "))
     case .methodNotAllowed: CentaurError(.methodNotAllowed, "\(request.method.rawValue) is not allowed here.")
     case .contentTooLarge: CentaurError(.bodyTooLarge, "The body is larger than this server allows.")
     default: CentaurError(.invalidValue, "The request cannot be read.")
@@ -106,18 +109,14 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
   }
 
   private func dialect(_ error: CentaurError, _ request: Request) -> Response {
-    guard request.uri.path.hasPrefix("/v1/") else { return SessionAPIError.response(error) }
-    if request.uri.path == "/v1/responses", request.method == .post {
+    let api = RequestedAPI(request)
+    switch api.dialect {
+    case .sessions: return SessionAPIError.response(error)
+    case .messages: return MessagesError.response(error, to: request.headers, requestID: "req_\(ids.thread())")
+    case .responses where api.makesResponse:
       return ResponsesError.response(
         error, to: request.headers, responseID: "resp_side_\(ids.thread())", now: clock.now)
+    case .responses: return ResponsesError.response(error)
     }
-    // Every client of Anthropic's API names its version; no other does.
-    let isMessages = request.uri.path.hasPrefix("/v1/messages") || request.headers[.anthropicVersion] != nil
-    return isMessages
-      ? MessagesError.response(error, requestID: "req_\(ids.thread())") : ResponsesError.response(error)
   }
-}
-
-extension HTTPField.Name {
-  static let anthropicVersion = Self("anthropic-version")!
 }

@@ -46,6 +46,8 @@ extension SessionDrive {
       } catch let error as CentaurError where error.code == .leaseLost {
         logger.notice("another server has a sandbox", metadata: ["error": "\(error)"])
         break
+      } catch is CancellationError {
+        // We have ended it: the sandbox stops, or its session has another one.
       } catch {
         logger.notice("the link to a sandbox ended", metadata: ["error": "\(error)"])
       }

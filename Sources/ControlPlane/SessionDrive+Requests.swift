@@ -184,6 +184,10 @@ extension SessionDrive {
     guard case .start(let input, let told) = decision else {
       throw CentaurError(.emptyInput, "The request holds no user input.", parameter: "input")
     }
+    try checkLength(
+      of: input,
+      for: services.configuration.choose(
+        harness: request.harness ?? forked?.harness, persona: request.persona, origin: request.origin))
     try checkCapacity()
     // What was said since the fork and got no answer is in no parent's log up to there.
     let before = forked.map { $0.messages + request.input.dropLast(input.count) } ?? told
@@ -224,6 +228,17 @@ extension SessionDrive {
   }
 
   // MARK: A turn
+
+  /// - Throws: `CentaurError` with `inputTooLong` where the harness would refuse the input
+  private func checkLength(of input: [Message], for harness: HarnessName) throws(CentaurError) {
+    guard let longest = services.configuration.harnesses[harness]?.adapter.longestInput else { return }
+    let length = input.reduce(0) { sum, message in
+      message.parts.reduce(sum) { if case .text(let text) = $1 { $0 + text.unicodeScalars.count } else { $0 } }
+    }
+    guard length > longest else { return }
+    throw CentaurError(
+      .inputTooLong, "The agent takes \(longest) characters of text in one turn, not \(length).", parameter: "input")
+  }
 
   struct NewTurn {
     var execution: Execution
@@ -273,6 +288,7 @@ extension SessionDrive {
     answering steerAnswered: [HarnessJournalChange] = []
   ) async throws -> AdmittedTurn {
     guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
+    try checkLength(of: input, for: session.harness)
     try checkCapacity()
     let isFollowUp =
       if let turnKey = request.turnKey {

@@ -6,6 +6,8 @@ import SessionModel
 /// A name follows from the client's alone: a conversation that was begun with some tools goes on with fewer of them.
 struct ClientToolNames: Codable {
   private let reserved: Set<String>
+  /// Not there in what an older version saved.
+  private let reservedPrefix: String?
   private let limit: Int
   /// The tools by the harness's names.
   private var tools: [String: ClientTool] = [:]
@@ -14,9 +16,11 @@ struct ClientToolNames: Codable {
 
   /// - Parameters:
   ///   - reserved: names that the harness has itself
+  ///   - reservedPrefix: how names begin that the harness keeps for itself
   ///   - limit: how long a name may be, in characters; not under 40
-  init(_ tools: [ClientTool], reserved: Set<String> = [], limit: Int) {
+  init(_ tools: [ClientTool], reserved: Set<String> = [], reservedPrefix: String? = nil, limit: Int) {
     self.reserved = reserved
+    self.reservedPrefix = reservedPrefix
     self.limit = limit
     for tool in tools {
       let name = name(of: tool.name)
@@ -26,7 +30,8 @@ struct ClientToolNames: Codable {
   }
 
   func name(of client: String) -> String {
-    let name = reserved.contains(client) ? "client_\(client)" : client
+    let isReserved = reserved.contains(client) || reservedPrefix.map(client.hasPrefix) == true
+    let name = isReserved ? "client_\(client)" : client
     guard name.count > limit else { return name }
     return "\(name.prefix(limit - 37))_\(DerivedUUID.of(name))"
   }

@@ -4,6 +4,8 @@ public import SessionModel
 public protocol HarnessAdapter: Sendable {
   var name: HarnessName { get }
   var lifetime: HarnessLifetime { get }
+  /// How much text one turn's input may hold, in Unicode scalars; nil: any.
+  var longestInput: Int? { get }
   /// The command line and the files for a process that is to work in `context`.
   /// - Throws: `CentaurError` with `harnessStart`
   func launch(_ context: HarnessContext) throws -> HarnessLaunch
@@ -20,6 +22,7 @@ public protocol HarnessAdapter: Sendable {
 }
 
 extension HarnessAdapter {
+  public var longestInput: Int? { nil }
   public func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool { state != nil }
   public func canBeClaimed(by context: HarnessContext) -> Bool { false }
 }

@@ -71,6 +71,21 @@ public struct HarnessLine: Sendable {
   }
 }
 
+extension HarnessLine {
+  /// What it says in a protocol whose lines are JSON objects; nil for a line that is none.
+  var object: JSONValue? {
+    guard let message = try? JSONValue(parsing: bytes), case .object = message else { return nil }
+    return message
+  }
+
+  /// What the log is told of a line that cannot be read: the first one.
+  func unreadable(said: inout Bool, of execution: ExecutionID?) -> [HarnessAction] {
+    guard !said else { return [] }
+    said = true
+    return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: execution))].from(self)
+  }
+}
+
 /// How a harness process ended.
 public struct HarnessExit: Sendable, Hashable {
   /// The exit status, or nil where a signal ended it.

@@ -35,26 +35,20 @@ extension ClientTool {
       parameters: parameters.isNull ? ["type": "object", "properties": .object(JSONObject())] : parameters)
   }
 
-  /// A harness refuses all tools where one has a schema that is none. What is deeper in a schema is the harness's to read.
+  /// A harness refuses all tools where one has a schema that is none.
   private static func check(_ schema: JSONValue, path: String) throws(CentaurError) {
-    func wrong(_ what: String, _ where_: String = "") -> CentaurError {
-      CentaurError(.invalidValue, "A function's schema \(what).", parameter: path + where_)
-    }
     guard !schema.isNull else { return }
     guard case .object = schema else {
       throw CentaurError(
         .invalidType, "A function's schema must be an object, not \(schema.kindDescription).", parameter: path)
     }
-    if let type = schema["type"], type.string != "object" { throw wrong("is of the type 'object'", ".type") }
-    if let properties = schema["properties"] {
-      guard let members = properties.object?.members,
-        members.allSatisfy({ $0.value.object != nil || $0.value.bool != nil })
-      else { throw wrong("has an object of schemas as 'properties'", ".properties") }
+    if let type = schema["type"], type.string != "object" {
+      throw CentaurError(.invalidValue, "A function's schema is of the type 'object'.", parameter: "\(path).type")
     }
-    if let required = schema["required"] {
-      guard let names = required.array, names.allSatisfy({ $0.string != nil }) else {
-        throw wrong("has an array of names as 'required'", ".required")
-      }
+    if let fault = JSONSchema(schema).fault {
+      throw CentaurError(
+        .invalidValue, "A function's schema is none: '\(fault.path)' \(fault.reason).",
+        parameter: "\(path).\(fault.path)")
     }
   }
 

@@ -1,4 +1,4 @@
-import HTTPTypes
+public import HTTPTypes
 public import Hummingbird
 import Ingress
 public import SessionModel
@@ -9,9 +9,9 @@ public import SessionModel
 /// An SDK gets Anthropic's error object with the status of its type. Claude Code repeats most statuses up to eleven
 /// times unless it is told not to (`x-should-retry: false`), and hides our sentence behind its own for 404 and 413.
 public enum MessagesError {
-  /// For a request whose client is not known, or is an SDK.
-  public static func response(_ error: CentaurError, requestID: String) -> Response {
-    response(error, isClaudeCode: false, requestID: requestID)
+  /// For a request that was refused before it was read.
+  public static func response(_ error: CentaurError, to headers: HTTPFields, requestID: String) -> Response {
+    response(error, isClaudeCode: RequestHeaders(headers).areClaudeCode, requestID: requestID)
   }
 
   static func response(_ error: CentaurError, isClaudeCode: Bool, requestID: String) -> Response {

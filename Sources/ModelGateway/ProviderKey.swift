@@ -38,11 +38,16 @@ final class ProviderKey: Sendable {
     var bytes = [UInt8](repeating: 0, count: 16 << 10)
     let count = Glibc.read(descriptor, &bytes, bytes.count)
     guard count >= 0 else { return nil }
-    // A key is visible ASCII; a header may hold nothing else.
-    let line = bytes[..<count].prefix { $0 != 0x0A && $0 != 0x0D }
-    let key = String(decoding: line.filter { (0x21...0x7E).contains($0) }, as: UTF8.self)
-    let value = key.isEmpty || key.utf8.count != line.count ? nil : key
+    let value = key(in: bytes[..<count])
     read = (stamp, value)
     return value
+  }
+
+  /// The key that a file holds in its first line; nil where that is none.
+  static func key(in bytes: ArraySlice<UInt8>) -> String? {
+    // Visible ASCII; a header may hold nothing else.
+    let line = bytes.prefix { $0 != 0x0A && $0 != 0x0D }
+    let key = String(decoding: line.filter { (0x21...0x7E).contains($0) }, as: UTF8.self)
+    return key.isEmpty || key.utf8.count != line.count ? nil : key
   }
 }

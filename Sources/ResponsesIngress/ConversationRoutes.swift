@@ -12,9 +12,6 @@ struct ConversationRoutes: Sendable {
   let ids: IdentifierSource
   let bodyLimit: Int
 
-  /// Items that may come in one request, as OpenAI's documentation says.
-  private static let mostItems = 20
-
   func add(to router: Router<EdgeRequestContext>) {
     router.post("/v1/conversations") { request, context in
       await ResponsesError.answering(context) { try await create(request, context.owner) }
@@ -62,12 +59,8 @@ struct ConversationRoutes: Sendable {
     await ResponsesError.answering(context) { try await body(context.parameters.get("conversation_id") ?? "") }
   }
 
-  private func body(_ request: Request) async throws -> JSONValue {
-    let body = try await JSONBody.read(request, limit: bodyLimit) ?? .object(JSONObject())
-    guard body.object != nil else {
-      throw CentaurError(.invalidType, "The body must be an object, not \(body.kindDescription).")
-    }
-    return body
+  private func body(_ request: Request) async throws -> ConversationBody {
+    try ConversationBody(try await JSONBody.read(request, limit: bodyLimit))
   }
 
   private static func shown(_ conversation: ConversationRecord) -> JSONValue {
@@ -83,44 +76,27 @@ struct ConversationRoutes: Sendable {
 
   private func create(_ request: Request, _ owner: Owner) async throws -> Response {
     let body = try await body(request)
-    let metadata = try RequestFields.metadata(in: body)
-    let items = body["items"].map(\.isNull) ?? true ? [] : try addedItems(body)
+    let metadata = try body.metadata()
+    let items = body.hasItems ? try body.items(ids) : []
     let made = try await controlPlane.openConversation(owner: owner, metadata: metadata, items: items)
     return .json(Self.shown(made))
   }
 
   private func update(_ id: String, _ request: Request, _ owner: Owner) async throws -> Response {
     let body = try await body(request)
-    guard body["metadata"] != nil else {
+    guard body.hasMetadata else {
       throw CentaurError(.missingField, "The request needs 'metadata'.", parameter: "metadata")
     }
-    try await controlPlane.setMetadata(RequestFields.metadata(in: body), ofConversation: id, owner: owner)
+    try await controlPlane.setMetadata(body.metadata(), ofConversation: id, owner: owner)
     return try await show(id, owner)
   }
 
   // MARK: Items
 
   private func addItems(to id: String, _ request: Request, _ owner: Owner) async throws -> Response {
-    let body = try await body(request)
-    let items = try addedItems(body)
+    let items = try await body(request).items(ids)
     try await controlPlane.add(items, toConversation: id, owner: owner)
     return .json(ItemQuery.list(items.map { ShownItem(id: $0.id, json: $0.shown) }, hasMore: false))
-  }
-
-  private func addedItems(_ body: JSONValue) throws(CentaurError) -> [AddedItem] {
-    guard let items = body["items"]?.array else {
-      throw CentaurError(.invalidType, "'items' must be an array.", parameter: "items")
-    }
-    guard items.count <= Self.mostItems else {
-      throw CentaurError(
-        .invalidValue, "At most \(Self.mostItems) items may be added at once, not \(items.count).", parameter: "items")
-    }
-    var added: [AddedItem] = []
-    for (index, item) in items.enumerated() {
-      try InputFields.check(item, path: "items[\(index)]")
-      added.append(try ShownItem.added(item, path: "items[\(index)]", name: ids.thread()))
-    }
-    return added
   }
 
   /// - Throws: `CentaurError` with `conversationNotFound`, `itemNotFound`

@@ -28,7 +28,7 @@ enum RequestFields {
   /// - Throws: `CentaurError` with `invalidType`, `invalidValue`
   static func metadata(in body: JSONValue) throws(CentaurError) -> JSONValue {
     do { try FieldMember("metadata", .checked(metadata(_:))).check(in: body) } catch { throw error.error }
-    return body["metadata"].flatMap { $0.isNull ? nil : $0 } ?? .object(JSONObject())
+    return body["metadata"].unlessNull ?? .object(JSONObject())
   }
 
   private static let ofEveryClient: [FieldMember] =

@@ -2,16 +2,14 @@ import SessionModel
 
 /// The fields `tools` and `tool_choice`: their shapes, and how a response repeats them.
 enum ToolFields {
-  private static let most = 128
-
   private static let function = FieldShape.object([
     FieldMember("name", .name, isRequired: true), FieldMember("description", .string()),
     FieldMember("parameters", .object([])), FieldMember("strict", .bool),
   ])
 
-  /// A program's own functions; what OpenAI hosts (`web_search`, `file_search`, …) this server does not have.
+  /// A program's own functions, as many as the server's limit says (the specification's is 128); what OpenAI hosts (`web_search`, `file_search`, …) this server does not have.
   static func check(_ tools: JSONValue) throws(FieldFault) {
-    try FieldShape.list(of: .checked(checkTool), longest: most).check(tools)
+    try FieldShape.list(of: .checked(checkTool)).check(tools)
     var names: Set<String> = []
     for (index, tool) in (tools.array ?? []).enumerated() {
       guard let name = tool["name"]?.string, !names.insert(name).inserted else { continue }
@@ -39,7 +37,7 @@ enum ToolFields {
       try FieldShape.object([FieldMember("type", .oneOf(types), isRequired: true)]).check(choice)
       guard choice["type"]?.string == "allowed_tools" else { return try named.check(choice) }
       let allowed = FieldShape.object([
-        FieldMember("tools", .list(of: named, longest: most), isRequired: true), FieldMember("mode", .oneOf(modes)),
+        FieldMember("tools", .list(of: named), isRequired: true), FieldMember("mode", .oneOf(modes)),
       ])
       try allowed.check(choice)
       if choice["tools"]?.array?.isEmpty == true {
@@ -93,7 +91,7 @@ enum ToolFields {
     case "allowed_tools":
       [
         "type": "allowed_tools", "tools": .array((choice["tools"]?.array ?? []).map(function)),
-        "mode": choice["mode"].flatMap { $0.isNull ? nil : $0 } ?? "auto",
+        "mode": choice["mode"].unlessNull ?? "auto",
       ]
     default: choice
     }

@@ -152,9 +152,22 @@ public final class SQLiteStore: SessionStore {
 
   public func execution(owner: Owner, historyDigest: String) async throws -> Execution? {
     try await read { db in
-      let found = try Rows.executions(
-        db, "WHERE e.history_digest = ? AND s.owner = ? LIMIT 2", [historyDigest, owner.rawValue])
-      return found.count == 1 ? found[0] : nil
+      // Of as many as can tell: a loop that is run each day ends each day with the same words.
+      let digests = """
+        WHERE e.rowid IN (
+          SELECT d.rowid FROM executions d JOIN sessions o ON o.rowid = d.session
+          WHERE d.history_digest = ? AND o.owner = ? ORDER BY d.rowid DESC LIMIT 64)
+        """
+      let isHead = """
+        AND NOT EXISTS (
+          SELECT 1 FROM executions f
+          WHERE f.session = e.session AND f.ordinal > e.ordinal AND f.status NOT IN ('failed', 'cancelled'))
+        """
+      for condition in ["\(digests) \(isHead) LIMIT 2", "\(digests) LIMIT 2"] {
+        let found = try Rows.executions(db, condition, [historyDigest, owner.rawValue])
+        if !found.isEmpty { return found.count == 1 ? found[0] : nil }
+      }
+      return nil
     }
   }
 

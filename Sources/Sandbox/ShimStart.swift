@@ -2,6 +2,7 @@ import CShimSystem
 import FoundationEssentials
 import Glibc
 import SessionModel
+import ShimProtocol
 
 /// Starts a shim in a sandbox's directory, and under it a command: what all backends have in common.
 struct ShimStart {

@@ -3,12 +3,14 @@ import SessionModel
 
 extension Session {
   /// As the session API shows it.
-  var json: JSONValue {
-    [
-      "id": .string(id.rawValue), "thread_key": .string(key.rawValue), "harness": .string(harness.rawValue),
-      "persona": JSONValue(persona), "status": .string(status.rawValue), "created_at": .string(createdAt.iso8601),
-      "last_event_id": .int(lastSeq),
-    ]
+  var json: JSONValue { .object(members) }
+
+  var members: JSONObject {
+    JSONObject([
+      ("id", .string(id.rawValue)), ("thread_key", .string(key.rawValue)), ("harness", .string(harness.rawValue)),
+      ("persona", JSONValue(persona)), ("status", .string(status.rawValue)), ("created_at", .string(createdAt.iso8601)),
+      ("last_event_id", .int(lastSeq)),
+    ])
   }
 }
 

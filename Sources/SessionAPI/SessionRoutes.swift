@@ -54,20 +54,37 @@ public struct SessionRoutes: Sendable {
     ])
   }
 
-  /// Sessions as they are shown; with `include=workspace` with what their files take, which is looked up one by one.
-  private func shown(_ sessions: some Sequence<Session>, _ request: Request) async throws -> [JSONValue] {
-    let included = request.uri.queryParameters.get("include")
-    guard included == nil || included == "workspace" else {
-      throw CentaurError(.invalidValue, "'include' can only be workspace.", parameter: "include")
+  /// What is looked up for each session by itself.
+  private enum Included: String, CaseIterable {
+    /// What its files take.
+    case workspace
+    case newestExecution = "newest_execution"
+  }
+
+  /// Sessions as they are shown, with what `include` asks for and `always`.
+  private func shown(
+    _ sessions: some Sequence<Session>, _ request: Request, always: Set<Included> = []
+  ) async throws -> [JSONValue] {
+    var included = always
+    for name in request.uri.queryParameters.get("include")?.split(separator: ",", omittingEmptySubsequences: false)
+      ?? []
+    {
+      guard let more = Included(rawValue: String(name)) else {
+        let names = Included.allCases.map(\.rawValue).joined(separator: ", ")
+        throw CentaurError(.invalidValue, "'include' takes these, with commas between: \(names).", parameter: "include")
+      }
+      included.insert(more)
     }
     var shown: [JSONValue] = []
     for session in sessions {
-      guard included != nil, case .object(var object) = session.json else {
-        shown.append(session.json)
-        continue
+      var members = session.members
+      if included.contains(.workspace) {
+        members["workspace"] = ["bytes": JSONValue(await controlPlane.workspaceSize(session.id))]
       }
-      object["workspace"] = ["bytes": JSONValue(await controlPlane.workspaceSize(session.id))]
-      shown.append(.object(object))
+      if included.contains(.newestExecution) {
+        members["newest_execution"] = try await store.newestExecution(session.id)?.json ?? .null
+      }
+      shown.append(.object(members))
     }
     return shown
   }
@@ -83,10 +100,7 @@ public struct SessionRoutes: Sendable {
 
   private func show(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let session = try await controlPlane.session(owner: context.owner, key: key(context))
-    guard case .object(var object) = try await shown([session], request).first else { return .json(session.json) }
-    let newest = try await store.newestExecution(session.id)
-    object["newest_execution"] = newest?.json ?? .null
-    return .json(.object(object))
+    return .json(try await shown([session], request, always: [.newestExecution])[0])
   }
 
   private func archive(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {

@@ -113,6 +113,7 @@ extension CentaurError.Code {
   public static let unknownCall = Self("unknown_call", .invalidRequest)
   /// The call was answered with something else, or its turn is over.
   public static let callClosed = Self("call_closed", .conflict)
+  public static let inputTooLong = Self("input_too_long", .invalidRequest)
   public static let tooManyTools = Self("too_many_tools", .invalidRequest)
   public static let toolWaitLimit = Self("tool_wait_limit", .upstream)
   public static let nothingRunning = Self("nothing_running", .conflict)
@@ -174,7 +175,7 @@ extension CentaurError.Code {
     .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
     .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
-    .unknownCall, .callClosed, .tooManyTools, .toolWaitLimit,
+    .unknownCall, .callClosed, .inputTooLong, .tooManyTools, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,
     .harnessStart, .harnessDied, .sandboxVersion, .sandboxLost, .sandboxMemory, .sandboxProcesses, .sandboxDisk,

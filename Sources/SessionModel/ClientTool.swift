@@ -29,9 +29,17 @@ public struct ClientCallID: Sendable, Hashable, Codable, CustomStringConvertible
   public init?(_ name: String) {
     let parts = name.split(separator: "_", omittingEmptySubsequences: false)
     guard parts.count == 3, parts[0] == "call" || parts[0] == "toolu", !parts[1].isEmpty, parts[1].utf8.count <= 64,
-      parts[2].utf8.count <= 9, let ordinal = Int(parts[2]), ordinal > 0, String(ordinal) == parts[2]
+      parts[1].utf8.allSatisfy(Self.isOfExecutions), parts[2].utf8.count <= 9, let ordinal = Int(parts[2]), ordinal > 0,
+      String(ordinal) == parts[2]
     else { return nil }
     self.init(ExecutionID(rawValue: String(parts[1])), ordinal)
+  }
+
+  /// Of a name that goes into files and frames: no other byte is in one of ours.
+  private static func isOfExecutions(_ byte: UInt8) -> Bool {
+    byte == 0x2D
+      || Character(Unicode.Scalar(byte)).isASCII
+        && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber)
   }
 
   /// As the log, the session API and `/v1/responses` name it.

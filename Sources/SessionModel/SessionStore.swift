@@ -33,8 +33,9 @@ public protocol SessionStore: ConversationStore, NamedAnswerStore {
 
   func execution(_ id: ExecutionID) async throws -> Execution?
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
-  /// The turn that a conversation ends with, by the digest of all that was said in it; nil where the owner has none, or
-  /// where several sessions have one.
+  /// The turn that a conversation ends with, by the digest of all that was said in it: the newest turn of a session, where
+  /// one session has such a newest turn, else one that its session has gone on behind. Nil where the owner has none, or
+  /// where several sessions have one alike.
   func execution(owner: Owner, historyDigest: String) async throws -> Execution?
   /// How a session took messages of these client ids, for each of the ids that is known.
   func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput]

@@ -1,5 +1,6 @@
 import CShimSystem
 import Glibc
+import ShimProtocol
 
 /// Takes limits upon itself and becomes a command: limits hold for what a process starts, and never for what it was.
 struct Confinement {
@@ -44,15 +45,14 @@ enum Program {
 
   /// - Parameter environment: nil: the present one.
   static func become(_ command: [String], environment: [String]?) -> Never {
-    var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
-    arguments.append(nil)
-    if let environment {
-      var entries: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) }
-      entries.append(nil)
-      execve(command[0], arguments, entries)
-    } else {
-      execv(command[0], arguments)
+    let error = withCStrings(command) { arguments in
+      if let environment {
+        _ = withCStrings(environment) { execve(command[0], arguments, $0) }
+      } else {
+        execv(command[0], arguments)
+      }
+      return errno
     }
-    fail("\(command[0]): \(String(cString: strerror(errno)))")
+    fail("\(command[0]): \(String(cString: strerror(error)))")
   }
 }

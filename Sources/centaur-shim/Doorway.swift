@@ -1,5 +1,6 @@
 import CShimSystem
 import Glibc
+import ShimProtocol
 
 /// The last step before a harness inside a sandbox: loopback ports that lead to the gateway's sockets, made before the
 /// harness runs, so that its first call finds them.
@@ -55,17 +56,12 @@ struct Doorway {
 
   private func forward(_ listener: Int32, to socket: String) {
     let null = open("/dev/null", O_RDWR | O_CLOEXEC)
-    var arguments: [UnsafeMutablePointer<CChar>?] = [Program.own, "carry", socket].map { (text: String) in strdup(text)
-    }
-    arguments.append(nil)
-    defer {
-      for argument in arguments { free(argument) }
-      close(null)
-    }
-    var environment: [UnsafeMutablePointer<CChar>?] = [nil]
+    defer { close(null) }
     var pid: pid_t = 0
     // A session of its own: a signal for the harness is not for it.
-    let error = centaur_spawn(Program.own, arguments, &environment, "/", listener, null, null, 1, &pid)
+    let error = withCStrings([Program.own, "carry", socket]) { arguments in
+      withCStrings([]) { centaur_spawn(Program.own, arguments, $0, "/", listener, null, null, 1, &pid) }
+    }
     guard error == 0 else { fail("cannot start the forwarder: \(String(cString: strerror(error)))") }
   }
 }

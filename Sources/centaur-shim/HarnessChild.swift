@@ -1,5 +1,6 @@
 import CShimSystem
 import Glibc
+import ShimProtocol
 
 /// The harness's process and the shim's ends of its pipes.
 struct HarnessChild {
@@ -14,12 +15,10 @@ struct HarnessChild {
     guard let input = Descriptors.pipe(), let output = Descriptors.pipe(), let errors = Descriptors.pipe() else {
       return .failure(StartError(number: errno))
     }
-    var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
-    arguments.append(nil)
-    defer { for argument in arguments { free(argument) } }
     var pid: pid_t = 0
-    let error = centaur_spawn(
-      command[0], arguments, environ, cwd, input.read, output.write, errors.write, 1, &pid)
+    let error = withCStrings(command) { arguments in
+      centaur_spawn(command[0], arguments, environ, cwd, input.read, output.write, errors.write, 1, &pid)
+    }
     for end in [input.read, output.write, errors.write] { close(end) }
     guard error == 0 else {
       for end in [input.write, output.read, errors.read] { close(end) }

@@ -32,6 +32,8 @@ struct Shim {
   private var stopping: (step: Int, due: Int64)?
   /// The shim ends when all has ended. Else it stays, for what the spool holds and to tell of the end.
   private var isToEnd = false
+  /// The harness ended while the shim meant to go on: that is told. Where the shim ends, its connections' end tells it.
+  private var tellsExit = false
 
   init(_ options: RunOptions) {
     self.options = options
@@ -163,6 +165,7 @@ struct Shim {
     closeInput()
     exit = ShimExit(
       status: status, signal: signal, stderrTail: errorLog.tail(), lostOutput: spool.isBroken)
+    tellsExit = !isToEnd
     Descriptors.writeFile("exit", status.map { "{\"status\":\($0)}\n" } ?? "{\"signal\":\(signal ?? 0)}\n")
   }
 
@@ -341,7 +344,7 @@ struct Shim {
           connections[index].send(.output(offset: connections[index].offset, bytes: bytes))
           connections[index].offset += Int64(bytes.count)
         }
-        if let exit, !connections[index].exitSent, connections[index].offset >= spool.end {
+        if let exit, tellsExit, !connections[index].exitSent, connections[index].offset >= spool.end {
           connections[index].exitSent = true
           connections[index].send(.exited(exit))
         }

@@ -8,22 +8,14 @@ struct DoctorCommand: AsyncParsableCommand {
     commandName: "doctor", abstract: "Check this machine: sandbox, limits, harnesses, keys.",
     discussion: "It starts a sandbox and looks around in it. Its status is 1 where something does not work.")
 
-  @Option(help: ArgumentHelp("The configuration file (YAML).", valueName: "file"))
-  var config: String?
-
-  @Option(help: ArgumentHelp("The directory of the store, the workspaces and the sockets.", valueName: "dir"))
-  var data: String?
-
-  @Option(
-    help: ArgumentHelp("bubblewrap, or process: agents then run with this user's rights.", valueName: "backend"))
-  var sandbox: ServerConfiguration.SandboxBackendName?
+  @OptionGroup var place: PlaceOptions
+  @OptionGroup var sandbox: SandboxOptions
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
     let configuration: ServerConfiguration
     do {
-      configuration = try ServeCommand.settings(
-        config: config, data: data, sandbox: sandbox, standInModel: false, environment: environment)
+      configuration = try ServerConfiguration(place, sandbox: sandbox, environment: environment)
     } catch let error as ConfigurationError {
       throw error.refusal()
     }

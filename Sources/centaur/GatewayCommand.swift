@@ -14,29 +14,19 @@ struct GatewayCommand: AsyncParsableCommand {
       its providers and keys at once; without one a server tells it. It ends when it has neither sandboxes nor a server.
       """)
 
-  @Option(help: ArgumentHelp("The configuration file (YAML).", valueName: "file"))
-  var config: String?
-
-  @Option(help: ArgumentHelp("The directory of the store, the workspaces and the sockets.", valueName: "dir"))
-  var data: String?
-
-  @Flag(help: "Answer model calls by a scripted model; no key and no network are needed.")
-  var standInModel = false
-
-  @Option(help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "level"))
-  var logLevel: Logger.Level = .notice
+  @OptionGroup var place: PlaceOptions
+  @OptionGroup var program: ProgramOptions
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
     var configuration: ServerConfiguration?
     var directory = ServerConfiguration().data
     do {
-      if config != nil || standInModel {
-        let settings = try ServeCommand.settings(
-          config: config, data: data, standInModel: standInModel, environment: environment)
+      if place.config != nil || program.standInModel {
+        let settings = try ServerConfiguration(place, standInModel: program.standInModel, environment: environment)
         directory = settings.data
         configuration = settings
-      } else if let data = data ?? environment["CENTAUR_DATA"] {
+      } else if let data = place.data ?? environment["CENTAUR_DATA"] {
         directory = data
       }
     } catch let error as ConfigurationError {
@@ -44,13 +34,13 @@ struct GatewayCommand: AsyncParsableCommand {
     }
     LoggingSystem.bootstrap { OneLineLog(label: $0) }
     var logger = Logger(label: "centaur.gateway")
-    logger.logLevel = logLevel
-    let program = GatewayProgram(
+    logger.logLevel = program.logLevel
+    let gateway = GatewayProgram(
       data: directory, configuration: configuration, environment: environment, logger: logger)
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
-        try await program.run {
+        try await gateway.run {
           print("ready")
           fflush(nil)
         }

@@ -16,17 +16,13 @@ struct KeysCommand: AsyncParsableCommand {
 
   /// Which keys.
   struct Place: ParsableArguments {
-    @Option(help: ArgumentHelp("The configuration file, which says where the data directory is.", valueName: "file"))
-    var config: String?
-
-    @Option(help: ArgumentHelp("The data directory of the servers.", valueName: "dir"))
-    var data: String?
+    @OptionGroup var options: PlaceOptions
 
     /// Runs `body` with the keys, and says in one sentence what went wrong.
     func with(_ body: (KeyRing) async throws -> Void) async throws {
       do {
         let settings = try ServerConfiguration(
-          file: config, listen: nil, data: data, environment: ProcessInfo.processInfo.environment)
+          file: options.config, listen: nil, data: options.data, environment: ProcessInfo.processInfo.environment)
         try await body(KeyRing(data: settings.data))
       } catch let error as CentaurError {
         throw Failure(description: error.message)

@@ -235,7 +235,13 @@ struct ConfigurationFileTests {
     ("limits: {file: lots}", "f.yaml:1: 'file' must be a size"),
     ("- a list", "f.yaml:1: the file must be a mapping"),
     ("data: x\n  y: [", "f.yaml: not YAML"),
-    ("limits: {turn: 1h}\nlimits: {turn: 2h}", "f.yaml: not YAML"),
+    ("limits: {turn: 1h}\nlimits: {turn: 2h}", "f.yaml:2: 'limits' is there already, in line 1"),
+    ("limits: {turn: 1h, turn: 2h}", "f.yaml:1: 'turn' is there twice"),
+    (
+      "data: x\nlimits:\n  turn: 1h\n  # turn: 3h\n  body: 1MiB\n  \"turn\" : 2h\nlisten: 127.0.0.1:1",
+      "f.yaml:6: 'turn' is there already, in line 3"
+    ),
+    ("harnesses:\n  codex:\n    model: a\n  claude:\n    model: b\n    model: c", "f.yaml:6: 'model' is there already"),
   ]
 
   @Test("a mistake is refused and its place is named", arguments: mistakes)

@@ -56,6 +56,59 @@ struct RequestErrorsTests {
     }
   }
 
+  static let misplaced: [(method: HTTPRequest.Method, path: String, dialect: SaidError.Dialect, advice: String)] = [
+    (.post, "/responses", .responses, "ends in one '/v1'"),
+    (.post, "/v1/v1/responses", .responses, "ends in one '/v1'"),
+    (.post, "/v1/responses/responses", .responses, "ends in one '/v1'"),
+    (.get, "/models", .responses, "ends in one '/v1'"),
+    (.get, "/conversations/c/items", .responses, "ends in one '/v1'"),
+    (.post, "/agents/v1/responses", .responses, "ends in one '/v1'"), (.post, "/messages", .messages, "without '/v1'"),
+    (.post, "/v1/v1/messages", .messages, "without '/v1'"),
+    (.post, "/v1/messages/v1/messages", .messages, "without '/v1'"),
+    (.post, "/v1/v1/messages/count_tokens", .messages, "without '/v1'"),
+    (.post, "/v1/chat/completions", .responses, "POST /v1/responses"),
+    (.post, "/chat/completions", .responses, "POST /v1/responses"),
+  ]
+
+  @Test("who has a wrong base URL is told in the own dialect what it should be", arguments: misplaced)
+  func wrongBaseURL(
+    _ method: HTTPRequest.Method, _ path: String, _ dialect: SaidError.Dialect, _ advice: String
+  ) async throws {
+    try await Self.withServer { client in
+      try await client.execute(uri: path, method: method, body: ByteBuffer(string: "{}")) { response in
+        let said = try Said(response)
+        #expect(said == Said(.notFound, "not_found", dialect))
+        #expect(String(buffer: response.body).contains(advice))
+      }
+    }
+  }
+
+  @Test(
+    "what is at the right base URL and not there is no advice about it", arguments: ["/v1/models/m", "/v1/responses/r"])
+  func rightBaseURL(_ path: String) async throws {
+    try await Self.withServer { client in
+      try await client.execute(uri: path, method: .get) { response in
+        #expect(response.status == .notFound && !String(buffer: response.body).contains("base URL"))
+      }
+    }
+  }
+
+  @Test("Codex and Claude Code, which hide a 404, are told of a wrong base URL in the forms that they show")
+  func wrongBaseURLOfCLIs() async throws {
+    try await Self.withServer { client in
+      let codex: HTTPFields = [HTTPField.Name("originator")!: "codex_exec"]
+      try await client.execute(uri: "/responses", method: .post, headers: codex) { response in
+        #expect(response.status == .ok)
+        #expect(String(buffer: response.body).contains("ends in one '/v1'"))
+      }
+      let claude: HTTPFields = [.userAgent: "claude-cli/2.1.330 (external, sdk-cli)", .anthropicVersion: "2023-06-01"]
+      try await client.execute(uri: "/v1/v1/messages", method: .post, headers: claude) { response in
+        #expect(response.status == .badRequest)
+        #expect(String(buffer: response.body).contains("without '/v1'"))
+      }
+    }
+  }
+
   @Test("a body that is too large is refused by its length, in the dialect of the path")
   func tooLarge() async throws {
     try await Self.withServer { client in

@@ -18,14 +18,14 @@ struct SessionTableTests {
     let text = SessionTable.text([Self.session("api:a", bytes: 0), Self.session("api:codex:longer", bytes: 1_572_864)])
     #expect(
       text == """
-        THREAD KEY        HARNESS  PERSONA  CREATED               WORKSPACE
-        api:a             codex    -        2026-11-24T10:07:00Z  0 B
-        api:codex:longer  codex    -        2026-11-24T10:07:00Z  1.5 MiB
+        THREAD KEY        HARNESS  PERSONA  NEWEST TURN  CREATED               WORKSPACE
+        api:a             codex    -        completed    2026-11-24T10:07:00Z  0 B
+        api:codex:longer  codex    -        completed    2026-11-24T10:07:00Z  1.5 MiB
         """)
   }
 
   @Test("without sessions only the titles are there")
-  func none() { #expect(SessionTable.text([]) == "THREAD KEY  HARNESS  PERSONA  CREATED  WORKSPACE") }
+  func none() { #expect(SessionTable.text([]) == "THREAD KEY  HARNESS  PERSONA  NEWEST TURN  CREATED  WORKSPACE") }
 
   @Test("one session has a line for each that is known of it")
   func details() {
@@ -55,7 +55,7 @@ struct SessionTableTests {
   func hostile() {
     let session: JSONValue = [
       "thread_key": "api:\u{202E}\u{9B}2J", "persona": "\u{1B}]0;owned\u{7}", "harness": "a\nb",
-      "created_at": "\r\n", "workspace": ["bytes": .int(.max)],
+      "created_at": "\r\n", "workspace": ["bytes": .int(.max)], "newest_execution": ["status": "run\nning"],
     ]
     for text in [SessionTable.text([session]), SessionTable.details(session)] {
       #expect(!text.unicodeScalars.contains { $0.value < 0x20 && $0 != "\n" || (0x7F..<0xA0).contains($0.value) })

@@ -40,7 +40,7 @@ struct ClientToolTests {
 
   private static func codex(
     _ tools: [ClientTool] = [weather], refusing: String? = nil
-  ) throws -> (machine: any HarnessMachine, begun: [HarnessAction]) {
+  ) throws -> (machine: any HarnessMachine, ready: [HarnessAction], begun: [HarnessAction]) {
     var context = HarnessContext.test("/bin/codex")
     context.turn = TurnWishes(model: "m", options: options(tools))
     var machine = CodexAppServer().machine(context)
@@ -59,7 +59,7 @@ struct ClientToolTests {
         execution: execution, input: [Message(parts: [.text("go")])], model: "m", options: options(tools)))
     _ = machine.read(
       codexLine(["id": begun.sent.last?["id"] ?? .null, "result": ["turn": ["id": "U"]]]))
-    return (machine, begun)
+    return (machine, ready, begun)
   }
 
   private static func codexAsks(_ number: Int, _ tool: String = "weather") -> [HarnessLine] {
@@ -112,7 +112,7 @@ struct ClientToolTests {
 
   @Test("tools that Codex does not take cost no turn: it works without them, and the log says so")
   func codexTakesNone() throws {
-    let (machine, begun) = try Self.codex(refusing: "bad schema")
+    let (machine, _, begun) = try Self.codex(refusing: "bad schema")
     let warnings = begun.compactMap { action -> String? in
       guard case .emit(let draft) = action, case .warning(let code, let text) = draft.payload else { return nil }
       return "\(code): \(text)"
@@ -120,6 +120,37 @@ struct ClientToolTests {
     #expect(warnings == ["tools_not_offered: The harness did not take the client's functions: bad schema"])
     // It is not tried again with each turn.
     #expect(Self.serves(machine, [Self.weather]))
+  }
+
+  @Test(
+    "a thread whose tools Codex refused goes on in another process, and its user is told again that they are not there")
+  func codexRemembersRefusal() throws {
+    let state = try #require(Self.codex(refusing: "bad schema").ready.savedState)
+    func resumes(_ tools: [ClientTool]) -> (machine: any HarnessMachine, asked: JSONValue?) {
+      var context = HarnessContext.test("/bin/codex")
+      context.turn = TurnWishes(model: "m", options: Self.options(tools))
+      context.state = state
+      var machine = CodexAppServer().machine(context)
+      _ = machine.launched()
+      let asked = machine.read(Self.codexLine(["id": 1, "result": [:]])).sent.last
+      return (machine, asked)
+    }
+    var (machine, asked) = resumes([Self.weather])
+    #expect(asked?["method"] == "thread/resume")
+    #expect(CodexAppServer().hasConversation(state, tools: [Self.weather]))
+    let ready = machine.read(Self.codexLine(["id": asked?["id"] ?? .null, "result": ["thread": ["id": "T"]]]))
+    #expect(ready == [.ready], "the state stays what it was")
+    let begun = machine.begin(
+      HarnessTurn(
+        execution: Self.execution, input: [Message(parts: [.text("go")])], model: "m", options: Self.options()))
+    #expect(begun.warnings == ["tools_not_offered"])
+    #expect(Self.serves(machine, [Self.weather]) && Self.serves(machine, []))
+    // Others may be to its taste, and so may be some of them.
+    let clock = ClientTool(name: "clock")
+    #expect(!Self.serves(machine, [clock]) && !CodexAppServer().hasConversation(state, tools: [Self.weather, clock]))
+    #expect(resumes([clock]).asked?["params"]?["dynamicTools"]?.array?.count == 1)
+    let both = try #require(Self.codex([Self.weather, clock], refusing: "bad schema").ready.savedState)
+    #expect(!CodexAppServer().hasConversation(both, tools: [clock]))
   }
 
   @Test("a thread goes on with the tools that it has; others need another one")
@@ -133,18 +164,20 @@ struct ClientToolTests {
     #expect(Self.serves(none, []) && !Self.serves(none, [Self.weather]))
   }
 
-  @Test("tools that are called as Codex's own have another name there, and their own in the log")
-  func codexNames() throws {
-    var machine = try Self.codex([ClientTool(name: "exec_command")]).machine
-    let asked = Self.codexAsks(0, "client_exec_command").flatMap { machine.read($0) }
-    #expect(Self.waits(asked).first?.first?.name == "exec_command")
+  @Test(
+    "tools that are called as Codex's own, or as it refuses, have another name there, and their own in the log",
+    arguments: ["exec_command", "mcp__server__find", "mcp"])
+  func codexNames(_ name: String) throws {
+    var machine = try Self.codex([ClientTool(name: name)]).machine
+    let asked = Self.codexAsks(0, "client_\(name)").flatMap { machine.read($0) }
+    #expect(Self.waits(asked).first?.first?.name == name)
     let names = asked.compactMap { action -> String? in
       guard case .emit(let draft) = action, case .itemStarted(let item) = draft.payload,
         case .toolCall(let call) = item.content
       else { return nil }
       return call.name
     }
-    #expect(names == ["exec_command"])
+    #expect(names == [name])
   }
 
   // MARK: Claude Code
@@ -202,6 +235,68 @@ struct ClientToolTests {
     _ = driver.begin("e1", options: Self.options())
     let given = driver.machine.timerFired(.init(name: "offer"))
     #expect(given.sent.map { $0["type"]?.string } == ["user"] && given.warnings == ["tools_not_offered"])
+  }
+
+  /// What the harness is asked of the server, by name; the turn's line as `user`.
+  private static func asked(_ actions: [HarnessAction]) -> [String] {
+    actions.sent.map { line in
+      guard let request = line["request"] else { return line["type"]?.string ?? "" }
+      let servers = request["servers"]?.object
+      return servers.map { $0.isEmpty ? "remove" : "add" } ?? request["subtype"]?.string ?? ""
+    }
+  }
+
+  @Test(
+    "tools that Claude Code did not take are offered again in the next turn, and it asks for them",
+    arguments: ["control error", "server error", "silence"])
+  func claudeOffersAgain(_ trouble: String) throws {
+    var driver = try ClaudeDriver.ready()
+    let asked = driver.begin("e1", options: Self.options()).sent[0]["request_id"] ?? .null
+    let first: [HarnessAction]
+    switch trouble {
+    case "control error":
+      first = driver.read(
+        ClaudeLines.line([
+          "type": "control_response", "response": ["subtype": "error", "request_id": asked, "error": "no servers"],
+        ]))
+    case "server error":
+      first = driver.read(
+        ClaudeLines.line([
+          "type": "control_response",
+          "response": [
+            "subtype": "success", "request_id": asked, "response": ["added": [], "errors": ["cp": "no servers"]],
+          ],
+        ]))
+    default: first = driver.machine.timerFired(.init(name: "offer"))
+    }
+    #expect(first.warnings == ["tools_not_offered"] && Self.asked(first) == ["user"])
+    driver.read(ClaudeLines.lifecycle(first.sent[0]["uuid"]?.string ?? "", "started"), ClaudeLines.completed)
+    // One that is there already would not be added: the turn would wait in vain, and so would each one after it.
+    driver.machine = try ClaudeCode().machine(saved: try driver.machine.saved)
+    let again = driver.begin("e2", options: Self.options())
+    #expect(Self.asked(again) == ["remove", "add"])
+    #expect(Set(Self.frames(again)).count == 2, "the shim takes each frame once")
+    let listed = driver.read(Self.server("initialize", 0), Self.server("tools/list", 1))
+    #expect(Self.asked(listed).last == "user" && listed.warnings.isEmpty)
+    driver.read(ClaudeLines.lifecycle(listed.sent[2]["uuid"]?.string ?? "", "started"), ClaudeLines.completed)
+    #expect(Self.asked(driver.begin("e3", options: Self.options())) == ["user"])
+  }
+
+  @Test("what is left of tools that were not taken is not there in a turn that offers none")
+  func claudeRemovesLeftOver() throws {
+    var driver = try ClaudeDriver.ready()
+    _ = driver.begin("e1", options: Self.options())
+    let first = driver.machine.timerFired(.init(name: "offer"))
+    driver.read(ClaudeLines.lifecycle(first.sent[0]["uuid"]?.string ?? "", "started"), ClaudeLines.completed)
+    let none = driver.begin("e2")
+    #expect(Self.asked(none) == ["remove", "user"])
+    // It may not know how to: nobody's tools are concerned.
+    let refused = driver.read(
+      ClaudeLines.line([
+        "type": "control_response",
+        "response": ["subtype": "error", "request_id": none.sent[0]["request_id"] ?? .null, "error": "no servers"],
+      ]))
+    #expect(refused.isEmpty)
   }
 
   @Test("the turn waits when the model has ended its message, for all that it has asked, and goes on with each answer")

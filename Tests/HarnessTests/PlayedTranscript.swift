@@ -82,6 +82,11 @@ extension [HarnessAction] {
     drafts.compactMap { if case .warning(let code, _) = $0.payload { code } else { nil } }
   }
 
+  /// What another process is to go on from.
+  var savedState: JSONValue? {
+    compactMap { if case .saveState(let state) = $0 { state } else { nil } }.last
+  }
+
   /// What the harness was sent, as JSON.
   var sent: [JSONValue] {
     compactMap { if case .send(_, let bytes) = $0 { try? JSONValue(parsing: bytes) } else { nil } }

@@ -199,6 +199,13 @@ struct RequestFieldsTests {
     #expect(NotHonoured.sentence(Self.body(["metadata": ["a": "b"], "user": "u"])) == nil)
   }
 
+  @Test("a choice whose mode is null comes back with the usual one: the specification has no null there")
+  func nullMode() {
+    let body: JSONValue = ["tool_choice": ["type": "allowed_tools", "tools": [], "mode": .null]]
+    let echo = ReplyEcho(body: body, isCodex: false, showsWork: false, showsItems: false, heldItemIDs: [])
+    #expect(echo.fields["tool_choice"]?["mode"] == "auto")
+  }
+
   @Test("truncation is warned of where a program says itself that nothing may be left out")
   func truncation() {
     #expect(NotHonoured.sentence(["truncation": "disabled"])?.contains("truncation") == true)

@@ -91,7 +91,7 @@ struct ClientCallIDTests {
     for name in [
       "", "call", "call_01a2", "call_01a2_", "call__1", "call_01a2_0", "call_01a2_-1", "call_01a2_01", "call_01a2_+1",
       "call_01a2_1_2", "fc_01a2_1", "call_01a2_1234567890", "call_\(String(repeating: "a", count: 65))_1",
-      "toolu_01AbCdEf",
+      "toolu_01AbCdEf", "call_a\nb_1", "call_a/b_1", "call_\u{2028}_1", "call_é_1",
     ] {
       #expect(ClientCallID(name) == nil, "\(name)")
     }

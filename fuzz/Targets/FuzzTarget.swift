@@ -19,6 +19,9 @@ public struct FuzzTarget: Sendable {
     .init(name: "shim", check: ShimTarget.check),
     .init(name: "gateway", check: GatewayTarget.check),
     .init(name: "configuration", check: ConfigurationTarget.check),
+    .init(name: "outputs", check: OutputsTarget.check),
+    .init(name: "conversations", check: ConversationsTarget.check),
+    .init(name: "keys", check: KeysTarget.check),
   ]
 }
 

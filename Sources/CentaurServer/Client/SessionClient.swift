@@ -17,16 +17,17 @@ public struct SessionClient: Sendable {
     self.key = key
   }
 
-  /// All sessions, newest first, with what their files take.
+  /// All sessions, newest first, with their newest turns and what their files take.
   /// - Throws: `SessionClientError`
   public func sessions() async throws -> [JSONValue] {
     var found: [JSONValue] = []
-    var query = "?include=workspace&limit=200"
+    let page = "?include=workspace,newest_execution&limit=200"
+    var query = page
     while true {
-      let page = try await ask(.GET, "/api/sessions\(query)")
-      found += page["data"]?.array ?? []
-      guard page["has_more"]?.bool == true, let next = page["next"]?.string else { return found }
-      query = "?include=workspace&limit=200&after=\(Self.encoded(next))"
+      let answer = try await ask(.GET, "/api/sessions\(query)")
+      found += answer["data"]?.array ?? []
+      guard answer["has_more"]?.bool == true, let next = answer["next"]?.string else { return found }
+      query = "\(page)&after=\(Self.encoded(next))"
     }
   }
 

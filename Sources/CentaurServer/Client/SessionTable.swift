@@ -5,11 +5,12 @@ public enum SessionTable {
   /// One line a session below a line of titles.
   public static func text(_ sessions: [JSONValue]) -> String {
     let rows =
-      [["THREAD KEY", "HARNESS", "PERSONA", "CREATED", "WORKSPACE"]]
+      [["THREAD KEY", "HARNESS", "PERSONA", "NEWEST TURN", "CREATED", "WORKSPACE"]]
       + sessions.map { session in
         [
           session["thread_key"]?.string ?? "", session["harness"]?.string ?? "", session["persona"]?.string ?? "-",
-          seconds(session["created_at"]?.string ?? ""), size(session["workspace"]?["bytes"]),
+          session["newest_execution"]?["status"]?.string ?? "-", seconds(session["created_at"]?.string ?? ""),
+          size(session["workspace"]?["bytes"]),
         ].map(\.onOneLine)
       }
     return TextTable.text(rows)

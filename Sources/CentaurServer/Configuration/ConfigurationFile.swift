@@ -14,6 +14,8 @@ struct ConfigurationFile {
     let node: Node?
     do {
       node = try Yams.compose(yaml: text)
+    } catch YamlError.duplicatedKeysInMapping(let keys, let context) {
+      throw ConfigurationFile(name: name).twice(keys.first ?? "", context.mark, in: text)
     } catch {
       throw ConfigurationError("\(name): not YAML: \(error)")
     }
@@ -327,6 +329,23 @@ struct ConfigurationFile {
       throw error(node, "'\(key)' must be a size such as 4096, 64KiB, 64MiB or 1GiB")
     }
     return value
+  }
+
+  /// A key that a mapping has twice. The parser tells where the first one is; the other begins in the same column, unless
+  /// the mapping is written in braces.
+  private func twice(_ key: String, _ first: Mark, in text: String) -> ConfigurationError {
+    let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+    let second = lines.indices.dropFirst(first.line).first { index in
+      let line = lines[index]
+      guard line.prefix(first.column - 1).allSatisfy({ $0 == " " }) else { return false }
+      let rest = line.dropFirst(first.column - 1)
+      return [key, "\"\(key)\"", "'\(key)'"].contains { written in
+        rest.hasPrefix(written) && rest.dropFirst(written.count).drop { $0 == " " }.first == ":"
+      }
+    }
+    guard let second else { return ConfigurationError("\(name):\(first.line): '\(key)' is there twice") }
+    return ConfigurationError(
+      "\(name):\(second + 1): '\(key)' is there already, in line \(first.line)")
   }
 
   private func error(_ node: Node, _ text: String) -> ConfigurationError {

@@ -3,6 +3,7 @@ import Glibc
 import ModelGateway
 import Sandbox
 import SessionModel
+import ShimProtocol
 
 /// The start of `centaur gateway` as a process that outlives the server.
 struct GatewayProcess {

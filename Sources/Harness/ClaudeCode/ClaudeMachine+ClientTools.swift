@@ -8,16 +8,20 @@ extension ClaudeMachine {
   /// Has the harness offer these tools, and gives it the turn's line when it knows them.
   mutating func offer(_ tools: [ClientTool], then line: HarnessAction, of execution: ExecutionID) -> [HarnessAction] {
     let known = offered ?? []
-    guard tools != known else { return [line] }
-    offered = tools
-    guard !tools.isEmpty else {
-      return [request(.setServers, "\(execution)/tools", ClaudeClientTools.removed), line]
+    // A server that is there is not added once more: whatever became of it, the harness would not ask for its tools again
+    // (tried with 2.1.330). So it goes first.
+    let isLeftOver = serverIsLeftOver == true
+    guard tools != known || isLeftOver else { return [line] }
+    var actions: [HarnessAction] = []
+    if isLeftOver || tools.isEmpty {
+      actions = [request(.removeServers, "\(execution)/tools/removed", ClaudeClientTools.removed)]
     }
+    (offered, serverIsLeftOver) = (tools, nil)
     // It asks for the server's tools some time after it has answered.
-    guard case .send(let id, let bytes) = line else { return [line] }
+    guard !tools.isEmpty, case .send(let id, let bytes) = line else { return actions + [line] }
     turn?.heldLine = HeldLine(inputID: id, text: String(decoding: bytes, as: UTF8.self))
     let change = known.isEmpty ? ClaudeClientTools.added : ClaudeClientTools.changed
-    return [
+    return actions + [
       request(.setServers, "\(execution)/tools", change), .startTimer(Self.offerTimer, HarnessTimer.patience),
     ]
   }
@@ -29,9 +33,12 @@ extension ClaudeMachine {
     return [.send(id: line.inputID, bytes: Array(line.text.utf8)), .cancelTimer(Self.offerTimer)]
   }
 
+  /// What the harness offers is not known any more.
+  mutating func forgetOffer() { (offered, serverIsLeftOver) = (nil, true) }
+
   /// The tools could not be offered: the turn goes on without them.
   mutating func notOffered(_ reason: String) -> [HarnessAction] {
-    offered = nil
+    forgetOffer()
     let warning = "The harness did not take the client's functions: \(reason.prefix(300))"
     let told = turn.map { [$0.items.emit(.warning(code: "tools_not_offered", message: warning))] } ?? []
     return told + releaseLine()

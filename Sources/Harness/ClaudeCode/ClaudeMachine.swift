@@ -16,6 +16,7 @@ struct ClaudeMachine: HarnessMachine {
     case setModel(String)
     case setEffort
     case setServers
+    case removeServers
   }
 
   struct Turn: Codable {
@@ -102,6 +103,8 @@ struct ClaudeMachine: HarnessMachine {
   private var effort: String?
   /// The client's tools that it offers; nil where that is not known.
   var offered: [ClientTool]?
+  /// There may be a server of the client's tools that the harness never came to know; nil where there is none.
+  var serverIsLeftOver: Bool?
   private var requests: [String: Request] = [:]
   private var nextRequest = 1
   var turn: Turn?
@@ -215,7 +218,10 @@ struct ClaudeMachine: HarnessMachine {
   mutating func interrupt(reason: String) -> [HarnessAction] {
     guard let execution = turn?.execution, turn?.interruptReason == nil else { return [] }
     turn?.interruptReason = reason
-    if turn?.heldLine != nil { return finish(.interrupted) + [.cancelTimer(Self.offerTimer)] }
+    if turn?.heldLine != nil {
+      forgetOffer()
+      return finish(.interrupted) + [.cancelTimer(Self.offerTimer)]
+    }
     // A user line that it has not taken up would otherwise run next.
     let interrupt: JSONValue = ["subtype": "interrupt", "cancel_queued": true]
     return [
@@ -244,11 +250,7 @@ struct ClaudeMachine: HarnessMachine {
   }
 
   mutating func read(_ line: HarnessLine) -> [HarnessAction] {
-    guard let message = try? JSONValue(parsing: line.bytes), case .object = message else {
-      guard !saidUnreadable else { return [] }
-      saidUnreadable = true
-      return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: turn?.execution))].from(line)
-    }
+    guard let message = line.object else { return line.unreadable(said: &saidUnreadable, of: turn?.execution) }
     return (read(message) + tellCalls()).from(line)
   }
 
@@ -339,7 +341,7 @@ struct ClaudeMachine: HarnessMachine {
     case .setServers:
       let refused = error ?? response["response"]?["errors"]?[ClaudeClientTools.server]?.string
       return refused.map { notOffered($0) } ?? []
-    case .interrupt, .setEffort: return []
+    case .interrupt, .setEffort, .removeServers: return []
     }
   }
 

@@ -6,6 +6,7 @@ public struct CodexAppServer: HarnessAdapter {
 
   public var name: HarnessName { .codex }
   public var lifetime: HarnessLifetime { .session }
+  public var longestInput: Int? { CodexInput.longest }
 
   public func launch(_ context: HarnessContext) throws -> HarnessLaunch {
     CodexLaunch(context).launch(["app-server"])
@@ -13,7 +14,7 @@ public struct CodexAppServer: HarnessAdapter {
 
   /// A thread has the tools that it was started with, whatever `thread/resume` is told.
   public func hasConversation(_ state: JSONValue?, tools: [ClientTool]) -> Bool {
-    state?["thread"]?.string != nil && CodexTools.areIn(state, tools)
+    state?["thread"]?.string != nil && CodexTools.areSettled(in: state, tools)
   }
 
   /// Instructions come with `thread/start`, and what was said before with `thread/inject_items`.

@@ -2,6 +2,9 @@ import SessionModel
 
 /// A user's messages as Codex takes them.
 enum CodexInput {
+  /// Of all texts of a turn's input together, in Unicode scalars: Codex 0.163.0 refuses more.
+  static let longest = 1 << 20
+
   struct Reading {
     var items: [JSONValue] = []
     /// What could not be given to the harness.

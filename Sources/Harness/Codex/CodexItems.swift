@@ -87,13 +87,13 @@ enum CodexItems {
 
   private static func mcpCall(_ item: JSONValue) -> ToolCallItem {
     let name = [item["server"]?.string, item["tool"]?.string].compactMap(\.self).joined(separator: ".")
-    let error = item["error"].flatMap { $0.isNull ? nil : $0 }
-    let result = item["result"].flatMap { $0.isNull ? nil : $0 }
+    let error = item["error"].unlessNull
+    let result = item["result"].unlessNull
     return ToolCallItem(name: name, arguments: item["arguments"] ?? .null, result: result ?? error, origin: .mcp)
   }
 
   private static func clientCall(_ item: JSONValue) -> ToolCallItem {
-    let result = item["contentItems"].flatMap { $0.isNull ? nil : $0 }
+    let result = item["contentItems"].unlessNull
     return ToolCallItem(
       name: item["tool"]?.string ?? "", arguments: item["arguments"] ?? .null, result: result, origin: .client)
   }

@@ -31,8 +31,26 @@ struct CodexLaunch {
     return HarnessLaunch(
       command: [context.executable] + subcommand + settings,
       environment: context.environment.merging(environment) { $1 },
-      files: files.merging(["catalog.json": catalogue.serialized]) { $1 })
+      files: files.merging(["catalog.json": catalogue.serialized, "rules/default.rules": Array(Self.rules.utf8)]) { $1 }
+    )
   }
+
+  /// `codex exec` asks nobody: it refuses a command with `rm -f` in it (0.163.0), but where each of the programs in it is
+  /// one of these or one that only reads. A script that it cannot take apart is `/bin/bash` to it.
+  private static let rules = """
+    prefix_rule(pattern=[[\(freePrograms.map { "\"\($0)\"" }.joined(separator: ", "))]], decision="allow")
+
+    """
+
+  private static let freePrograms = [
+    "/bin/bash", "bash", "sh", "rm", "rmdir", "mkdir", "touch", "cp", "mv", "ln", "chmod", "install", "tee", "tar",
+    "zip",
+    "unzip", "gzip", "gunzip", "sed", "awk", "find", "xargs", "env", "sleep", "date", "test", "git", "make", "cmake",
+    "ninja", "cargo", "rustc", "go", "swift", "gcc", "g++", "clang", "java", "mvn", "gradle", "python", "python3",
+    "pip",
+    "pytest", "uv", "node", "npm", "npx", "pnpm", "yarn", "tsc", "ruby", "bundle", "perl", "php", "docker", "curl",
+    "wget",
+  ]
 
   /// `-c` pairs; values are TOML, whose basic strings are written like JSON's.
   private var settings: [String] {

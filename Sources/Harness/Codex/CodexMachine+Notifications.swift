@@ -10,7 +10,7 @@ extension CodexMachine {
     switch request {
     case .initialize:
       guard error == nil else { return [.stop] }
-      guard let known = context.state?["thread"]?.string, CodexTools.areIn(context.state, context.tools) else {
+      guard let known = context.state?["thread"]?.string, CodexTools.areSettled(in: context.state, context.tools) else {
         return [sendInitialized(), startThread()]
       }
       let resume = threadParameters + [("threadId", .string(known)), ("excludeTurns", true)]
@@ -21,6 +21,7 @@ extension CodexMachine {
         return [.emit(EventDraft(HarnessFailure.conversationRestarted)), .saveState(["thread": .null]), .stop]
       }
       thread = id
+      toolsRefusal = CodexTools.refusal(context.state)
       return becomeReady()
     case .startThread:
       if let error, let refused = startWithoutTools(error) { return refused }
@@ -55,7 +56,9 @@ extension CodexMachine {
   ) -> [HarnessAction] {
     guard turn?.execution == execution else { return [] }
     if let error {
-      turn?.failure = CentaurError(.providerInvalidRequest, "The harness refused the turn: \(error.prefix(500))")
+      let isTooLong = error.hasPrefix("Input exceeds the maximum length")
+      turn?.failure = CentaurError(
+        isTooLong ? .inputTooLong : .providerInvalidRequest, "The harness refused the turn: \(error.prefix(500))")
       let isInterrupted = turn?.interruptReason != nil
       turn?.ending = isInterrupted ? .interrupted : .failed
       return finish()

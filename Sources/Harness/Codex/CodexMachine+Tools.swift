@@ -4,7 +4,7 @@ import SessionModel
 /// tells what a model call cost only when all of its calls are answered.
 extension CodexMachine {
   /// A thread has the tools that it was started with.
-  func serves(_ turn: TurnWishes) -> Bool { CodexTools.areIn(state, turn.options.tools) }
+  func serves(_ turn: TurnWishes) -> Bool { CodexTools.areSettled(in: state, turn.options.tools) }
 
   /// A thread that cannot be started with the client's tools is started without them; its turns are told why.
   mutating func startWithoutTools(_ error: String) -> [HarnessAction]? {

@@ -60,7 +60,7 @@ struct CodexMachine: HarnessMachine {
   /// Nobody's session yet: its conversation is begun none the less, for one that has no instructions.
   var waitsForSession = false
   var thread: String?
-  /// Why Codex did not take the client's tools.
+  /// Why Codex did not take the client's tools, of this process or of the one that began the thread.
   var toolsRefusal: String?
   var isReady = false
   var hasExited = false
@@ -184,11 +184,7 @@ struct CodexMachine: HarnessMachine {
   }
 
   mutating func read(_ line: HarnessLine) -> [HarnessAction] {
-    guard let message = try? JSONValue(parsing: line.bytes), case .object = message else {
-      guard !saidUnreadable else { return [] }
-      saidUnreadable = true
-      return [HarnessAction.emit(EventDraft(HarnessFailure.unreadableLine, execution: turn?.execution))].from(line)
-    }
+    guard let message = line.object else { return line.unreadable(said: &saidUnreadable, of: turn?.execution) }
     let actions: [HarnessAction]
     if let method = message["method"]?.string {
       if let id = message["id"] {
@@ -230,10 +226,11 @@ struct CodexMachine: HarnessMachine {
   }
 
   /// The harness asks us something. But for the client's tools nothing that it asks may wait: nobody is there to answer.
+  /// What it wants to do it may: the sandbox keeps it from harm.
   private mutating func answer(_ method: String, _ id: JSONValue, _ parameters: JSONValue) -> [HarnessAction] {
     switch method {
     case "item/commandExecution/requestApproval", "item/fileChange/requestApproval":
-      return [reply(["id": id, "result": ["decision": "decline"]])]
+      return [reply(["id": id, "result": ["decision": "accept"]])]
     case "item/tool/call": return called(id, parameters)
     default: return [reply(["id": id, "error": ["code": -32601, "message": "not supported by this client"]])]
     }
@@ -257,8 +254,8 @@ struct CodexMachine: HarnessMachine {
 
   /// What another process needs to go on in the thread.
   var state: JSONValue {
-    let tools = isResumed ? context.state?["tools"] : CodexTools.state(context.tools)
-    return .object(JSONObject([("thread", JSONValue(thread))] + (tools.map { [("tools", $0)] } ?? [])))
+    let tools = isResumed ? CodexTools.state(context.state) : CodexTools.state(context.tools, refusal: toolsRefusal)
+    return .object(JSONObject([(key: "thread", value: JSONValue(thread))] + tools))
   }
 
   private var isResumed: Bool { context.state?["thread"]?.string.map { $0 == thread } ?? false }
@@ -273,10 +270,11 @@ struct CodexMachine: HarnessMachine {
     return request(.startThread, "thread/start", object(parameters))
   }
 
+  /// The policy is not `never`: under that Codex refuses a command with `rm -f` in it by itself (0.163.0), instead of asking.
   var threadParameters: [(String, JSONValue)] {
     [
       ("cwd", .string(context.workspace)), ("model", .string(context.model)), ("modelProvider", "centaur"),
-      ("sandbox", "danger-full-access"), ("approvalPolicy", "never"),
+      ("sandbox", "danger-full-access"), ("approvalPolicy", "on-request"),
     ]
   }
 

@@ -8,6 +8,7 @@ public struct CodexExec: HarnessAdapter {
 
   public var name: HarnessName { .codexExec }
   public var lifetime: HarnessLifetime { .turn }
+  public var longestInput: Int? { CodexInput.longest }
 
   public func launch(_ context: HarnessContext) throws -> HarnessLaunch {
     let options = ["--json", "--skip-git-repo-check", "--sandbox", "danger-full-access"]

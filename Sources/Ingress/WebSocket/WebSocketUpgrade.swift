@@ -143,6 +143,7 @@ public final class WebSocketUpgrade: ChannelDuplexHandler, RemovableChannelHandl
     try pipeline.addHandler(WebSocketMessages(rules, early: early), position: .after(self))
     pipeline.removeHandler(try pipeline.handler(type: HTTPResponseEncoder.self), promise: nil)
     pipeline.removeHandler(codec, promise: nil)
+    pipeline.removeHandler(try pipeline.handler(type: RequestTargets.self), promise: nil)
     // Its idle time is that of requests.
     pipeline.removeHandler(try pipeline.handler(type: HTTPConnectionStateHandler.self), promise: nil)
     pipeline.removeHandler(self, promise: nil)

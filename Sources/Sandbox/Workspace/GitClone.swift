@@ -1,5 +1,6 @@
 import CShimSystem
 import Glibc
+import ShimProtocol
 
 /// The clone of a local repository, made by the `git` program.
 ///
@@ -46,6 +47,18 @@ struct GitClone {
       _ = try await run(["-C", target, "config", "--remove-section", "branch.\(branch)"], deadline)
     }
     guard chmod(target, 0o700) == 0 else { throw WorkspaceFailure("it cannot be made.", detail: "chmod") }
+  }
+
+  /// Whether there is something to clone.
+  /// - Throws: `WorkspaceFailure`
+  func check() async throws {
+    let deadline = ContinuousClock.now + timeout
+    guard access(repository, F_OK) == 0 else {
+      throw WorkspaceFailure("its repository is not there.", detail: repository)
+    }
+    // As a clone begins.
+    try await expect(["ls-remote", "--quiet", "--", repository, "HEAD"], deadline)
+    _ = try await find(deadline)
   }
 
   /// What `ref` names: a branch before a tag, a tag before a commit.

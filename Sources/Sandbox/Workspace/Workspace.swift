@@ -40,4 +40,26 @@ public enum Workspace {
       throw error as? WorkspaceFailure ?? WorkspaceFailure("it cannot be made.", detail: "\(error)")
     }
   }
+
+  /// Looks whether a workspace can begin with `source`, without making one: whether what is to be copied or cloned is
+  /// there, and for this user to read. Not how much it is.
+  /// - Parameter scratch: a directory in which files may be made
+  /// - Throws: `WorkspaceFailure`
+  public static func check(_ source: WorkspaceSource, scratch: String) async throws {
+    switch source {
+    case .empty: break
+    case .template(let template):
+      do {
+        let directory = try Descriptor.opened(open(template, O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+        guard faccessat(directory.number, ".", R_OK | X_OK, 0) == 0 else { throw SystemFailure() }
+      } catch {
+        throw WorkspaceFailure("its template cannot be copied.", detail: "\(template): \(error)")
+      }
+    case .git(let repository, let ref):
+      let target = "\(scratch)/workspace-\(getpid())-check"
+      try await GitClone(
+        repository: repository, ref: ref, target: target, limit: .max, timeout: .seconds(30)
+      ).check()
+    }
+  }
 }

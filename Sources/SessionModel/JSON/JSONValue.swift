@@ -128,3 +128,11 @@ extension JSONValue {
   /// The string, or null where there is none.
   public init(_ value: String?) { self = value.map(JSONValue.string) ?? .null }
 }
+
+extension JSONValue? {
+  /// Nil also for a null. Spelled out: in a closure `nil` would be the null itself.
+  public var unlessNull: JSONValue? {
+    guard let value = self, !value.isNull else { return Optional.none }
+    return value
+  }
+}

@@ -1,6 +1,7 @@
 import Glibc
 
-/// Strings as `execve` wants them: a list that ends with nil, valid until `body` returns.
+/// Strings as `execve` wants them: a list that ends with nil, valid until `body` returns. For the shim and for whoever
+/// starts one.
 package func withCStrings<T>(
   _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> T
 ) -> T {
