@@ -247,11 +247,17 @@ def test_background(server, work):
 
 @BOTH
 def test_twins(server, work, dialect):
-    """Equal requests at the same time run each for its own, and each client is shown its own when it comes back."""
-    twins = [losing(server, dialect, answers=number % 2) for number in range(6)]
-    prompt = work.prompt()
+    """Equal requests at the same time run each for its own. Those whose clients wait no more are shown to these when
+    they come back, each to another one."""
+    patient = [losing(server, dialect, answers=0) for _ in range(3)]
+    hasty = [losing(server, dialect, answers=0, timeout=3, max_retries=20) for _ in range(3)]
+    twins = patient + hasty
+    prompt = work.prompt(waits=True)
     with concurrent.futures.ThreadPoolExecutor(len(twins)) as pool:
-        answers = list(pool.map(lambda twin: twin[0].ask(prompt), twins))
+        asked = [pool.submit(client.ask, prompt) for client, _ in twins]
+        until(lambda: len(work.files) == len(twins) and all("1" in network.counts for _, network in hasty))
+        work.open()
+        answers = [future.result() for future in asked]
     assert [answer for _, answer in answers] == [work.said] * len(twins)
     assert work.runs == [1] * len(twins)
     assert len({identity for identity, _ in answers}) == len(twins)

@@ -71,7 +71,7 @@ struct RetriedRequestTests {
   func failed() async throws {
     try await World.run { world in
       let failed = try await world.submit(Self.asked("exit 3", retries: 0))
-      #expect(try await failed.finished().ends == ["failed (harness_ended)"])
+      #expect(try await failed.finished().ends == ["failed (harness_died)"])
       let again = try await world.submit(Self.asked("exit 3", retries: 1))
       #expect(!again.isReplay)
       _ = try await again.finished()
@@ -235,7 +235,7 @@ struct RetriedRequestTests {
   @Test("an Idempotency-Key alone stands for its request among all of the owner's sessions, whatever came of it")
   func named() async throws {
     try await World.run { world in
-      for (text, end) in [("count f; say a", "completed"), ("exit 3", "failed (harness_ended)")] {
+      for (text, end) in [("count f; say a", "completed"), ("exit 3", "failed (harness_died)")] {
         let first = try await world.submit(Self.asked(text, retries: nil, key: text))
         #expect(try await first.finished().ends == [end])
         // Also one that counts its tries, and one that does not know that it is a retry.
