@@ -32,7 +32,9 @@ struct HistoryDigest: Sendable, Hashable {
   }
 
   mutating func add(_ messages: some Sequence<Message>) {
-    for message in messages where !message.isNote { add(isAnswer: message.role == .assistant) { Self.append(message, to: &$0) } }
+    for message in messages where !message.isNote {
+      add(isAnswer: message.role == .assistant) { Self.append(message, to: &$0) }
+    }
   }
 
   mutating func add(_ said: [Said]) {

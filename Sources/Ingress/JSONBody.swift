@@ -1,4 +1,4 @@
-import HTTPTypes
+public import HTTPTypes
 public import Hummingbird
 public import NIOCore
 import NIOHTTP1
@@ -12,12 +12,12 @@ public enum JSONBody {
   /// - Returns: nil for an empty body.
   /// - Throws: `CentaurError` with `bodyTooLarge`, `invalidJSON`, `mediaType`, `malformedRequest`, `requestTimeout`
   public static func read(_ request: Request, limit: Int) async throws -> JSONValue? {
-    try parse(try await bytes(of: request, limit: limit))
+    try parse(try await bytes(of: request, limit: limit), request.headers)
   }
 
   /// The body as it came.
   /// - Parameter limit: in bytes.
-  /// - Throws: `CentaurError` with `bodyTooLarge`, `malformedRequest`
+  /// - Throws: `CentaurError` with `bodyTooLarge`, `malformedRequest`, `requestTimeout`
   public static func bytes(of request: Request, limit: Int) async throws -> ByteBuffer {
     let tooLarge = CentaurError(.bodyTooLarge, "The body is larger than this server's limit of \(limit) bytes.")
     if let length = request.headers[.contentLength].flatMap(Int.init), length > limit { throw tooLarge }
@@ -30,14 +30,15 @@ public enum JSONBody {
     }
   }
 
+  /// - Parameter headers: of the request whose body it is
   /// - Returns: nil where there are no bytes.
-  /// - Throws: `CentaurError` with `invalidJSON`
-  public static func parse(_ buffer: ByteBuffer) throws(CentaurError) -> JSONValue? {
+  /// - Throws: `CentaurError` with `invalidJSON`, `mediaType`
+  public static func parse(_ buffer: ByteBuffer, _ headers: HTTPFields) throws(CentaurError) -> JSONValue? {
     guard buffer.readableBytes > 0 else { return nil }
     do {
       return try JSONValue(parsing: buffer.readableBytesView)
     } catch {
-      throw otherType(request.headers) ?? CentaurError(.invalidJSON, "The body is not JSON: \(error).")
+      throw otherType(headers) ?? CentaurError(.invalidJSON, "The body is not JSON: \(error).")
     }
   }
 

@@ -29,7 +29,7 @@ public struct MessagesRoutes: Sendable {
     }
     router.post("/v1/messages/count_tokens") { request, context in
       await told(request, context) { headers, _ in
-        let body = try MessagesRequest(try json(in: try await JSONBody.bytes(of: request, limit: bodyLimit)))
+        let body = try MessagesRequest(try json(in: try await JSONBody.bytes(of: request, limit: bodyLimit), request))
         if !headers.areClaudeCode { try ContentBlock.checkContents(of: body.messages) }
         return .json(["input_tokens": JSONValue(MessagesTokens.tokens(of: body.body))])
       }
@@ -41,8 +41,10 @@ public struct MessagesRoutes: Sendable {
     router.get("/") { _, _ in Response.json(["service": "centaur"]) }
   }
 
-  private func json(in bytes: ByteBuffer) throws -> JSONValue {
-    guard let json = try JSONBody.parse(bytes) else { throw CentaurError(.invalidJSON, "The body is empty.") }
+  private func json(in bytes: ByteBuffer, _ request: Request) throws -> JSONValue {
+    guard let json = try JSONBody.parse(bytes, request.headers) else {
+      throw CentaurError(.invalidJSON, "The body is empty.")
+    }
     return json
   }
 
@@ -69,7 +71,7 @@ public struct MessagesRoutes: Sendable {
     _ headers: RequestHeaders, _ request: Request, _ context: EdgeRequestContext, requestID: String
   ) async throws -> Response {
     let bytes = try await JSONBody.bytes(of: request, limit: bodyLimit)
-    let body = try MessagesRequest(try json(in: bytes))
+    let body = try MessagesRequest(try json(in: bytes, request))
     let reading = TurnReading(body, headers: headers)
     if reading.isClaudeCode {
       let kind = RequestClass.of(body, headers)

@@ -51,7 +51,9 @@ public struct ResponsesRoutes: Sendable {
     let headers = RequestHeaders(request.headers)
     do {
       let bytes = try await JSONBody.bytes(of: request, limit: bodyLimit)
-      guard let json = try JSONBody.parse(bytes) else { throw CentaurError(.invalidJSON, "The body is empty.") }
+      guard let json = try JSONBody.parse(bytes, request.headers) else {
+        throw CentaurError(.invalidJSON, "The body is empty.")
+      }
       let body = try ResponsesRequest(json)
       let sent =
         headers.areCodex ? nil : SentRequest(headers, route: "/v1/responses", owner: context.owner, body: bytes)

@@ -244,16 +244,20 @@ struct ToldOutputTests {
     }
   }
 
-  @Test("functions that are offered only beside an output are not the turn's, and the log says which")
+  @Test("a function that is described otherwise beside an output is the turn's as it was, and the log says which")
   func otherTools() async throws {
     try await World.run { world in
-      let turn = try await Self.waiting(world, "call look")
+      let turn = try await world.submit(
+        .sdk("call look", key: "test:a").with { $0.options.tools = [ClientTool(name: "look")] })
+      try await world.wait("test:a") { $0.kind == "execution.waiting" }
       let told = try await world.submit(
-        Self.outputs(turn, [(1, "found")]).with { $0.options.tools = [ClientTool(name: "new")] })
+        Self.outputs(turn, [(1, "found")]).with {
+          $0.options.tools = [ClientTool(name: "look", description: "Looks twice.")]
+        })
       let warnings = try await told.finished().compactMap { event in
         if case .warning(let code, let message) = event.payload { "\(code) \(message)" } else { String?.none }
       }
-      #expect(warnings.count == 1 && warnings[0].hasPrefix("tools_not_offered") && warnings[0].hasSuffix(": new."))
+      #expect(warnings.count == 1 && warnings[0].hasPrefix("tools_not_offered") && warnings[0].hasSuffix(": look."))
     }
   }
 }
