@@ -176,7 +176,7 @@ def test_idle_subscribers(directory, sessions):
         with subscribers(server, after, 2000) as held:
             assert metric(server, "centaur_event_subscribers") == 2000
             assert before + 2000 <= descriptors(server) <= before + 2000 + READERS
-            until(lambda: threads(server).total() <= POOLS, f"more threads stay than {POOLS}")
+            until(lambda: threads(server).total() <= POOLS, f"more threads stay than {POOLS}: {threads(server)}")
             run(server, keys[0], "Reply PONG")
             for connection in held[::sessions]:
                 assert b"event: execution.completed" in read_until(connection, b"event: execution.completed")

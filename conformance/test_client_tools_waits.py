@@ -161,6 +161,38 @@ def test_cancelled_while_it_waits(server, harness, how):
     assert turn.say("Reply ON").output_text == "ON"
 
 
+def test_an_output_right_behind_a_cancel(server):
+    """The turn is told to end, and takes no more: not even while its harness has not confirmed it."""
+    for _ in range(5):
+        turn = Waiting(server)
+        turn.sdk.responses.cancel(turn.first.id)
+        with pytest.raises(openai.ConflictError) as raised:
+            turn.tell()
+        assert raised.value.code == "call_closed"
+        server.api.settled(turn.key)
+        assert turn.statuses == ["cancelled"]
+
+
+@HARNESSES
+def test_a_branch_in_the_middle_of_a_turn(server, harness):
+    """A response that ended with a call stays a point to go on from when the call was answered: what came behind is not
+    of that conversation."""
+    sdk = make_sdk(server, default_headers={"X-Centaur-Harness": harness})
+    first = sdk.responses.create(model="m", input=STEPS, tools=[WEATHER])
+    second = sdk.responses.create(
+        model="m", input=[output(function_calls(first)[0], "sunny")], previous_response_id=first.id)
+    assert "1 of" in second.output_text
+    known = server.api.known()
+    words = script(text("{{history}}"))
+    branch = sdk.responses.create(model="m", input=words, previous_response_id=first.id)
+    session = server.api.events(server.api.new_session(known))
+    assert [event["payload"]["from"] for event in session if event["kind"] == "session.forked"]
+    told = str([event["payload"] for event in session if event["kind"] == "message.appended"])
+    assert "[called weather" in told and "sunny" not in told and branch.status == "completed"
+    same = sdk.responses.create(model="m", input="Reply ON", previous_response_id=second.id)
+    assert same.output_text == "ON" and len(server.api.known() - known) == 1, "the head is where it was"
+
+
 @HARNESSES
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_the_next_server_takes_the_output(make_server, harness, how):
@@ -319,7 +351,8 @@ def test_a_harness_without_client_tools(server):
 
 def test_functions_that_codex_refuses(make_server):
     """Each turn that offers them is told that they are not there, also by a server and a process that come later."""
-    nonsense = {"type": "object", "properties": {"city": {"type": "object", "properties": 5}}}
+    # A schema as the older drafts have it, which Codex does not read.
+    nonsense = {"type": "object", "properties": {"city": {"type": "array", "items": [{"type": "string"}]}}}
     refused_tool = {**WEATHER, "strict": False, "parameters": nonsense}
     server = make_server()
     key = f"api:{uuid.uuid4()}"

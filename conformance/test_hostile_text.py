@@ -214,7 +214,8 @@ def test_headers_that_are_no_ascii(server, name, value):
         body = {"model": "m", "max_tokens": 9, "input": "Reply PONG", "messages": [{"role": "user", "content": "Reply PONG"}]}
         headers = [(b"content-type", b"application/json"), (name.encode(), value)]
         answer = httpx.post(f"{server.v1}/{path}", json=body, headers=headers, timeout=60)
-        assert answer.status_code in (200, 400, 404), answer.text
+        # One Idempotency-Key stands for one request: the second dialect's is another.
+        assert answer.status_code in (200, 400, 404, 409), answer.text
         assert all(byte < 0x7F for _, said in answer.headers.raw for byte in said)
     check_log(server)
 

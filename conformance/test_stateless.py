@@ -262,6 +262,23 @@ def test_texts_behind_a_call(sdk, server):
     one_warm_sandbox(server, known, 4)
 
 
+def test_thinking_in_some_answers(anthropic_sdk, server):
+    """Whoever sees the work keeps more than was said, and not each answer has a block with an id: what the user said tells
+    how far the conversation has gone."""
+    known = server.api.known()
+    thinking = {"thinking": {"type": "adaptive"}}
+    messages = []
+    for step in (WORK, script(shell(COUNT), text("{{stdout}}")), script(shell(COUNT), text("{{stdout}}")), "Reply ON"):
+        messages.append({"role": "user", "content": unlike(step)})
+        message = anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages, **thinking)
+        messages.append({"role": "assistant", "content": message.content})
+    one_warm_sandbox(server, known, 4)
+    # Something else than was said there is another conversation: a branch of what it shares.
+    messages[2:] = [{"role": "user", "content": unlike("Reply OTHER")}]
+    anthropic_sdk.messages.create(model="m", max_tokens=1000, messages=messages, **thinking)
+    assert sessions(server, known) == 2
+
+
 def test_calls_of_another_server(anthropic_sdk, sdk, server):
     """A history with another model's calls begins a session. The next request is known by what was said in it, with the
     calls or without."""

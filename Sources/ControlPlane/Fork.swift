@@ -31,8 +31,8 @@ extension SessionDrive {
   /// The event up to which a fork has its parent's log, and the turn that ends there, where it is that of a turn.
   private func point(of fork: TurnRequest.Fork, in parent: Session) async throws -> (seq: Int64, turn: Execution?)? {
     switch fork.point {
-    case .turn(let id):
-      guard let turn = try await services.store.execution(id), let end = turn.terminalSeq else { return nil }
+    case .turn(let id, let waiting):
+      guard let turn = try await services.store.execution(id), let end = waiting ?? turn.terminalSeq else { return nil }
       return (end, turn)
     case .heldItems(let ids):
       for wireID in ids.reversed() {

@@ -13,7 +13,14 @@ extension ControlPlane {
     if let execution = Self.execution(inID: id) { named = try await store.execution(execution)?.sessionID }
     // Nothing of another owner's is read.
     guard let named, let session = try await store.session(named), session.owner == owner else { return nil }
-    let seq = if let said { said.seq } else { try await store.seq(ofItem: id, in: session.id) }
+    let seq: Int64? =
+      if let said {
+        said.seq
+      } else if let (call, isOutput) = ListedConversation.call(inItemID: id) {
+        try await store.seq(of: call, isOutput: isOutput, in: session.id)
+      } else {
+        try await store.seq(ofItem: id, in: session.id)
+      }
     guard let seq, seq > 0, seq <= session.lastSeq,
       let event = try await store.conversation(
         session.id, after: seq - 1, before: seq + 1, newestFirst: false, limit: 1

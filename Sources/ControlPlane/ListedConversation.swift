@@ -131,7 +131,7 @@ public struct ListedConversation: Sendable {
   public static func itemID(of call: ClientCallID) -> String { call.name("fc") }
   public static func itemID(ofOutputOf call: ClientCallID) -> String { call.name("fco") }
 
-  private static func call(inItemID id: String) -> (ClientCallID, isOutput: Bool)? {
+  static func call(inItemID id: String) -> (ClientCallID, isOutput: Bool)? {
     guard id.hasPrefix("fc_") || id.hasPrefix("fco_"), let rest = id.firstIndex(of: "_"),
       let call = ClientCallID("call\(id[rest...])")
     else { return nil }

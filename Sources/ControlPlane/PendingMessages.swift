@@ -26,7 +26,7 @@ struct PendingMessages: Sendable {
       if let id = event.executionID { taken[id] = entries }
       (entries, waits) = ([], true)
     case .executionFailed where Self.wasNotRun(event):
-      if let id = event.executionID, let again = taken[id] { entries = again + entries }
+      if let id = event.executionID, let again = taken.removeValue(forKey: id) { entries = again + entries }
     case .executionCompleted, .executionFailed, .executionCancelled:
       if let id = event.executionID { taken[id] = nil }
     default: break

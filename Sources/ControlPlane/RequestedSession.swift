@@ -6,6 +6,8 @@ struct RequestedSession: Sendable {
   var key: ThreadKey
   /// The turn that the client's conversation ends with; where the session has gone on behind it, it branches off.
   var head: Execution?
+  /// The `execution.waiting` that its conversation ends with, where that turn has gone on behind it.
+  var waiting: Int64?
   /// Where it was looked up.
   var session: Session?
 }
@@ -29,7 +31,7 @@ extension ControlPlane {
   func admit(_ request: TurnRequest) async throws -> AdmittedTurn {
     var request = request
     let requested = try await session(for: &request)
-    request.head = requested.head
+    (request.head, request.headWaiting) = (requested.head, requested.waiting)
     let asked = request
     do {
       return try await ask(request.owner, requested.key) { try await $0.submit(asked) }
@@ -50,9 +52,14 @@ extension ControlPlane {
         request.continuesUnkept
         ? try await services.store.replyOrUnkept(owner: request.owner, wireID: replyID)
         : try await services.store.reply(owner: request.owner, wireID: replyID)
-      guard let reply, let requested = try await session(endingWith: reply.executionID, of: request.owner)
+      guard let reply, var requested = try await session(endingWith: reply.executionID, of: request.owner)
       else {
         throw Self.unknownPreviousResponse(replyID)
+      }
+      // Outputs answer a call, wherever their client goes on from.
+      if request.outputs.isEmpty {
+        let later = try await services.store.replies(reply.executionID).map(\.afterSeq).filter { $0 > reply.afterSeq }
+        requested.waiting = later.min()
       }
       return requested
     case .conversation(let id):
@@ -92,11 +99,12 @@ extension ControlPlane {
   /// The same request sent again under its own name finds the session that the first one made.
   private func fork(_ request: TurnRequest, at head: Execution, of parent: ThreadKey) async throws -> AdmittedTurn {
     var request = request
-    request.head = nil
+    let waiting = request.headWaiting
+    (request.head, request.headWaiting) = (nil, nil)
     // The calls are the parent's: what it never heard of them is told with the rest that was said since.
     request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
     request.outputs = []
-    request.fork = TurnRequest.Fork(parent: parent, turn: head.id)
+    request.fork = TurnRequest.Fork(parent: parent, turn: head.id, waiting: waiting)
     let key =
       if let turnKey = request.turnKey {
         try ThreadKey("api:fork:\(head.id):\(Self.digest(turnKey))")
@@ -114,12 +122,14 @@ extension ControlPlane {
 extension SessionDrive {
   /// Whether the session has gone on behind the turn that the request goes on from. One that the client asks for again
   /// by its own name is no branch, wherever it is.
+  /// - Parameter inTurn: the turn itself has gone on behind the wait that the client goes on from
   /// - Throws: `CentaurError` with `sessionBusy` where it cannot be branched off yet
-  func hasGoneOn(behind head: Execution, _ request: TurnRequest) async throws -> Bool {
+  func hasGoneOn(behind head: Execution, _ request: TurnRequest, inTurn: Bool = false) async throws -> Bool {
     guard let session, session.id == head.sessionID else { return false }
     if let turnKey = request.turnKey, try await services.store.execution(session.id, turnKey: turnKey) != nil {
       return false
     }
+    if inTurn { return true }
     guard try await services.store.isFollowed(head) else { return false }
     guard try await services.store.execution(head.id)?.status.isTerminal == true else {
       throw CentaurError(

@@ -17,19 +17,25 @@ extension SessionDrive {
     let said = request.outputs.flatMap { output in
       [.text("[The function \(names[output.call] ?? "") was called, and said:]")] + output.parts
     }
-    let message = Message(parts: said + request.input.flatMap(\.parts), clientID: Self.handover(first.call))
+    let message = Message(parts: said + request.input.flatMap(\.parts), clientID: Self.handover(request))
     (handed.input, handed.outputs) = ([message], [])
     (handed.head, handed.busy) = (nil, .supersede)
     return handed
   }
 
-  /// The turn to which the output of a call went before.
-  func turnThatTookOver(_ call: ClientCallID) async throws -> ExecutionID? {
+  /// The turn to which what a request says went before.
+  func turnThatTookOver(_ request: TurnRequest) async throws -> ExecutionID? {
     guard let session else { return nil }
-    let name = Self.handover(call)
+    let name = Self.handover(request)
     return try await services.store.takers(session.id, clientIDs: [name])[name]?.execution
   }
 
-  /// The name by which such a request is known again.
-  private static func handover(_ call: ClientCallID) -> String { "handover:\(call)" }
+  /// The name by which such a request is known again: other words beside the outputs are something new.
+  private static func handover(_ request: TurnRequest) -> String {
+    let call = request.outputs.first.map(\.call.description) ?? ""
+    guard !request.input.isEmpty else { return "handover:\(call)" }
+    var words = HistoryDigest(of: request.owner)
+    words.add(request.input + [Message(role: .assistant, parts: [])])
+    return "handover:\(call):\(words.value)"
+  }
 }

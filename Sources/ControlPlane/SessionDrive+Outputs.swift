@@ -13,18 +13,19 @@ extension SessionDrive {
     let id = first.call.execution
     if let running, running.execution.id == id {
       let waiting = Set(running.waits.calls.map(\.id))
-      if running.isWaiting, request.outputs.allSatisfy({ waiting.contains($0.call) }) {
+      if running.isWaiting, !running.isInterrupted, request.outputs.allSatisfy({ waiting.contains($0.call) }) {
         return try await resume(with: request.outputs, request)
       }
     }
-    if let other = try await turnThatTookOver(first.call) { return try await attach(other, request) }
+    if let other = try await turnThatTookOver(request) { return try await attach(other, request) }
     guard let execution = try await services.store.execution(id), execution.sessionID == session?.id else {
       throw Self.unknown(first.call)
     }
     var waits = TurnWaits()
     try await read(execution, withPieces: false) { waits.fold($0) }
     for output in request.outputs where !waits.asked.contains(output.call) { throw Self.unknown(output.call) }
-    let waiting = execution.status.isTerminal ? [] : Set(waits.calls.map(\.id))
+    let isEnding = running.map { $0.execution.id == id && $0.isInterrupted } ?? false
+    let waiting = execution.status.isTerminal || isEnding ? [] : Set(waits.calls.map(\.id))
     let new = request.outputs.filter { waiting.contains($0.call) }
     if !new.isEmpty { return try await resume(with: new, request) }
     let outputs = waits.oldestFirst(request.outputs)
@@ -50,13 +51,14 @@ extension SessionDrive {
   }
 
   private static func closed(_ outputs: [ToolOutput], _ waits: TurnWaits) -> CentaurError {
-    if let late = outputs.first(where: { waits.answered[$0.call] == nil }) {
-      return CentaurError(
-        .callClosed, "The turn that asked for the call '\(late.call)' ended before it was answered.")
-    }
+    if let late = outputs.first(where: { waits.answered[$0.call] == nil }) { return Self.late(late.call) }
     let other = outputs.first { waits.answered[$0.call]?.output != $0 }
     return CentaurError(
       .callClosed, "The call '\(other.map(\.call.description) ?? "")' was answered with something else.")
+  }
+
+  private static func late(_ call: ClientCallID) -> CentaurError {
+    CentaurError(.callClosed, "The turn that asked for the call '\(call)' ended before it was answered.")
   }
 
   static func unknown(_ call: ClientCallID) -> CentaurError {

@@ -40,7 +40,12 @@ extension SessionDrive {
     request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request, hasSteered: true) }
+    if request.headWaiting != nil, let head = request.head, try await hasGoneOn(behind: head, request, inTurn: true) {
+      throw SessionWentOn()
+    }
     let decision = Reconciliation.decide(request, try await facts(for: request))
+    // Before anything ends for it.
+    if case .start(let input, _) = decision, let session { try checkLength(of: input, for: session.harness) }
     if case .start(let input, _) = decision, let id = try await brokenOff(request, input) {
       var admitted = try await attach(id, request)
       admitted.isToldOn = true
@@ -70,7 +75,9 @@ extension SessionDrive {
       return try await allowed(request, endsOthers: policy == .supersede || request.abortsRunningTurn) {
         if policy == .supersede { try await supersede() }
         request.preface += try await addedMessages(request)
-        return try await start(request.preface + input, history: history, request)
+        // What becomes one message of the user's says whose words are in it.
+        let preface = request.isOneMessage ? request.preface.map(\.asSaidByUser) : request.preface
+        return try await start(preface + input, history: history, request)
       }
     case .repeated(let input):
       return try await allowed(request, endsOthers: true) {
@@ -291,7 +298,6 @@ extension SessionDrive {
     answering steerAnswered: [HarnessJournalChange] = []
   ) async throws -> AdmittedTurn {
     guard let session else { throw CentaurError(.internalFailure, "The session is not open.") }
-    try checkLength(of: input, for: session.harness)
     try checkCapacity()
     let isFollowUp =
       if let turnKey = request.turnKey {

@@ -140,6 +140,7 @@ extension SessionDrive {
   }
 
   func interruptHarness(reason: String) async {
+    running?.isInterrupted = true
     await drive(.interrupt(reason: reason, failure: running?.failure)) { $0.interrupt(reason: reason) }
   }
 

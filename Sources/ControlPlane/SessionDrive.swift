@@ -85,6 +85,8 @@ actor SessionDrive {
     var answer: String?
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.
     var failure: CentaurError?
+    /// It was told to end, and has not said yet that it has.
+    var isInterrupted = false
     var waits = TurnWaits()
   }
 

@@ -49,11 +49,54 @@ extension ControlPlane {
       guard let execution = Self.execution(inID: held.id),
         let requested = try await session(endingWith: execution, of: request.owner)
       else { continue }
+      let since = held.saidSince()
+      if let head = requested.head, let later = try await turn(behind: head, inWhich: since),
+        let requested = try await session(endingWith: later.id, of: request.owner)
+      {
+        return requested
+      }
       // What the client has put behind it came from elsewhere.
-      request.preface = held.saidSince()
+      request.preface = since
       return requested
     }
     return nil
+  }
+
+  /// How many turns without an id of ours may stand behind one that has one.
+  private static let mostTurnsBehind = 64
+
+  /// The turn that a history ends with whose last id of ours is an earlier one's: not each answer has an id. Known by what
+  /// its user said since, turn for turn; what they were shown may be more than was said.
+  private func turn(behind head: Execution, inWhich said: [Message]) async throws -> Execution? {
+    var asked = Self.asked(in: said)
+    guard !asked.isEmpty, asked.count <= Self.mostTurnsBehind else { return nil }
+    let turns = try await services.store.executions(head.sessionID, after: head.ordinal, limit: Self.mostTurnsBehind)
+    for turn in turns where turn.status == .completed {
+      let events = try await services.store.conversation(
+        turn.sessionID, after: turn.firstSeq - 1, before: turn.terminalSeq ?? .max, newestFirst: false, limit: 200)
+      let own = events.compactMap { event in
+        if event.executionID == turn.id, case .messageAppended(let message) = event.payload { message } else { nil }
+      }
+      guard Self.asked(in: own) == [asked.removeFirst()] else { return nil }
+      if asked.isEmpty { return turn }
+    }
+    return nil
+  }
+
+  /// What a user said, as a digest counts it: what stands between two answers together.
+  private static func asked(in said: [Message]) -> [[UInt8]] {
+    var (asked, isOpen) = ([[UInt8]](), false)
+    for message in said where !message.isNote {
+      if message.role == .assistant {
+        isOpen = false
+      } else if isOpen {
+        asked[asked.count - 1] += HistoryDigest.Said(message).bytes
+      } else {
+        asked.append(HistoryDigest.Said(message).bytes)
+        isOpen = true
+      }
+    }
+    return asked
   }
 
   /// Not on the actor, as the next one: a long history takes its time.

@@ -44,8 +44,8 @@ public struct TurnRequest: Sendable {
     public enum Point: Sendable, Hashable {
       /// The last of our items that the copied history still holds: their wire ids, oldest first.
       case heldItems([String])
-      /// The end of a turn.
-      case turn(ExecutionID)
+      /// The end of a turn, or the event with which it began to wait for its client's tools.
+      case turn(ExecutionID, waiting: Int64?)
     }
 
     public init(parent: ThreadKey, heldItemIDs: [String]) {
@@ -53,9 +53,9 @@ public struct TurnRequest: Sendable {
       point = .heldItems(heldItemIDs)
     }
 
-    public init(parent: ThreadKey, turn: ExecutionID) {
+    public init(parent: ThreadKey, turn: ExecutionID, waiting: Int64? = nil) {
       self.parent = parent
-      point = .turn(turn)
+      point = .turn(turn, waiting: waiting)
     }
   }
 
@@ -108,6 +108,8 @@ public struct TurnRequest: Sendable {
   var preface: [Message] = []
   /// The session's turn that the client goes on from; another one than the newest branches off.
   var head: Execution?
+  /// The client goes on from where that turn began to wait for its tools, and the turn has gone on behind it.
+  var headWaiting: Int64?
   /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish
   /// is a conflict.
   public var harness: HarnessName?

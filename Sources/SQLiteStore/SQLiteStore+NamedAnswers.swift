@@ -17,7 +17,9 @@ extension SQLiteStore {
         sql: """
           SELECT r.wire_id, r.session, r.execution, r.created_at, e.terminal_seq IS NOT NULL
           FROM replies r JOIN executions e ON e.id = r.execution
-          WHERE r.request_name = ? AND r.owner = ? AND e.status NOT IN ('failed', 'cancelled')
+          WHERE r.rowid IN (
+              SELECT rowid FROM replies WHERE request_name = ? AND owner = ? ORDER BY rowid DESC LIMIT 256)
+            AND e.status NOT IN ('failed', 'cancelled')
             AND (e.terminal_seq IS NULL OR
               (SELECT created_at FROM events WHERE session = e.session AND seq = e.terminal_seq) >= ?)
           ORDER BY r.rowid DESC

@@ -177,6 +177,13 @@ public final class SQLiteStore: SessionStore {
     }
   }
 
+  public func executions(_ session: SessionID, after ordinal: Int, limit: Int) async throws -> [Execution] {
+    try await read { db in
+      try Rows.executions(
+        db, "WHERE s.id = ? AND e.ordinal > ? ORDER BY e.ordinal LIMIT ?", [session.rawValue, ordinal, limit])
+    }
+  }
+
   public func newestExecution(_ session: SessionID) async throws -> Execution? {
     try await read { db in
       try Rows.executions(db, "WHERE s.id = ? ORDER BY e.ordinal DESC LIMIT 1", [session.rawValue]).first

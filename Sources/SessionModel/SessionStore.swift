@@ -41,6 +41,8 @@ public protocol SessionStore: ConversationStore, NamedAnswerStore {
   func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput]
   /// Turns of a session that have no terminal event yet, oldest first.
   func openExecutions(_ session: SessionID) async throws -> [Execution]
+  /// Turns of a session behind one, oldest first.
+  func executions(_ session: SessionID, after ordinal: Int, limit: Int) async throws -> [Execution]
   /// Whether a turn of the session that is newer than this one was answered, or is yet to be: then a conversation that
   /// goes on from this one branches off. Turns that failed or were cancelled are not looked at.
   func isFollowed(_ execution: Execution) async throws -> Bool

@@ -69,6 +69,9 @@ final class FaultyStore: SessionStore {
   ) async throws -> [SessionEvent] {
     try await base.conversation(session, after: after, before: before, newestFirst: newestFirst, limit: limit)
   }
+  func executions(_ session: SessionID, after ordinal: Int, limit: Int) async throws -> [Execution] {
+    try await base.executions(session, after: ordinal, limit: limit)
+  }
   func execution(owner: Owner, historyDigest: String) async throws -> Execution? {
     try await base.execution(owner: owner, historyDigest: historyDigest)
   }

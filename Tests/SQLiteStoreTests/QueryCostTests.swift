@@ -118,6 +118,7 @@ struct QueryCostTests {
     try await store.removeKept(before: .noon)
     try await store.removeKept(of: session)
     _ = try await store.execution(owner: .local, historyDigest: "d")
+    _ = try await store.executions(session, after: 0, limit: 10)
     _ = try await store.isFollowed(#require(store.execution(id)))
     for newestFirst in [false, true] {
       _ = try await store.conversation(session, after: 0, before: .max, newestFirst: newestFirst, limit: 10)

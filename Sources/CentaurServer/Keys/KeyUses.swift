@@ -92,8 +92,7 @@ final class KeyUses: Sendable {
     state.withLock { _ = $0.connections.removeValue(forKey: connection) }
   }
 
-  var hasConnections: Bool { state.withLock { !$0.connections.isEmpty } }
-
+  var hasConnectionsWithKey: Bool { state.withLock { $0.connections.values.contains { $0.key != nil } } }
   var hasConnectionsWithoutKey: Bool { state.withLock { $0.connections.values.contains { $0.key == nil } } }
 
   /// Cuts what is being told to whoever came with one of these keys.

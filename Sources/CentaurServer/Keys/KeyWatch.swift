@@ -29,9 +29,10 @@ struct KeyWatch: Service {
   }
 
   private func cutRevoked() async {
-    guard uses.hasConnections else { return }
     do {
       if uses.hasConnectionsWithoutKey, try await keys.standing(of: nil) != .noKeys { uses.cutWithoutKey() }
+      // Where nobody has a key, no reader is woken.
+      guard uses.hasConnectionsWithKey else { return }
       let revoked = try await keys.revokedKeys()
       if !revoked.isEmpty { uses.cut(revoked) }
     } catch { logger.error("revoked keys could not be looked for", metadata: ["error": "\(error)"]) }
