@@ -84,6 +84,8 @@ extension Message {
     case .system: title = "[This is an instruction:]"
     }
     guard !parts.isEmpty else { return Message(parts: [], clientID: clientID) }
-    return Message(parts: [.text(title)] + parts, clientID: clientID)
+    var said = Message(parts: [.text(title)] + parts, clientID: clientID)
+    said.isNote = isNote
+    return said
   }
 }

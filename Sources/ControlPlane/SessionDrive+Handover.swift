@@ -19,7 +19,7 @@ extension SessionDrive {
     }
     let message = Message(parts: said + request.input.flatMap(\.parts), clientID: Self.handover(request))
     (handed.input, handed.outputs) = ([message], [])
-    (handed.head, handed.busy) = (nil, .supersede)
+    (handed.head, handed.busy, handed.takesOver) = (nil, .queue, true)
     return handed
   }
 

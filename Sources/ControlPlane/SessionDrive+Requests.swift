@@ -72,8 +72,10 @@ extension SessionDrive {
         }
       default: break
       }
-      return try await allowed(request, endsOthers: policy == .supersede || request.abortsRunningTurn) {
+      let endsOthers = policy == .supersede || request.abortsRunningTurn || request.takesOver
+      return try await allowed(request, endsOthers: endsOthers) {
         if policy == .supersede { try await supersede() }
+        if request.takesOver { try await interrupt(reason: "superseded") }
         request.preface += try await addedMessages(request)
         // What becomes one message of the user's says whose words are in it.
         let preface = request.isOneMessage ? request.preface.map(\.asSaidByUser) : request.preface

@@ -110,6 +110,8 @@ public struct TurnRequest: Sendable {
   var head: Execution?
   /// The client goes on from where that turn began to wait for its tools, and the turn has gone on behind it.
   var headWaiting: Int64?
+  /// The turn that waits for the client's tools ends for this one.
+  var takesOver = false
   /// For a session that does not exist yet; nil where the client has no wish. For an existing session a different wish
   /// is a conflict.
   public var harness: HarnessName?
@@ -143,10 +145,11 @@ public struct TurnRequest: Sendable {
     return "steer:\(turnKey)"
   }
 
-  /// The input as the log has it: pieces of one message are that message.
+  /// The input as the log has it: pieces of one message are that message, and notes are beside it.
   func asSaid(_ input: [Message]) -> [Message] {
-    guard isOneMessage, !input.isEmpty else { return input }
-    return [Message(parts: input.flatMap(\.parts), clientID: input.last?.clientID)]
+    let said = input.filter { !$0.isNote }
+    guard isOneMessage, !said.isEmpty else { return input }
+    return input.filter(\.isNote) + [Message(parts: said.flatMap(\.parts), clientID: input.last?.clientID)]
   }
 
   public init(

@@ -72,12 +72,20 @@ struct TurnReading {
   /// The newest blocks of a history that may have been ours: thinking by its signature, calls by their ids.
   private static func heldItems(_ earlier: [JSONValue]) -> [TurnRequest.HeldItem] {
     earlier.indices.suffix(64).flatMap { index in
-      ContentBlock.blocks(earlier[index]).compactMap { block in
+      ContentBlock.blocks(earlier[index]).enumerated().compactMap { number, block in
         (block["signature"] ?? block["id"] ?? block["tool_use_id"])?.string.map { id in
-          TurnRequest.HeldItem(id: id) { ContentBlock.history(earlier[(index + 1)...], isClaudeCode: false) }
+          TurnRequest.HeldItem(id: id) {
+            ContentBlock.history(behind(number, of: earlier[index]) + earlier[(index + 1)...], isClaudeCode: false)
+          }
         }
       }
     }
+  }
+
+  /// What the user said in a message behind one of its blocks. An answer's other blocks are of the same turn as that one.
+  private static func behind(_ number: Int, of message: JSONValue) -> [JSONValue] {
+    guard message["role"]?.string == "user" else { return [] }
+    return [["role": "user", "content": .array(Array(ContentBlock.blocks(message)[(number + 1)...]))]]
   }
 
   func echo(_ input: TurnInput, held: [String]) -> MessagesEcho {

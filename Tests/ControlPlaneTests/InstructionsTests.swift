@@ -179,6 +179,28 @@ struct InstructionsTests {
     }
   }
 
+  @Test("behind an agent that hands over: what waits in line is run, and other words are a turn of their own")
+  func handoverBesideOthers() async throws {
+    try await World.run { world in
+      let first = try await world.submit(
+        Self.ask("call transfer", "A").with { $0.options.tools = [ClientTool(name: "transfer")] })
+      try await world.wait("test:a") { $0.kind == "execution.waiting" }
+      let queued = try await world.submit(.sdk("say queued", key: "test:a").with { $0.busy = .queue })
+      let output = ToolOutput(call: ClientCallID(first.execution.id, 1), parts: [.text("; say handed")])
+      let request = TurnRequest(
+        owner: .local, session: .key(try ThreadKey("test:a")), client: .sdk, input: [], outputs: [output],
+        instructions: "B", origin: "test", replyPrefix: "resp", echo: .null
+      ).with { $0.options.tools = [ClientTool(name: "weather")] }
+      let second = try await world.submit(request)
+      #expect(try await queued.finished().texts == ["queued"])
+      #expect(try await second.finished().texts == ["handed"])
+      let more = try await world.submit(request.with { $0.input = [Message(parts: [.text("; say more")])] })
+      #expect(more.execution.id != second.execution.id)
+      #expect(try await more.finished().texts.last == "more")
+      #expect(try await world.submit(request).reply.wireID == second.reply.wireID)
+    }
+  }
+
   @Test("a message that would steer a turn is one of its own where it brings other instructions")
   func steering() async throws {
     try await World.run { world in
