@@ -32,8 +32,13 @@ STRICT = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 
 
 @pytest.fixture(params=TRANSPORTS)
-def transport(request, server, harness):
-    return TRANSPORTS[request.param](server, harness)
+def way(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def transport(way, server, harness):
+    return TRANSPORTS[way](server, harness)
 
 
 @pytest.fixture
@@ -227,9 +232,9 @@ class Watched:
         self.model = model
         self.seen = 0
 
-    def by(self, harness: str):
+    def by(self, harness: str, way: str = "http"):
         self.seen = len(self.model.requests())
-        return TRANSPORTS["http"](self.server, harness)
+        return TRANSPORTS[way](self.server, harness)
 
     def sent(self, harness: str) -> list[dict]:
         """What the harness's model was sent since the test began to use it."""
@@ -253,11 +258,11 @@ def by_tool(answer: dict) -> str:
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "loose"])
-def test_a_schema_for_the_answer(watched, harness, strict):
+def test_a_schema_for_the_answer(watched, harness, way, strict):
     """`json_schema` reaches the model: by the provider's own field where it can, else in words."""
     wanted = STRICT if strict else {"type": "object", "properties": {"n": {"type": "integer"}}}
     form = {"type": "json_schema", "name": "number", "schema": wanted, "strict": strict}
-    transport = watched.by(harness)
+    transport = watched.by(harness, way)
     says = by_tool({"n": 3}) if harness == "claude" else script(text('{"n":3}'))
     response = checked(transport.create(ask(says, text={"format": form})))
     assert json.loads(final_text(response)) == {"n": 3}
@@ -313,9 +318,9 @@ def json_or_none(words: str):
         return None
 
 
-def test_any_json_for_the_answer(watched, harness):
+def test_any_json_for_the_answer(watched, harness, way):
     """`json_object`: the model is told to answer with an object."""
-    transport = watched.by(harness)
+    transport = watched.by(harness, way)
     says = script({"tool": "StructuredOutput", "args": {}}) if harness == "claude" else script(text("{}"))
     response = checked(transport.create(ask(says, text={"format": {"type": "json_object"}})))
     assert response["text"] == {"format": {"type": "json_object"}} and final_text(response) == "{}"
@@ -336,9 +341,9 @@ def test_codex_exec_is_asked_the_same(watched):
     assert "format" not in asked.get("text", {}) and asked["reasoning"]["effort"] == "medium"
 
 
-def test_effort_and_tier(watched, harness, key):
+def test_effort_and_tier(watched, harness, way, key):
     """`reasoning.effort` reaches the model of both harnesses, for this turn only; a tier that of Codex, else a warning."""
-    transport = watched.by(harness)
+    transport = watched.by(harness, way)
     body = ask("Reply ONE", model="gpt-5.5", reasoning={"effort": "high"}, service_tier="flex")
     assert checked(transport.create(body, key))["service_tier"] == "flex"
     first = watched.sent(harness)[-1]
@@ -352,9 +357,9 @@ def test_effort_and_tier(watched, harness, key):
         assert warnings(watched.server, key, "service_tier_not_supported")
 
 
-def test_phases_in_the_history(watched, harness):
+def test_phases_in_the_history(watched, harness, way):
     """A history whose assistant messages have phases is taken; Codex's model is told them."""
-    transport = watched.by(harness)
+    transport = watched.by(harness, way)
     history = [
         {"role": "user", "content": "My name is Ada."},
         {"type": "message", "role": "assistant", "phase": "commentary", "id": "msg_a_1", "status": "completed",
@@ -372,9 +377,9 @@ def test_phases_in_the_history(watched, harness):
 # Images and files
 
 
-def test_images_and_files_reach_the_model(watched, harness):
+def test_images_and_files_reach_the_model(watched, harness, way):
     """An image and a text file in the request are before the agent's model."""
-    transport = watched.by(harness)
+    transport = watched.by(harness, way)
     note = base64.b64encode(b"the word is 4711").decode()
     response = checked(transport.create({"model": "m", "input": [{"role": "user", "content": [
         {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}", "detail": "low"},
