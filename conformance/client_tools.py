@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import uuid
 
+from centaur_server import CentaurServer
 from openai import OpenAI
+from session_api import executions
 
 WEATHER = {
     "type": "function", "name": "weather", "description": "The weather of a city.", "strict": True,
@@ -30,6 +33,23 @@ def function_calls(response) -> list:
 
 def output(asked, said) -> dict:
     return {"type": "function_call_output", "call_id": asked.call_id, "output": said}
+
+
+class WaitingSession:
+    """A session of its own for a turn that is to wait for its program's functions, by either API."""
+
+    def __init__(self, server: CentaurServer, harness: str):
+        self.server = server
+        self.key = f"api:waits-{uuid.uuid4()}"
+        self.headers = {"X-Centaur-Harness": harness, "X-Centaur-Thread-Key": self.key}
+
+    @property
+    def log(self) -> list[dict]:
+        return self.server.api.events(self.key)
+
+    @property
+    def statuses(self) -> list[str]:
+        return list(executions(self.log).values())
 
 
 class Loop:

@@ -9,10 +9,10 @@ import anthropic
 import invariants
 import pytest
 from centaur_server import CentaurServer
-from client_tools import call
+from client_tools import WaitingSession, call
 from conftest import make_anthropic
 from scripts import COUNT, script, shell, text
-from session_api import executions, kinds
+from session_api import kinds
 from test_anthropic_sdk import ASK, answer, user
 from test_client_tools_messages import WEATHER, result, uses
 
@@ -22,13 +22,11 @@ STEPS = script(call("weather", city="Bern"), shell(COUNT), text("{{stdout}} of <
 ONCE = script(shell(COUNT), text("{{stdout}}"))
 
 
-class Waiting:
+class Waiting(WaitingSession):
     """A session whose turn waits for the program's tool."""
 
     def __init__(self, server: CentaurServer, harness: str, steps: str = STEPS):
-        self.server = server
-        self.key = f"api:waits-{uuid.uuid4()}"
-        self.headers = {"X-Centaur-Harness": harness, "X-Centaur-Thread-Key": self.key}
+        super().__init__(server, harness)
         self.first = self.ask(user(steps))
         [self.use] = uses(self.first)
 
@@ -38,14 +36,6 @@ class Waiting:
 
     def tell(self, said: str = "sunny"):
         return self.ask(user([result(self.use, said)]))
-
-    @property
-    def log(self) -> list[dict]:
-        return self.server.api.events(self.key)
-
-    @property
-    def statuses(self) -> list[str]:
-        return list(executions(self.log).values())
 
 
 def refused(kind, ask) -> str:

@@ -11,10 +11,10 @@ import invariants
 import openai
 import pytest
 from centaur_server import CentaurServer, processes_with, until
-from client_tools import CLOCK, WEATHER, call, function_calls, output
+from client_tools import CLOCK, WEATHER, WaitingSession, call, function_calls, output
 from conftest import make_sdk
 from scripts import COUNT, script, shell, text
-from session_api import executions, kinds
+from session_api import kinds
 from test_pool import pool, ready_events
 from wire import SSEStream
 
@@ -23,13 +23,11 @@ HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
 STEPS = script(call("weather", city="Bern"), shell(COUNT), text("{{stdout}} of <{{history}}>"))
 
 
-class Waiting:
+class Waiting(WaitingSession):
     """A session whose turn waits for the program's function."""
 
     def __init__(self, server: CentaurServer, harness: str = "codex", steps: str = STEPS, **more):
-        self.server = server
-        self.key = f"api:waits-{uuid.uuid4()}"
-        self.headers = {"X-Centaur-Harness": harness, "X-Centaur-Thread-Key": self.key}
+        super().__init__(server, harness)
         self.first = self.sdk.responses.create(model="m", input=steps, tools=[WEATHER], **more)
         [self.call] = function_calls(self.first)
 
@@ -42,14 +40,6 @@ class Waiting:
 
     def say(self, words: str, **more):
         return self.sdk.responses.create(model="m", input=words, tools=[WEATHER], **more)
-
-    @property
-    def log(self) -> list[dict]:
-        return self.server.api.events(self.key)
-
-    @property
-    def statuses(self) -> list[str]:
-        return list(executions(self.log).values())
 
 
 def refused(kind, ask) -> str:
