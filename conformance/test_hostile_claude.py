@@ -12,11 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from centaur_server import CentaurServer
-from conftest import make_anthropic, make_directory, make_sdk, serving
-from messages_wire import MessagesStream
+from conftest import make_directory, make_sdk, serving
 from session_api import answer, items
-from test_hostile_text import HOSTILE, check_frames, check_log, told
-from wire import SSEStream, check_stream
+from test_hostile_text import HOSTILE, check_frames, check_log, said_in_messages, said_in_responses, told
 
 HARNESS = Path(__file__).resolve().parent / "wordy_claude.py"
 
@@ -32,34 +30,18 @@ def wordy() -> Iterator[CentaurServer]:
 
 def test_in_a_stream_of_responses(wordy):
     """As message, thought, command, path, tool and unknown block: the frames hold, and the message arrives whole."""
-    body = {"model": "m", "input": told("say", HOSTILE), "stream": True, "reasoning": {"summary": "auto"}}
-    with SSEStream(wordy.v1, body, {"x-centaur-items": "full"}) as stream:
-        raw = b"".join(stream.chunks())
-    events = check_frames(raw)
-    check_stream(events)
-    messages = [item for item in events[-1]["response"]["output"] if item["type"] == "message"]
-    assert HOSTILE in [message["content"][0]["text"] for message in messages]
+    messages, text = said_in_responses(wordy)
     assert messages[-1]["content"][0]["text"] == "PONG"
-    with make_sdk(wordy).responses.create(model="m", input=told("say", HOSTILE), stream=True) as read:
-        deltas = [event.delta for event in read if event.type == "response.output_text.delta"]
-    assert "".join(deltas) == f"{HOSTILE}PONG"
+    assert text == f"{HOSTILE}PONG"
     check_log(wordy)
 
 
 def test_in_a_stream_of_messages(wordy):
     """The same in the other dialect, whose SDK splits lines by itself."""
-    body = {"model": "m", "max_tokens": 100, "stream": True, "thinking": {"type": "enabled", "budget_tokens": 1024},
-            "messages": [{"role": "user", "content": told("say", HOSTILE)}]}
-    with MessagesStream(wordy.v1, body) as stream:
-        raw = b"".join(stream.chunks())
-    events = check_frames(raw)
-    assert events[-1]["type"] == "message_stop"
-    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    deltas, text = said_in_messages(wordy)
     assert HOSTILE in "".join(delta.get("text", "") for delta in deltas)
     assert HOSTILE in "".join(delta.get("thinking", "") for delta in deltas)
-    with make_anthropic(wordy).messages.stream(
-            model="m", max_tokens=100, messages=[{"role": "user", "content": told("say", HOSTILE)}]) as read:
-        assert "".join(read.text_stream) == f"{HOSTILE}PONG"
+    assert text == f"{HOSTILE}PONG"
 
 
 def test_in_the_log_of_a_session(wordy):

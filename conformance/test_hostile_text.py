@@ -64,34 +64,47 @@ def check_log(server: CentaurServer) -> None:
 # What a harness says
 
 
-def test_what_a_harness_says_in_a_stream_of_responses(wordy):
-    """As message, command, path, item and warning: the frames hold, and the message arrives to the letter."""
+def said_in_responses(server: CentaurServer) -> tuple[list[dict], str]:
+    """The messages of an answer whose harness says `HOSTILE`, and the text that the SDK puts together of another one's
+    pieces. The frames hold."""
     body = {"model": "m", "input": told("say", HOSTILE), "stream": True, "reasoning": {"summary": "auto"}}
-    with SSEStream(wordy.v1, body, {"x-centaur-items": "full"}) as stream:
+    with SSEStream(server.v1, body, {"x-centaur-items": "full"}) as stream:
         raw = b"".join(stream.chunks())
     events = check_frames(raw)
     check_stream(events)
     messages = [item for item in events[-1]["response"]["output"] if item["type"] == "message"]
     assert HOSTILE in [message["content"][0]["text"] for message in messages]
-    with make_sdk(wordy).responses.create(model="m", input=told("say", HOSTILE), stream=True) as read:
+    with make_sdk(server).responses.create(model="m", input=told("say", HOSTILE), stream=True) as read:
         deltas = [event.delta for event in read if event.type == "response.output_text.delta"]
-    assert HOSTILE in "".join(deltas)
+    return messages, "".join(deltas)
+
+
+def said_in_messages(server: CentaurServer) -> tuple[list[dict], str]:
+    """The same in the other dialect, whose SDK splits lines by itself: the pieces of an answer, and another one's text."""
+    body = {"model": "m", "max_tokens": 100, "stream": True, "thinking": {"type": "enabled", "budget_tokens": 1024},
+            "messages": [{"role": "user", "content": told("say", HOSTILE)}]}
+    with MessagesStream(server.v1, body) as stream:
+        raw = b"".join(stream.chunks())
+    events = check_frames(raw)
+    assert events[-1]["type"] == "message_stop"
+    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    with make_anthropic(server).messages.stream(
+            model="m", max_tokens=100, messages=[{"role": "user", "content": told("say", HOSTILE)}]) as read:
+        return deltas, "".join(read.text_stream)
+
+
+def test_what_a_harness_says_in_a_stream_of_responses(wordy):
+    """As message, command, path, item and warning: the frames hold, and the message arrives to the letter."""
+    _, text = said_in_responses(wordy)
+    assert HOSTILE in text
     check_log(wordy)
 
 
 def test_what_a_harness_says_in_a_stream_of_messages(wordy):
     """The same in the other dialect, whose SDK splits lines by itself."""
-    body = {"model": "m", "max_tokens": 100, "stream": True, "thinking": {"type": "enabled", "budget_tokens": 1024},
-            "messages": [{"role": "user", "content": told("say", HOSTILE)}]}
-    with MessagesStream(wordy.v1, body) as stream:
-        raw = b"".join(stream.chunks())
-    events = check_frames(raw)
-    assert events[-1]["type"] == "message_stop"
-    texts = "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")
-    assert HOSTILE in texts
-    with make_anthropic(wordy).messages.stream(
-            model="m", max_tokens=100, messages=[{"role": "user", "content": told("say", HOSTILE)}]) as read:
-        assert HOSTILE in "".join(read.text_stream)
+    deltas, text = said_in_messages(wordy)
+    assert HOSTILE in "".join(delta.get("text", "") for delta in deltas)
+    assert HOSTILE in text
 
 
 def test_what_a_harness_says_in_the_log_of_a_session(wordy):
