@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from centaur_server import CentaurServer, until
+from centaur_server import CentaurServer, content, until
+from chaos_faults import descendants
 from claude_cli import STREAM, ClaudeHome
 from codex_cli import CodexHome
 from conftest import SERVERS
@@ -120,6 +121,39 @@ def test_a_model_call_is_not_cut(server, harness):
     deltas = [event["payload"]["delta"] for event in events if event["kind"] == "item.delta"]
     assert "".join(deltas) == words
     assert model_calls(server) == 1
+
+
+@HARNESSES
+def test_a_call_waits_for_the_next_gateway(server, harness):
+    """The gateway dies while a command runs; the call that comes before another gateway is there is answered by that."""
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness)
+    server.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
+    server.api.wait_for_kind(key, "item.started")
+    gate = workspace(server, key) / "go"
+    [shim] = [int(file.read_text()) for file in server.data.glob("sessions/*/sandboxes/*/pid")]
+    [carrier] = [pid for pid in descendants(shim) if b"\0carry\0" in content(Path(f"/proc/{pid}/cmdline"))]
+    # Who would start another gateway sleeps until the call is there.
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        os.kill(server.gateway_pid, signal.SIGKILL)
+        until(lambda: not connections(carrier))
+        gate.touch()
+        until(lambda: connections(carrier))
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    server.api.wait_for_kind(key, "execution.completed")
+    events = ran_once(server, key)
+    assert answer(events) == "done"
+    assert "warning" not in kinds(events), "the harness had to ask again"
+    assert model_calls(server) == 2
+
+
+def connections(carrier: int) -> list[str]:
+    """What a sandbox's way to the gateway holds open, other than the socket that it listens on."""
+    targets = {file.name: os.readlink(file) for file in Path(f"/proc/{carrier}/fd").iterdir()}
+    listener = targets.pop("0")
+    return [target for target in targets.values() if target.startswith("socket:") and target != listener]
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])

@@ -26,7 +26,8 @@ case "forward":
   Doorway(options).enter()
 case "carry":
   guard arguments.count == 2 else { fail(usage) }
-  Forwarder(to: arguments[1]).run()
+  var forwarder = Forwarder(to: arguments[1])
+  forwarder.run()
 case "confine":
   guard let options = ConfineOptions(arguments.dropFirst()) else { fail(usage) }
   Confinement(options).enter()

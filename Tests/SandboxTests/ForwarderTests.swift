@@ -170,7 +170,54 @@ struct ForwarderTests {
     }
   }
 
-  @Test("without a gateway a call ends at once, and the next one is served when the gateway is back")
+  @Test("a call that comes while the gateway is being replaced waits for the next one, and is served whole")
+  func waitsForGateway() async throws {
+    let came = AsyncStream.makeStream(of: Never.self)
+    let served = AsyncStream.makeStream(of: Never.self)
+    try await withForwarder { port in
+      async let gateway: Void = {
+        // Only the forwarder is there to take the call: what it has taken it keeps.
+        for await _ in came.stream {}
+        try await withGateway { request, answer in
+          try await answer.write(ByteBuffer(bytes: try await request.read(5)))
+          try await answer.end()
+          served.continuation.finish()
+        } _: {
+          for await _ in served.stream {}
+        }
+      }()
+      try await connect(port) { answer, request in
+        try await request.write(ByteBuffer(string: "early"))
+        came.continuation.finish()
+        #expect(String(decoding: try await answer.toEnd(), as: UTF8.self) == "early")
+      }
+      try await gateway
+    }
+  }
+
+  @Test("while one call waits for a gateway, another that has one goes on")
+  func waitingHoldsNobodyUp() async throws {
+    try await withForwarder { port in
+      try await withGateway { request, answer in
+        while let piece = try await request.next() { try await answer.write(piece) }
+        try await answer.end()
+      } _: {
+        try await connect(port) { answer, request in
+          try await request.write(ByteBuffer(string: "before"))
+          #expect(try await answer.read(6) == Array("before".utf8))
+          // Its connections live on where its name is gone.
+          try #require(unlink(gateway) == 0)
+          let waiting = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: port).get()
+          try await request.write(ByteBuffer(string: "after"))
+          #expect(try await answer.read(5) == Array("after".utf8))
+          try await waiting.close()
+        }
+      }
+    }
+  }
+
+  @Test("a call for which no gateway comes is ended, and the next one is served when there is a gateway again")
   func noGateway() async throws {
     try await withForwarder { port in
       try await connect(port) { answer, _ in

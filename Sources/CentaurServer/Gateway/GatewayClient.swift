@@ -11,8 +11,6 @@ import SessionModel
 final class GatewayClient: Sendable {
   /// Held open: the socket's path goes through it, and may so be longer than a socket's path can be.
   private let directory: Int32
-  /// The same, as a short path.
-  private let place: String
   private let base: String
 
   /// - Throws: what the file system says
@@ -20,11 +18,18 @@ final class GatewayClient: Sendable {
     try files.create()
     directory = Glibc.open(files.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard directory >= 0 else { throw ConfigurationError("\(files.directory) cannot be opened") }
-    place = "/proc/self/fd/\(directory)"
     base = "http+unix://%2Fproc%2Fself%2Ffd%2F\(directory)%2Fcontrol.sock"
   }
 
   deinit { Glibc.close(directory) }
+
+  /// Where nobody listens that is said at once. The shared client tries for as long as a call may take, and a gateway
+  /// that dies behind a look whether it is there would be waited for by the one who has to start another.
+  private static let http: HTTPClient = {
+    var configuration = HTTPClient.Configuration()
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }()
 
   struct Status: Sendable, Hashable {
     var version: String
@@ -52,11 +57,10 @@ final class GatewayClient: Sendable {
   /// Stays until the gateway ends, or a newer one has taken over; says by it that a server is there.
   func attach() async throws {
     while true {
-      guard isListening else { throw NobodyListens() }
       var request = HTTPClientRequest(url: base + "/v1/attach")
       request.method = .POST
       do {
-        let response = try await HTTPClient.shared.execute(request, timeout: .hours(24 * 365))
+        let response = try await Self.http.execute(request, timeout: .hours(24 * 365))
         for try await _ in response.body {}
         return
       } catch let error as HTTPClientError where error == .readTimeout {
@@ -65,35 +69,17 @@ final class GatewayClient: Sendable {
     }
   }
 
-  /// Whether anybody listens. The HTTP client would try again for as long as a call may take.
-  private var isListening: Bool {
-    let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-    guard probe >= 0 else { return false }
-    defer { Glibc.close(probe) }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "\(place)/control.sock".utf8) }
-    return withUnsafePointer(to: address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-      }
-    }
-  }
-
   private func call(_ method: HTTPMethod, _ path: String, _ body: JSONValue? = nil) async throws -> JSONValue {
-    guard isListening else { throw NobodyListens() }
     var request = HTTPClientRequest(url: base + path)
     request.method = method
     if let body { request.body = .bytes(ByteBuffer(bytes: body.serialized)) }
-    let response = try await HTTPClient.shared.execute(request, timeout: .seconds(20))
+    let response = try await Self.http.execute(request, timeout: .seconds(20))
     let bytes = try await response.body.collect(upTo: 16 << 20)
     guard response.status == .ok else { throw Refused(status: response.status.code, body: String(buffer: bytes)) }
     return try JSONValue(parsing: bytes.readableBytesView)
   }
 
   struct Unreadable: Error {}
-
-  struct NobodyListens: Error {}
 
   struct Refused: Error {
     let status: UInt
