@@ -1,7 +1,7 @@
 """What the model gateway costs: calls through a sandbox's socket beside calls made straight to the same scripted model.
 
 Client, gateway and model are processes of this machine; each call has a connection of its own on both ways, as the
-gateway's have.
+gateway's have. The LiteLLM proxy stands in the gateway's place, in front of the same model, for the same calls.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import httpx
+import litellm_proxy
 from centaur_server import PROGRAM, StandInModel, base_environment
 from figures import Figure
-from http_bytes import FIRST_TEXT, request
+from http_bytes import request
 from measure import DELTAS, Bench, milliseconds
 from programs import BenchFailed, median, quantile
 
 MODEL = "gpt-5.5"
+# The proxy leaves the lines out that name events.
+FIRST_TEXT = b"response.output_text.delta"
 
 
 def call_bytes(text: str) -> bytes:
@@ -49,7 +52,7 @@ def call(target: str | int, data: bytes) -> float:
         tail = b""
         while piece := connection.recv(65536):
             tail = tail[-64:] + piece
-            if first is None and FIRST_TEXT.encode() in tail:
+            if first is None and FIRST_TEXT in tail:
                 first = time.perf_counter() - begun
     if first is None or not tail.endswith(b"0\r\n\r\n"):
         raise BenchFailed(f"a model call was not answered: {tail[:200]!r}")
@@ -104,6 +107,10 @@ def measure(bench: Bench) -> None:
     try:
         gateway = Gateway(bench.directory, model)
         _measure(bench, gateway.socket, port)
+        try:
+            beside_litellm(bench, gateway.socket, port)
+        except (BenchFailed, OSError) as failure:
+            bench.notes.append(f"no LiteLLM proxy in the model gateway's place: {failure}")
         bench.notes.append(f"the model gateway takes {gateway.resident_megabytes:.0f} MB after that")
     finally:
         if gateway:
@@ -112,9 +119,42 @@ def measure(bench: Bench) -> None:
         os.chdir(before)
 
 
-def _measure(bench: Bench, gateway: str, port: int) -> None:
+def streaming_call() -> bytes:
     words = " ".join(["word"] * DELTAS)
-    data = call_bytes("[[" + json.dumps({"steps": [{"text": words, "chunks": DELTAS}]}) + "]]")
+    return call_bytes("[[" + json.dumps({"steps": [{"text": words, "chunks": DELTAS}]}) + "]]")
+
+
+def beside_litellm(bench: Bench, gateway: str, port: int) -> None:
+    """One worker: more of them would share two cores with the model."""
+    litellm_proxy.install()
+    proxy = litellm_proxy.LiteLLMProxy(bench.directory, port, workers=1, model=MODEL)
+    data = streaming_call()
+    firsts: dict[str | int, list[float]] = {gateway: [], proxy.port: []}
+    try:
+        for _ in range(bench.times(60, 15) + 5):
+            for target, found in firsts.items():
+                found.append(call(target, data))
+        ours, theirs = (median(found[5:]) for found in firsts.values())
+        bench.figures.append(Figure(
+            "model gateway: time to first byte in all, median", milliseconds(ours), "ms",
+            "LiteLLM proxy, same model", milliseconds(theirs)))
+        with ProcessPoolExecutor(16) as pool:
+            for clients in (1, 16):
+                count = bench.times(40, 10) if clients == 1 else bench.times(8, 3)
+                rates = {target: rate(pool, clients, target, data, count) for target in firsts}
+                bench.figures.append(Figure(
+                    f"model gateway: streams a second, {named(clients)}", rates[gateway], "/s",
+                    "LiteLLM proxy, same model", rates[proxy.port]))
+    finally:
+        proxy.end()
+
+
+def named(clients: int) -> str:
+    return f"{clients} client{'s' if clients > 1 else ''}"
+
+
+def _measure(bench: Bench, gateway: str, port: int) -> None:
+    data = streaming_call()
 
     def alternating(count: int, data: bytes) -> tuple[list[float], list[float]]:
         straight, through = [], []
@@ -139,7 +179,7 @@ def _measure(bench: Bench, gateway: str, port: int) -> None:
                 rate(pool, clients, target, data, 3)
                 found[name] = rate(pool, clients, target, data, count)
             bench.figures.append(Figure(
-                f"model gateway: streams a second, {clients} client{'s' if clients > 1 else ''}", found["gateway"], "/s",
+                f"model gateway: streams a second, {named(clients)}", found["gateway"], "/s",
                 "straight to the model", found["straight"]))
 
 

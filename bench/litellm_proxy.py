@@ -1,4 +1,4 @@
-"""The LiteLLM proxy as a baseline: in an environment of its own, in front of the scripted backend."""
+"""The LiteLLM proxy as a baseline: in an environment of its own, in front of a scripted backend or the stand-in model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from http_bytes import Connection, request
-from programs import ROOT, Backend, BenchFailed
+from programs import ROOT, BenchFailed
 
 ENVIRONMENT = ROOT / ".cache/litellm-venv"
 INSTALL_SECONDS = 600
@@ -48,12 +48,13 @@ def free_port() -> int:
 class LiteLLMProxy:
     """`litellm --num_workers WORKERS` in production mode, without a database, logs or retries."""
 
-    def __init__(self, directory: Path, backend: Backend, workers: int):
+    def __init__(self, directory: Path, backend: int, workers: int, model: str = "bench"):
+        """`backend`: the port of whatever answers behind it."""
         self.port = free_port()
         config = directory / "litellm.yaml"
         config.write_text(json.dumps({
-            "model_list": [{"model_name": "bench", "litellm_params": {
-                "model": "openai/bench", "api_base": f"http://127.0.0.1:{backend.port}/v1", "api_key": "none"}}],
+            "model_list": [{"model_name": model, "litellm_params": {
+                "model": f"openai/{model}", "api_base": f"http://127.0.0.1:{backend}/v1", "api_key": "none"}}],
             "litellm_settings": {"num_retries": 0, "telemetry": False},
             # Without keys, as Centaur is measured.
             "general_settings": {"dangerously_permit_weak_or_unset_master_key": True}}))

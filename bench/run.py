@@ -52,7 +52,7 @@ class LiteLLM:
         firsts: dict[int, dict[str, float]] = {1: {}, 16: {}}
         try:
             for workers in (1, 2):
-                proxy = litellm_proxy.LiteLLMProxy(bench.directory, backend, workers)
+                proxy = litellm_proxy.LiteLLMProxy(bench.directory, backend.port, workers)
                 try:
                     if workers == 1:
                         self.start, self.memory = proxy.start_seconds, proxy.resident_megabytes
