@@ -67,6 +67,7 @@ class CentaurServer:
         # A restart is where its clients look for it.
         self.keeps_port = False
         self.listen = "127.0.0.1"
+        self.program = PROGRAM
         directory.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -103,7 +104,7 @@ class CentaurServer:
         file.write_text(json.dumps(self.config, indent=1))
         port = self.port if self.keeps_port and self.url else 0
         command = [
-            *self.wrapper, str(PROGRAM), "serve", "--config", str(file), "--listen", f"{self.listen}:{port}",
+            *self.wrapper, str(self.program), "serve", "--config", str(file), "--listen", f"{self.listen}:{port}",
             "--data", str(self.data)]
         if self.stand_in:
             command.append("--stand-in-model")

@@ -290,6 +290,34 @@ def test_a_newer_gateway_takes_over(make_server):
     assert answer(server.api.run(key, "Reply AGAIN")) == "AGAIN"
 
 
+def test_an_upgrade_brings_its_gateway(make_server, directory):
+    """A server of another build does not leave its sandboxes to the older one's gateway: what that lets pass may be what
+    the upgrade mends. A call that runs meanwhile comes to its end."""
+    server = make_server()
+    key = new_session(server.api, "codex")
+    words = " ".join(f"word{number}" for number in range(40))
+    server.api.execute(key, {"text": script(text(words, chunks=40, delay=0.3))}).raise_for_status()
+    server.api.wait(key, lambda event: event["kind"] == "item.delta")
+    old = server.gateway_pid
+    server.kill()
+    newer = directory / "newer"
+    newer.mkdir()
+    shutil.copy(PROGRAM, newer)
+    (newer / "centaur-shim").symlink_to(PROGRAM.parent / "centaur-shim")
+    server.program = newer / PROGRAM.name
+    server.start()
+    try:
+        eventually(lambda: server.gateway_pid != old, what="the older gateway stayed")
+        eventually(lambda: has_settings(server))
+        server.api.wait_for_kind(key, "execution.completed")
+        assert answer(server.api.events(key)) == words
+        assert ["cut" in call for call in server.audit()] == [False]
+        eventually(lambda: not alive(old), what="the older gateway did not end")
+        assert answer(server.api.run(key, "Reply PONG")) == "PONG"
+    finally:
+        server.end()
+
+
 def test_the_gateway_ends_when_nobody_needs_it(make_server):
     """After the server's end, and its sandboxes', the gateway goes too."""
     server = make_server({"limits": {"gateway_linger": "1s"}})

@@ -4,15 +4,23 @@ import NIOHTTP1
 import SessionModel
 import Synchronization
 
-/// Which gateway is there: a server replaces one of another version.
+/// Which gateway is there: a server that starts replaces one of another version or of another build.
 public enum GatewayVersion {
   /// Raised with each change of the control socket's protocol, of grants and of settings.
   public static let current = "0.1.0/1"
+
+  /// The file that this process runs, by its size and its time in nanoseconds: an upgrade replaces it, and with it what
+  /// a gateway lets pass.
+  public static let build: String = {
+    var file = stat()
+    guard stat("/proc/self/exe", &file) == 0 else { return "" }
+    return "\(file.st_size)/\(file.st_mtim.tv_sec).\(file.st_mtim.tv_nsec)"
+  }()
 }
 
 /// The control socket, `<data>/gateway/control.sock`, for processes of the same user only; no sandbox sees it.
 ///
-///     GET    /v1/status          version, pid, whether it has settings, how many sandboxes and servers
+///     GET    /v1/status          version, build, pid, whether it has settings, how many sandboxes and servers
 ///     PUT    /v1/settings        providers with their keys; never told again
 ///     GET    /v1/sandboxes       grants and what their sessions have used
 ///     PUT    /v1/sandboxes/ID    opens a sandbox's way out; answers with its sockets
@@ -71,7 +79,8 @@ struct GatewayControl {
   private var status: JSONValue {
     gateway.state.withLock { state in
       [
-        "version": .string(GatewayVersion.current), "pid": .int(Int64(getpid())),
+        "version": .string(GatewayVersion.current), "build": .string(GatewayVersion.build),
+        "pid": .int(Int64(getpid())),
         "has_settings": .bool(state.settings != nil), "sandboxes": JSONValue(state.sandboxes.count),
         "servers": JSONValue(state.servers), "replaced": .bool(state.isReplaced),
       ]

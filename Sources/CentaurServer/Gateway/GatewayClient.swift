@@ -33,6 +33,8 @@ final class GatewayClient: Sendable {
 
   struct Status: Sendable, Hashable {
     var version: String
+    /// Nil: of a release that did not tell.
+    var build: String?
     var pid: Int32
   }
 
@@ -41,7 +43,7 @@ final class GatewayClient: Sendable {
 
   private static func status(_ value: JSONValue) throws -> Status {
     guard let version = value["version"]?.string, let pid = value["pid"]?.int else { throw Unreadable() }
-    return Status(version: version, pid: Int32(truncatingIfNeeded: pid))
+    return Status(version: version, build: value["build"]?.string, pid: Int32(truncatingIfNeeded: pid))
   }
 
   func apply(_ settings: GatewaySettings) async throws { _ = try await call(.PUT, "/v1/settings", settings.json) }

@@ -6,7 +6,7 @@ import Sandbox
 import ServiceLifecycle
 import SessionModel
 
-/// The server's side of the gateway: sees that one of this version runs and has the settings, and opens and closes
+/// The server's side of the gateway: sees that one of its own build runs and has the settings, and opens and closes
 /// sandboxes' ways out.
 ///
 /// Lifecycle: as a service it holds a connection to the gateway, which tells each of the two when the other ends. A
@@ -20,6 +20,9 @@ actor GatewayLink: SandboxGateway, Service {
   /// The gateway's start, or that it is there.
   private var standing: Task<Void, any Error>?
   private var children: [pid_t] = []
+  /// Whether this server has had a gateway. From then on one of another build is as good: the server of a newer release,
+  /// which works beside this one, has brought it, and the two would take turns for ever.
+  private var hasStood = false
 
   /// - Throws: `ConfigurationError`, what the file system says
   init(data: String, composition: Composition, program: String, logger: Logger) throws {
@@ -89,7 +92,7 @@ actor GatewayLink: SandboxGateway, Service {
 
   // MARK: The process
 
-  /// Returns when a gateway of this version runs and has this server's settings, with the start that brought it up.
+  /// Returns when a gateway that is of use runs and has this server's settings, with the start that brought it up.
   @discardableResult
   func stand() async throws -> Task<Void, any Error> {
     // Of its own: the first who asks may be cancelled, others wait for it too.
@@ -99,6 +102,7 @@ actor GatewayLink: SandboxGateway, Service {
       fallen(start)
       throw error
     }
+    hasStood = true
     return start
   }
 
@@ -111,8 +115,12 @@ actor GatewayLink: SandboxGateway, Service {
     }
   }
 
+  private func isOfUse(_ status: GatewayClient.Status) -> Bool {
+    status.version == GatewayVersion.current && (hasStood || status.build == GatewayVersion.build)
+  }
+
   private func bringUp() async throws {
-    if let status = try? await client.status(), status.version == GatewayVersion.current {
+    if let status = try? await client.status(), isOfUse(status) {
       do {
         return try await client.apply(composition.gatewaySettings)
       } catch let refusal as GatewayClient.Refused {
