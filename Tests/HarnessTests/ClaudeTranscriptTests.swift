@@ -25,7 +25,7 @@ struct ClaudeTranscriptTests {
   @Test("a machine that is saved and restored after each line makes the same of a recording", arguments: recordings)
   func restored(_ name: String) throws {
     let transcript = try Transcript(name, in: "claude")
-    #expect(StreamJSONPlayer.play(transcript, isRestored: true) == StreamJSONPlayer.play(transcript))
+    #expect(StreamJSONPlayer.play(transcript, restores: { $1 }) == StreamJSONPlayer.play(transcript))
   }
 
   @Test("each item is started once and closed once, and pieces come between", arguments: recordings)

@@ -23,7 +23,7 @@ struct CodexTranscriptTests {
   @Test("a machine that is saved and restored after each line makes the same of a recording", arguments: appServer)
   func restored(_ name: String) throws {
     let transcript = try Transcript(name, in: "codex")
-    #expect(AppServerPlayer.play(transcript, isRestored: true).actions == AppServerPlayer.play(transcript).actions)
+    #expect(AppServerPlayer.play(transcript, restores: { $1 }).actions == AppServerPlayer.play(transcript).actions)
   }
 
   @Test("each item is started once and closed once, and pieces come between", arguments: appServer)

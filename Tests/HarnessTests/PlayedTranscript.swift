@@ -2,6 +2,9 @@ import Harness
 import SessionModel
 import Testing
 
+/// Gives what a machine is restored from: of the how manieth input, and as it was saved behind that.
+typealias Restore = (_ step: Int, _ saved: [UInt8]) throws -> [UInt8]
+
 /// What a machine made of a whole recording, and the rules that hold for every harness.
 struct PlayedTranscript: Hashable {
   /// Everything that the machine wanted, in order.

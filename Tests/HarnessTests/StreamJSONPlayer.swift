@@ -22,12 +22,13 @@ struct StreamJSONPlayer {
   private var running: ExecutionID?
   private var isReady = false
 
-  /// Whether the machine is saved and restored after each input, as by another server each time.
-  private var isRestored = false
+  /// After each input the machine is restored from what this makes of the saved one, as by another server each time.
+  private var restores: Restore?
+  private var steps = 0
 
-  static func play(_ transcript: Transcript, isRestored: Bool = false) -> PlayedTranscript {
+  static func play(_ transcript: Transcript, restores: Restore? = nil) -> PlayedTranscript {
     var player = StreamJSONPlayer()
-    player.isRestored = isRestored
+    player.restores = restores
     for (index, line) in transcript.lines.enumerated() {
       switch line.direction {
       case ">": player.recorderSaid(line.message)
@@ -121,8 +122,9 @@ struct StreamJSONPlayer {
 
   private mutating func perform(_ wanted: [HarnessAction]) {
     actions += wanted
-    if isRestored, let before = machine {
-      do { machine = try ClaudeCode().machine(saved: before.saved) } catch { Issue.record(error) }
+    if let restores, let before = machine {
+      do { machine = try ClaudeCode().machine(saved: restores(steps, before.saved)) } catch { Issue.record(error) }
+      steps += 1
     }
     for action in wanted {
       switch action {
