@@ -127,7 +127,8 @@ let package = Package(
     tests("HarnessTests", ["Harness", "SessionModel", "GoldenFiles"], fixtures: true),
     tests(
       "ControlPlaneTests",
-      ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel", lifecycle, logging]),
+      ["ControlPlane", "SQLiteStore", "Sandbox", "Harness", "SessionModel", "GoldenFiles", lifecycle, logging],
+      fixtures: true),
     tests(
       "ResponsesIngressTests",
       [
