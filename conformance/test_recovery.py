@@ -317,7 +317,8 @@ def test_a_session_has_one_server(pair):
     when that one is gone."""
     first, second = pair
     key = f"api:{uuid.uuid4()}"
-    first.api.create(key)
+    # Codex looks after a command of its own for ten seconds only.
+    first.api.create(key, harness="claude")
     first.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
     first.api.wait_for_kind(key, "item.started")
     before = first.api.events(key)
@@ -344,7 +345,8 @@ def test_a_server_that_sleeps_longer_than_its_lease(pair):
     first, second = pair
     key, idle = f"api:{uuid.uuid4()}", f"api:{uuid.uuid4()}"
     for name in (key, idle):
-        first.api.create(name)
+        # Codex looks after a command of its own for ten seconds only, and what it does then is written down.
+        first.api.create(name, harness="claude")
     first.api.run(idle, "Reply IDLE")
     first.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
     first.api.wait_for_kind(key, "item.started")
