@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -12,15 +14,14 @@ from pathlib import Path
 
 import httpx
 
-from session_api import SessionAPI
+from session_api import WAIT_SECONDS, SessionAPI
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("CENTAUR_PROGRAM", ROOT / ".build/debug/centaur"))
 CODEX = ROOT / ".venv/bin/codex"
 CLAUDE = ROOT / ".venv/bin/claude"
-START_SECONDS = 30
-STOP_SECONDS = 40
-WAIT_SECONDS = 60
+# Longer than a server takes that has to cut its clients off: 25 s.
+STOP_SECONDS = 90
 
 
 def base_environment() -> dict[str, str]:
@@ -90,7 +91,7 @@ class CentaurServer:
         """`centaur keys …` on the server's data directory."""
         return subprocess.run(
             [str(PROGRAM), "keys", *arguments, "--data", str(self.data)], env=self.environment, text=True,
-            capture_output=True, timeout=60)
+            capture_output=True, timeout=WAIT_SECONDS)
 
     def make_key(self, *arguments: str) -> str:
         """The secret of a new key."""
@@ -114,7 +115,7 @@ class CentaurServer:
                 text=True)
         listening = threading.Event()
         threading.Thread(target=self._read, args=(self.process, listening), daemon=True).start()
-        if not listening.wait(START_SECONDS) or not self.url:
+        if not listening.wait(WAIT_SECONDS) or not self.url:
             self.kill()
             raise ServerFailed(f"no listening line from {' '.join(command)}\n{self.log_tail()}")
         return self
@@ -137,6 +138,23 @@ class CentaurServer:
             self.process.kill()
             self.process.wait()
             raise ServerFailed(f"the server did not end within {STOP_SECONDS} s of SIGTERM\n{self.log_tail()}")
+
+    def pause(self) -> None:
+        """Stops the process where it stands; `resume` lets it go on. Not while it writes to the store: whoever sleeps with
+        SQLite's lock in hand keeps all others from writing."""
+        while True:
+            self.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            try:
+                with contextlib.closing(sqlite3.connect(self.data / "centaur.sqlite", timeout=0)) as database:
+                    database.execute("BEGIN IMMEDIATE")
+                    return database.rollback()
+            except sqlite3.OperationalError:
+                self.resume()
+                time.sleep(0.01)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self.process and self.process.poll() is None:
@@ -188,7 +206,7 @@ class StandInModel:
             raise ServerFailed("the scripted model did not start")
 
     def requests(self) -> list[dict]:
-        found = httpx.get(f"{self.url}/requests", timeout=20).raise_for_status().json()
+        found = httpx.get(f"{self.url}/requests", timeout=WAIT_SECONDS).raise_for_status().json()
         return found["data"] if isinstance(found, dict) else found
 
     def end(self) -> None:
@@ -217,7 +235,7 @@ def processes_with(mark: str) -> list[int]:
 
 def end_processes_of(data: Path) -> None:
     """Ends what a server left running: the gateway, shims and harnesses whose command line names its data directory."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while left := processes_with(str(data)):
         if time.monotonic() > deadline:
             return

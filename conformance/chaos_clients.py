@@ -22,7 +22,7 @@ from session_api import TERMINAL, SessionAPI
 from tcp_proxy import TCPProxy, reset
 
 # As long a program comes back before it gives up; servers are down for a second here.
-PATIENCE = 60
+PATIENCE = 120
 LEDGER = "ledger.txt"
 # Model calls of a turn.
 CALLS = 3

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import httpx
 import invariants
-from centaur_server import CentaurServer, ServerFailed, base_environment, end_processes_of, until
+from centaur_server import CentaurServer, ServerFailed, base_environment, content, end_processes_of, until
 from chaos_clients import Client, Relay
 from chaos_plan import Plan
 from faulty_disk import FaultyDisk
+from session_api import WAIT_SECONDS
 
-CLIENT_SECONDS = 200
+CLIENT_SECONDS = 500
 # Of the servers of a round in which one sleeps.
 LEASE_SECONDS = 2
 
@@ -56,7 +57,7 @@ class Faults:
 
     def died(self) -> None:
         """A server has ended at a kill point: another one takes its place, which may have one of its own."""
-        self.server.process.wait(10)
+        self.server.process.wait(WAIT_SECONDS)
         assert self.mark.exists(), f"the server ended by itself: {self.server.process.returncode}"
         self.happened += f" {self.mark.read_text().split()[0]}"
         self.mark.unlink()
@@ -95,7 +96,7 @@ class Faults:
 
     def break_shutdown(self) -> None:
         self.server.process.send_signal(signal.SIGTERM)
-        self.server.process.wait(60)
+        self.server.process.wait(WAIT_SECONDS)
         self.restart()
 
     def break_gateway(self) -> None:
@@ -136,7 +137,7 @@ class Faults:
     def break_paused(self) -> None:
         """The server sleeps beyond its lease, another one takes its sessions, and it wakes up."""
         sleeper = self.sleeper = self.server
-        sleeper.process.send_signal(signal.SIGSTOP)
+        sleeper.pause()
         try:
             self.server = CentaurServer(
                 self.directory / "second", sleeper.config, stand_in=False,
@@ -147,9 +148,9 @@ class Faults:
                 # Else its clients wait for it until it can tell them that it is not theirs any more.
                 self.relay.cut()
             time.sleep(LEASE_SECONDS)
-            until(lambda: not self.left_to_take_over(), 30)
+            until(lambda: not self.left_to_take_over())
         finally:
-            sleeper.process.send_signal(signal.SIGCONT)
+            sleeper.resume()
         until(lambda: httpx.get(f"{sleeper.url}/healthz").status_code == 200)
         # It is a server like any other again, with the sessions that nobody has taken from it; until it ends in order.
         time.sleep(self.random.uniform(0, 2))
@@ -208,7 +209,8 @@ class Faults:
             session.id for session in invariants.sessions(self.server.data)
             if any(row["status"] == "running" for row in session.executions)}
         files = sorted(self.server.data.glob("sessions/*/sandboxes/*/pid"), key=lambda file: file.parts[-4] not in busy)
-        return [pid for file in files if Path(f"/proc/{(pid := int(file.read_text()))}").exists()]
+        # One that comes up has not written it down yet, one that ends takes it along.
+        return [pid for file in files if (pid := int(content(file) or 0)) and Path(f"/proc/{pid}").exists()]
 
     def is_over(self) -> bool:
         return not any(client.thread.is_alive() for client in self.clients)

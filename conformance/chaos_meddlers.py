@@ -11,7 +11,7 @@ from scripts import script, shell, text
 from session_api import TERMINAL, SessionAPI
 
 # Longer than any cancel takes, in seconds: a turn that reaches its end was not cancelled.
-LONG = 100
+LONG = 300
 
 
 class SteeredTurn(Turn):

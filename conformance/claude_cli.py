@@ -15,7 +15,7 @@ from pathlib import Path
 
 from centaur_server import CLAUDE, base_environment
 
-RUN_SECONDS = 100
+RUN_SECONDS = 200
 
 
 @dataclass

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from centaur_server import CODEX, base_environment
+from session_api import WAIT_SECONDS
 
-RUN_SECONDS = 100
-WAIT_SECONDS = 60
+RUN_SECONDS = 200
 
 # Off in the tests' own clients: what would call hosts on the internet at start.
 OFFLINE = """

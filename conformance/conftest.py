@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from anthropic import Anthropic
 from openai import OpenAI
@@ -16,8 +18,12 @@ from openai import OpenAI
 from centaur_server import CentaurServer, StandInModel, end_processes_of
 from claude_cli import ClaudeHome
 from codex_cli import CodexHome
+from session_api import WAIT_SECONDS
 
 KEPT = pytest.StashKey[bool]()
+# Who says nothing else has httpx's own five seconds, which a machine with much to do may take for anything.
+for step in ("connect", "read", "write", "pool"):
+    setattr(inspect.signature(httpx.get).parameters["timeout"].default, step, WAIT_SECONDS)
 SERVERS: list[CentaurServer] = []
 
 
@@ -139,7 +145,7 @@ def sdk(server: CentaurServer) -> OpenAI:
 
 
 def make_sdk(server: CentaurServer, **more) -> OpenAI:
-    return OpenAI(base_url=server.v1, **{"api_key": "not-a-key", "max_retries": 0, "timeout": 60, **more})
+    return OpenAI(base_url=server.v1, **{"api_key": "not-a-key", "max_retries": 0, "timeout": WAIT_SECONDS, **more})
 
 
 @pytest.fixture
@@ -149,7 +155,7 @@ def anthropic_sdk(server: CentaurServer) -> Anthropic:
 
 
 def make_anthropic(server: CentaurServer, **more) -> Anthropic:
-    return Anthropic(base_url=server.url, **{"api_key": "not-a-key", "max_retries": 0, "timeout": 60, **more})
+    return Anthropic(base_url=server.url, **{"api_key": "not-a-key", "max_retries": 0, "timeout": WAIT_SECONDS, **more})
 
 
 def with_model(make_server: Callable[..., CentaurServer], model: StandInModel) -> CentaurServer:

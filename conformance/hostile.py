@@ -12,9 +12,11 @@ from centaur_server import CentaurServer, StandInModel
 from scripts import script, shell, text
 from session_api import TERMINAL, answer, items
 
-SECRET = "sk-hostile-conformance"
+# Of this process's tests alone: others start servers meanwhile.
+NAME = f"hostile-{uuid.uuid4().hex}"
+SECRET = f"sk-{NAME}"
 # So that no file which only holds the attack holds the key.
-NEEDLE = "NEEDLE=$(printf '%s-%s' sk hostile-conformance)"
+NEEDLE = f"NEEDLE=$(printf '%s-%s' sk {NAME})"
 HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
 
 

@@ -10,14 +10,15 @@ from urllib.parse import quote
 import httpx
 
 TERMINAL = ("execution.completed", "execution.failed", "execution.cancelled")
-WAIT_SECONDS = 60
+# Against hanging alone: whatever a test waits for may take this long on a machine with much to do.
+WAIT_SECONDS = 120
 
 
 class SessionAPI:
     def __init__(self, url: str, key: str | None = None):
         self.url = url
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        self.http = httpx.Client(base_url=url, timeout=30, headers=headers)
+        self.http = httpx.Client(base_url=url, timeout=WAIT_SECONDS, headers=headers)
 
     def path(self, key: str, rest: str = "") -> str:
         return f"/api/session/{quote(key, safe='')}{rest}"
@@ -42,6 +43,13 @@ class SessionAPI:
         return self.http.get(
             self.path(key, "/events"), params={"after_event_id": after, "limit": limit},
             headers={"accept": "application/json"})
+
+    def metric(self, name: str) -> float:
+        """What `/metrics` says of it; 0 where it was not counted yet."""
+        for line in self.http.get("/metrics").raise_for_status().text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        return 0
 
     def sessions(self, **query) -> dict:
         return self.http.get("/api/sessions", params=query).raise_for_status().json()

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import pytest
 from centaur_server import PROGRAM, CentaurServer, base_environment
-from session_api import TERMINAL, SessionAPI, answer, items
+from session_api import TERMINAL, WAIT_SECONDS, SessionAPI, answer, items
 
 HARNESS = Path(__file__).resolve().parent / "wordy_harness.py"
-WAIT_SECONDS = 30
 # The store opens its readers' files when it is asked by many at once, and keeps them: four, with two files each.
 READERS = 8
 # Threads belong to pools, which make them when they are needed: the main thread, NIO's loops, and Dispatch's workers, as
@@ -100,15 +99,8 @@ def threads(server: CentaurServer) -> Counter[str]:
 
 def until_quiet(server: CentaurServer) -> None:
     """Nobody reads, and nothing is connected but the test's own client: only then are descriptors counted."""
-    until(lambda: metric(server, "centaur_event_subscribers") == 0, "somebody is still subscribed")
-    until(lambda: metric(server, "centaur_connections") <= 1, "other connections stay")
-
-
-def metric(server: CentaurServer, name: str) -> float:
-    for line in server.api.http.get("/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.split()[1])
-    return 0
+    until(lambda: server.api.metric("centaur_event_subscribers") == 0, "somebody is still subscribed")
+    until(lambda: server.api.metric("centaur_connections") <= 1, "other connections stay")
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
@@ -174,13 +166,13 @@ def test_idle_subscribers(directory, sessions):
         before = descriptors(server)
         after = {key: server.api.settled(key)[-1]["id"] for key in keys}
         with subscribers(server, after, 2000) as held:
-            assert metric(server, "centaur_event_subscribers") == 2000
+            assert server.api.metric("centaur_event_subscribers") == 2000
             assert before + 2000 <= descriptors(server) <= before + 2000 + READERS
             until(lambda: threads(server).total() <= POOLS, f"more threads stay than {POOLS}: {threads(server)}")
             run(server, keys[0], "Reply PONG")
             for connection in held[::sessions]:
                 assert b"event: execution.completed" in read_until(connection, b"event: execution.completed")
-        until(lambda: metric(server, "centaur_event_subscribers") == 0, "readers stay that have gone")
+        until(lambda: server.api.metric("centaur_event_subscribers") == 0, "readers stay that have gone")
         until(lambda: descriptors(server) <= before + READERS, f"{descriptors(server)} descriptors, {before} before")
 
 
@@ -198,7 +190,7 @@ def test_streams_that_are_dropped(directory):
             if number % 2:
                 read_until(connection, b"execution.started")
             connection.close()
-        until(lambda: metric(server, "centaur_event_subscribers") == 0, "readers stay that have gone")
+        until(lambda: server.api.metric("centaur_event_subscribers") == 0, "readers stay that have gone")
         until(lambda: descriptors(server) <= before + READERS, f"{descriptors(server)} descriptors, {before} before")
         assert server.api.show(key).json()["newest_execution"]["status"] == "running"
 
@@ -208,7 +200,7 @@ def test_connections_beyond_the_limit(directory):
     with running(directory, connections=20) as server:
         key = new_session(server)
         # The test's own connection is one.
-        until(lambda: metric(server, "centaur_connections") == 1, "other connections stay")
+        until(lambda: server.api.metric("centaur_connections") == 1, "other connections stay")
         with subscribers(server, {key: 0}, 19) as held:
             for path, code in (
                 ("/api/sessions", b'"code":"too_many_connections"'), ("/v1/models", b'"code":"too_many_connections"'),
@@ -220,7 +212,7 @@ def test_connections_beyond_the_limit(directory):
                     if path == "/api/sessions":
                         assert b"503" in seen.splitlines()[0] and b"retry-after: 5" in seen.lower()
                         assert b"connection: close" in seen.lower()
-            until(lambda: metric(server, "centaur_connections") == 20, "refused connections stay")
+            until(lambda: server.api.metric("centaur_connections") == 20, "refused connections stay")
             # Who opens more all the same is cut off.
             surplus = [dial(server) for _ in range(80)]
             cut = 0
@@ -230,9 +222,9 @@ def test_connections_beyond_the_limit(directory):
             assert cut == 0
             for connection in surplus:
                 connection.close()
-            until(lambda: metric(server, "centaur_connections") == 20, "cut connections stay")
+            until(lambda: server.api.metric("centaur_connections") == 20, "cut connections stay")
             held.pop().close()
-            until(lambda: metric(server, "centaur_connections") == 19, "a closed connection still counts")
+            until(lambda: server.api.metric("centaur_connections") == 19, "a closed connection still counts")
             with contextlib.closing(dial(server)) as connection:
                 ask(connection, "/api/sessions", "*/*")
                 assert b"200 OK" in read_until(connection, b"200 OK")
@@ -267,7 +259,7 @@ def test_readers_that_do_not_read(directory):
         # Who reads is served meanwhile.
         assert len(server.api.page(key, after=7000, limit=1000).json()["data"]) == 1000
         assert answer(run(server, key, "Reply PONG")) == "PONG"
-        until(lambda: metric(server, "centaur_event_subscribers") == 0, "who does not read is still served")
+        until(lambda: server.api.metric("centaur_event_subscribers") == 0, "who does not read is still served")
         until(lambda: descriptors(server) <= before + READERS, "the connections of those who do not read stay")
         for connection in stalled:
             connection.close()

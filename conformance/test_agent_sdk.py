@@ -7,7 +7,7 @@ import pytest
 from claude_agent_sdk import AssistantMessage, ClaudeAgentOptions, ClaudeSDKClient, ResultMessage, TextBlock, query
 from centaur_server import CLAUDE
 from scripts import COUNT, script, shell, text
-from session_api import executions, said
+from session_api import WAIT_SECONDS, executions, said
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def texts(messages: list) -> list[str]:
 
 
 def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
+    return asyncio.run(asyncio.wait_for(coroutine, 2 * WAIT_SECONDS))
 
 
 def test_query(options, server):

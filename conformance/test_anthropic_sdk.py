@@ -10,6 +10,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from conftest import make_anthropic, make_sdk, with_model
 from files import PNG, base64_of, image_block, pdf_block, text_document
+from gate import Gate
 from messages_wire import answer_of, check_message
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
@@ -127,7 +128,7 @@ def test_history_on_a_thread_key_is_not_told_twice(server, key):
 def test_both_ways_to_show_a_key(server, headers):
     """The SDK's way of today and its way of before are both taken."""
     body = {**ASK, "messages": user("Reply IN")}
-    reply = httpx.post(f"{server.v1}/messages", json=body, headers=headers, timeout=60).raise_for_status()
+    reply = httpx.post(f"{server.v1}/messages", json=body, headers=headers).raise_for_status()
     assert answer_of(reply.json()) == "IN"
 
 
@@ -294,16 +295,22 @@ def test_busy_policies(server, key, policy):
     """`X-Centaur-Busy` says what a request to a busy session does."""
     # A running Claude Code cannot be steered: there the message becomes a turn of its own.
     sdk = on_thread(server, key, **{"X-Centaur-Busy": policy, "X-Centaur-Harness": "codex"})
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(sdk.messages.create, messages=user(script(shell("sleep 3"), text("slow"))), **ASK)
+    gate = Gate(server)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(sdk.messages.create, messages=user(script(shell(gate.command), text("slow"))), **ASK)
         server.api.wait_for_kind(key, "item.started")
         if policy == "reject":
             with pytest.raises(anthropic.ConflictError) as raised:
                 sdk.messages.create(messages=user("Reply OTHER"), **ASK)
             assert raised.value.body["error"]["code"] == "session_busy"
+            gate.open()
             assert answer(slow.result()) == "slow"
             return
-        assert answer(sdk.messages.create(messages=user("Reply OTHER"), **ASK)) == "OTHER"
+        other = pool.submit(sdk.messages.create, messages=user("Reply OTHER"), **ASK)
+        if policy == "steer":
+            server.api.wait(key, lambda event: said([event]) == ["Reply OTHER"])
+            gate.open()
+        assert answer(other.result()) == "OTHER"
         if policy == "supersede":
             with pytest.raises(anthropic.ConflictError):
                 slow.result()

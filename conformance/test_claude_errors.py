@@ -91,7 +91,8 @@ def test_a_harness_that_does_not_start(directory, make_server):
 
 def test_turn_time_limit(directory, make_server):
     """A turn over its time is ended, with its command; the session goes on."""
-    server = make_server({"limits": {"turn": "3s"}})
+    # The next turn is to come to its end in that time.
+    server = make_server({"limits": {"turn": "15s"}})
     user = ClaudeHome(directory / "user", server.url)
     run = user.ask(script(shell("sleep 61; echo x"), text("never")), *STREAM)
     assert run.status == 1

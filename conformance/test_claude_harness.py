@@ -1,11 +1,10 @@
 """Claude Code as the agent: what a session does when the real `claude` works in it, whichever client drives it."""
 
 import json
-import time
 import uuid
 
 import pytest
-from centaur_server import processes_with
+from centaur_server import processes_with, until
 from codex_cli import CodexHome
 from conftest import make_sdk
 from scripts import COUNT, script, shell, text
@@ -49,12 +48,7 @@ def ended(events: list[dict]) -> str:
 
 def gone(mark: str) -> bool:
     """Whether nothing is left running whose command line holds `mark`; a killed process takes a moment."""
-    deadline = time.monotonic() + 10
-    while processes_with(mark):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return until(lambda: not processes_with(mark))
 
 
 def with_model(make_server, model):
@@ -186,10 +180,7 @@ def test_interrupt(api, key):
     seconds = str(90_000_000 + uuid.uuid4().int % 1_000_000)
     api.execute(key, {"text": script(shell(f"setsid sleep {seconds} & sleep {seconds}"), text("never"))})
     api.wait_for_kind(key, "item.started")
-    deadline = time.monotonic() + 20
-    while not processes_with(seconds):
-        assert time.monotonic() < deadline, "the command never ran"
-        time.sleep(0.05)
+    until(lambda: processes_with(seconds))
     assert api.interrupt(key).status_code == 202
     api.wait_for_kind(key, "execution.cancelled")
     assert gone(seconds)
@@ -287,7 +278,7 @@ def test_a_server_that_is_killed(make_server):
     server.kill()
     server.start()
     server.api.wait_for_kind(key, "sandbox.reattached")
-    assert processes_with(seconds)
+    until(lambda: processes_with(seconds))
     assert server.api.interrupt(key).status_code == 202
     again = server.api.run(key, script(text("{{history}} {{first}}")))
     assert answer(again).startswith("2 ") and seconds in answer(again)

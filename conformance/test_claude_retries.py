@@ -8,6 +8,7 @@ import uuid
 import pytest
 from claude_cli import STREAM, ClaudeHome, shown_by
 from cutting_proxy import BEFORE_HEADERS, CuttingProxy, Cut
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
 from tui import ClaudeTUI
@@ -107,13 +108,15 @@ def test_a_laptop_that_was_closed(directory, make_server):
     """Closed in the middle of the work and opened much later, when the agent is done, its sandbox gone and its server
     another: the client asks again by itself, and its user sees the whole answer once."""
     server = make_server({"limits": {"idle_sandbox": "1s"}})
+    gate = Gate(server)
     with CuttingProxy(server.port, path=MESSAGES) as proxy:
         user = ClaudeHome(directory / "user", proxy.url)
-        prompt = script(shell(f"sleep 2; {COUNT}"), text(LONG, chunks=8, delay=0.05))
+        prompt = script(shell(f"{gate.command}; {COUNT}"), text(LONG, chunks=8, delay=0.05))
         process, session = running(user, server, prompt)
         key = f"api:claude:{session}"
         os.killpg(process.pid, signal.SIGSTOP)
         proxy.cut_all()
+        gate.open()
         server.api.wait_for_kind(key, "sandbox.stopped")
         server.kill()
         proxy.upstream = server.start().port
@@ -128,12 +131,14 @@ def test_resumed_long_after(directory, make_server):
     """A client that ended before its answer came, and is resumed when sandbox and server are others: the work is done,
     once, the agent remembers it, and the user sees the next answer whole."""
     server = make_server({"limits": {"idle_sandbox": "1s"}})
+    gate = Gate(server)
     user = ClaudeHome(directory / "user", server.url)
-    prompt = script(shell(f"sleep 1; {COUNT}"), text("{{stdout}}"))
+    prompt = script(shell(f"{gate.command}; {COUNT}"), text("{{stdout}}"))
     process, session = running(user, server, prompt)
     key = f"api:claude:{session}"
     process.kill()
     process.communicate()
+    gate.open()
     server.api.wait_for_kind(key, "sandbox.stopped")
     server.kill()
     user.url = server.start().url
@@ -215,9 +220,11 @@ def running(claude, server, prompt: str) -> tuple:
 
 def test_the_turn_ends_without_its_client(claude, server):
     """A client that is killed does not take the agent's work with it; a resumed session finds it done."""
-    process, session = running(claude, server, script(shell(f"sleep 1; {COUNT}"), text("{{stdout}}")))
+    gate = Gate(server)
+    process, session = running(claude, server, script(shell(f"{gate.command}; {COUNT}"), text("{{stdout}}")))
     process.kill()
     process.wait()
+    gate.open()
     key = f"api:claude:{session}"
     server.api.wait_for_kind(key, "execution.completed")
     [command] = items(server.api.events(key), "command")

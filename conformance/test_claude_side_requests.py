@@ -4,6 +4,7 @@ import json
 
 import pytest
 from claude_cli import JSON, STREAM, ClaudeHome
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, said
 from tui import ClaudeTUI
@@ -50,7 +51,7 @@ def test_compaction_after_a_local_command(claude, server):
         tui.submit("Reply SOLID")
         tui.wait_for("● SOLID")
         key = server.api.new_session(known)
-        before = server.api.events(key)
+        before = server.api.settled(key)
         tui.submit("/context")
         tui.wait_for("Context [uU]sage")
         tui.submit("/compact")
@@ -60,7 +61,7 @@ def test_compaction_after_a_local_command(claude, server):
         tui.wait_for("Context [uU]sage", count=2)
         tui.submit("Reply AFTERWARDS")
         tui.wait_for("● AFTERWARDS")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert said(events) == ["Reply SOLID", "Reply AFTERWARDS"]
     assert list(executions(events).values()) == ["completed", "completed"]
 
@@ -74,7 +75,7 @@ def test_summary_of_a_part(claude, server, choice):
             tui.submit(f"Reply {word}")
             tui.wait_for(f"● {word}")
         key = server.api.new_session(known)
-        before = server.api.events(key)
+        before = server.api.settled(key)
         tui.go_back_to("Reply TWO", choice)
         tui.wait_for("Summarized conversation")
         tui.clear()
@@ -87,14 +88,15 @@ def test_summary_of_a_part(claude, server, choice):
 
 def test_side_question(claude, server):
     """`/btw` is answered beside the conversation, even while the agent works, and is not part of it."""
-    known = server.api.known()
+    known, gate = server.api.known(), Gate(server)
     with ClaudeTUI(claude) as tui:
-        tui.submit(script(shell("sleep 3"), text("worked")))
+        tui.submit(script(shell(gate.command), text("worked")))
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "item.started")
         tui.submit("/btw how far are you")
         tui.wait_for(r"(?s)/btw how far are you.*ordinary message")
         tui.press("Escape")
+        gate.open()
         tui.wait_for("● worked")
         tui.submit("/context")
         tui.wait_for("Context [uU]sage")
@@ -104,7 +106,7 @@ def test_side_question(claude, server):
         tui.wait_until_gone("Esc to close")
         tui.submit(script(text("{{history}} messages")))
         tui.wait_for("● 2 messages")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed", "completed"]
     assert len(said(events)) == 2
 
@@ -118,7 +120,7 @@ def test_title(directory, server):
         tui.submit("Reply TITLED")
         tui.wait_for("● TITLED")
         key = server.api.new_session(known)
-        events = server.api.events(key)
+        events = server.api.settled(key)
         tui.wait_for_title("Reply TITLED")
     assert said(events) == ["Reply TITLED"] and list(executions(events).values()) == ["completed"]
 
@@ -143,10 +145,10 @@ def test_shell_command_of_the_user(claude, server):
         tui.submit("!echo on-my-$((6*7))-machine")
         tui.wait_for("on-my-42-machine")
         tui.wait_for("● Noted")
-        assert list(executions(server.api.events(key)).values()) == ["completed"]
+        assert list(executions(server.api.settled(key)).values()) == ["completed"]
         tui.submit("Reply AFTER")
         tui.wait_for("● AFTER")
-    events = server.api.events(key)
+    events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed", "completed"]
     assert said(events)[1].endswith("Reply AFTER") and "on-my-42-machine" in said(events)[1]
 

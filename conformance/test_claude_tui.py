@@ -1,5 +1,7 @@
 """A person at Claude Code's TUI: answers, work shown, Esc, rewind, typing ahead."""
 
+from centaur_server import until
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
 from tui import ClaudeTUI
@@ -18,25 +20,28 @@ def test_answer_and_second_turn(claude, server):
     assert list(executions(events).values()) == ["completed", "completed"]
 
 
-def test_work_is_shown_as_it_is_done(claude):
+def test_work_is_shown_as_it_is_done(claude, server):
     """Each finished command is on the screen while the next one runs, with what came out; so is what was said."""
+    gate = Gate(server)
     with ClaudeTUI(claude) as tui:
         tui.submit(script(
-            {"pre_text": "First I look.", "shell": "echo built-$((6*7))"}, shell("sleep 3; exit 3"), text("all good")))
+            {"pre_text": "First I look.", "shell": "echo built-$((6*7))"}, shell(f"{gate.command}; exit 3"), text("all good")))
         screen = tui.wait_for("built-42")
         assert "● all good" not in screen and "● First I look." in screen
+        gate.open()
         screen = tui.wait_for("● all good")
     assert "exit 0" in screen and "exit 3" in screen
 
 
 def test_typing_ahead_is_the_next_turn(claude, server):
     """What is typed while the agent works waits, and is a turn of its own."""
-    known = server.api.known()
+    known, gate = server.api.known(), Gate(server)
     with ClaudeTUI(claude) as tui:
-        tui.submit(script(shell(f"sleep 3; {COUNT}"), text("first is done")))
+        tui.submit(script(shell(f"{gate.command}; {COUNT}"), text("first is done")))
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "item.started")
         tui.submit("Reply QUEUED")
+        gate.open()
         tui.wait_for("● first is done")
         tui.wait_for("● QUEUED")
     events = server.api.settled(key)
@@ -83,15 +88,18 @@ def test_escape_in_the_middle_of_the_work(claude, server):
 
 def test_escape_and_the_same_prompt_again(claude, server):
     """Esc, then Enter on the same prompt that stands in the composer again: the user sees that turn, run once."""
-    known = server.api.known()
-    prompt = script(shell(f"sleep 2; {COUNT}"), text("ran {{stdout}}"))
+    known, gate = server.api.known(), Gate(server)
+    prompt = script(shell(f"{gate.command}; {COUNT}"), text("ran {{stdout}}"))
     with ClaudeTUI(claude) as tui:
         tui.submit(prompt)
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "item.started")
         tui.press("Escape")
         tui.wait_until_gone("esc to interrupt")
+        until(lambda: prompt[:12] in (tui.composer() or ""))
         tui.press("Enter")
+        tui.wait_for("esc to interrupt")
+        gate.open()
         tui.wait_for("● ran 1")
     assert list(executions(server.api.settled(key)).values()) == ["completed"]
 

@@ -11,7 +11,7 @@ from client_tools import call, calls
 from conftest import make_anthropic, with_model
 from files import PNG
 from scripts import COUNT, script, shell, text
-from session_api import executions, kinds
+from session_api import WAIT_SECONDS, executions, kinds
 from test_anthropic_sdk import ASK, answer, user
 from test_client_tools import told_of_call
 
@@ -72,7 +72,7 @@ def test_streaming_tool_runner(server, harness):
 
     async def run() -> str:
         async with AsyncAnthropic(
-                base_url=server.url, api_key="not-a-key", max_retries=0, timeout=60,
+                base_url=server.url, api_key="not-a-key", max_retries=0, timeout=WAIT_SECONDS,
                 default_headers=headers(harness)) as sdk:
             runner = sdk.beta.messages.tool_runner(
                 model="m", max_tokens=100, tools=[weather], stream=True,

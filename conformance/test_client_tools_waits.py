@@ -14,7 +14,7 @@ from centaur_server import CentaurServer, processes_with, until
 from client_tools import CLOCK, WEATHER, WaitingSession, call, function_calls, output
 from conftest import make_sdk
 from scripts import COUNT, script, shell, text
-from session_api import kinds
+from session_api import WAIT_SECONDS, kinds
 from test_pool import pool, ready_events
 from wire import SSEStream
 
@@ -107,9 +107,9 @@ def test_a_wait_that_is_too_long(make_server, harness):
 @HARNESSES
 def test_waiting_is_not_working(make_server, harness):
     """The time that the program takes is not the turn's: it is not ended by `limits.turn`."""
-    turn = Waiting(make_server({"limits": {"turn": "8s"}}), harness)
+    turn = Waiting(make_server({"limits": {"turn": "20s"}}), harness)
     # There is no event for a limit that does not strike.
-    time.sleep(9)
+    time.sleep(21)
     assert turn.tell().output_text == "1 of <1>"
 
 
@@ -222,7 +222,7 @@ def test_the_server_dies_in_the_instant(make_server, directory, harness, point):
         turn.tell()
     except openai.APIConnectionError:
         pass
-    assert server.process.wait(30) == -signal.SIGKILL
+    assert server.process.wait(WAIT_SECONDS) == -signal.SIGKILL
     server.start()
     if "waiting" in point:
         known = server.api.all_sessions()[0]["thread_key"]

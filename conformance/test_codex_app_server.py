@@ -1,5 +1,6 @@
 """An editor that drives `codex app-server`: turns, steer, interrupt, fork."""
 
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
 
@@ -32,12 +33,15 @@ def test_two_texts_of_one_turn(codex, server):
 
 def test_steer(codex, server):
     """A word put in while the agent works reaches the running turn; the agent is not begun anew."""
+    gate = Gate(server)
     with codex.app_server() as app:
         thread = app.start_thread()
-        turn = app.start_turn(thread, script(shell(f"sleep 3; {COUNT}"), text("unsteered")))
+        turn = app.start_turn(thread, script(shell(f"{gate.command}; {COUNT}"), text("unsteered")))
         server.api.wait_for_kind(key_of(thread), "item.started")
         app.request(
             "turn/steer", threadId=thread, expectedTurnId=turn, input=[{"type": "text", "text": "Reply STEERED"}])
+        server.api.wait(key_of(thread), lambda event: said([event]) == ["Reply STEERED"])
+        gate.open()
         assert app.end_of_turn(turn)["status"] == "completed"
         assert app.answers(turn)[-1] == "STEERED"
     events = server.api.events(key_of(thread))

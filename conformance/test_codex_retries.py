@@ -7,6 +7,7 @@ import signal
 import pytest
 from codex_cli import CodexHome
 from cutting_proxy import BEFORE_HEADERS, CuttingProxy, Cut
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
 
@@ -68,14 +69,16 @@ def test_a_laptop_that_was_closed(directory, make_server):
     """Closed in the middle of the work and opened much later, when the agent is done, its sandbox gone and its server
     another: the client asks again by itself, and its user sees the whole answer once."""
     server = make_server({"limits": {"idle_sandbox": "1s"}})
+    gate = Gate(server)
     with CuttingProxy(server.port) as proxy:
         user = CodexHome(directory / "user", f"{proxy.url}/v1")
-        prompt = script(shell(f"sleep 2; {COUNT}"), text(LONG, chunks=8, delay=0.05))
+        prompt = script(shell(f"{gate.command}; {COUNT}"), text(LONG, chunks=8, delay=0.05))
         process = user.start("--skip-git-repo-check", "--json", prompt)
         key = f"api:codex:{thread_of(process)}"
         server.api.wait_for_kind(key, "item.started")
         os.killpg(process.pid, signal.SIGSTOP)
         proxy.cut_all()
+        gate.open()
         server.api.wait_for_kind(key, "sandbox.stopped")
         server.kill()
         proxy.upstream = server.start().port
@@ -93,14 +96,16 @@ def test_resumed_long_after(directory, make_server):
     """A client that ended before its answer came, and is resumed when sandbox and server are others: the work is done,
     once, the agent remembers it, and the user sees the next answer whole."""
     server = make_server({"limits": {"idle_sandbox": "1s"}})
+    gate = Gate(server)
     user = CodexHome(directory / "user", server.v1)
-    prompt = script(shell(f"sleep 1; {COUNT}"), text("{{stdout}}"))
+    prompt = script(shell(f"{gate.command}; {COUNT}"), text("{{stdout}}"))
     process = user.start("--skip-git-repo-check", "--json", prompt)
     thread = thread_of(process)
     key = f"api:codex:{thread}"
     server.api.wait_for_kind(key, "item.started")
     process.kill()
     process.communicate()
+    gate.open()
     server.api.wait_for_kind(key, "sandbox.stopped")
     server.kill()
     user.point_at(server.start().v1)
@@ -127,12 +132,14 @@ def test_retry_after_retry(directory, server):
 
 def test_the_turn_ends_without_its_client(codex, server):
     """A client that is killed does not take the agent's work with it; a resumed session finds it done."""
+    gate = Gate(server)
     process = codex.start(
-        "--skip-git-repo-check", "--json", script(shell(f"sleep 2; {COUNT}"), text("{{stdout}}")))
+        "--skip-git-repo-check", "--json", script(shell(f"{gate.command}; {COUNT}"), text("{{stdout}}")))
     key = f"api:codex:{thread_of(process)}"
     server.api.wait_for_kind(key, "item.started")
     process.kill()
     process.wait()
+    gate.open()
     server.api.wait_for_kind(key, "execution.completed")
     [command] = items(server.api.events(key), "command")
     assert command["output"].strip() == "1"

@@ -73,7 +73,7 @@ def test_title_request_of_the_tui(codex, server):
     with CodexTUI(codex) as tui:
         tui.submit("Reply TITLED")
         tui.wait_for("• TITLED")
-    events = server.api.events(server.api.new_session(known))
+    events = server.api.settled(server.api.new_session(known))
     assert said(events) == ["Reply TITLED"] and kinds(events).count("execution.queued") == 1
 
 
@@ -84,10 +84,10 @@ def test_compaction_by_command(codex, server):
         tui.submit("Reply SOLID")
         tui.wait_for("• SOLID")
         key = server.api.new_session(known)
-        before = server.api.events(key)
+        before = server.api.settled(key)
         tui.submit("/compact")
         tui.wait_for("(?i)context compacted")
         assert server.api.events(key) == before
         tui.submit("Reply AFTERWARDS")
         tui.wait_for("• AFTERWARDS")
-    assert list(executions(server.api.events(key)).values()) == ["completed", "completed"]
+    assert list(executions(server.api.settled(key)).values()) == ["completed", "completed"]

@@ -1,5 +1,6 @@
 """A person at the Codex TUI: answers, work shown live, steer, Esc, queue."""
 
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, said
 from tui import CodexTUI
@@ -18,24 +19,28 @@ def test_answer_and_second_turn(codex, server):
     assert list(executions(events).values()) == ["completed", "completed"]
 
 
-def test_work_is_shown_while_it_runs(codex):
+def test_work_is_shown_while_it_runs(codex, server):
     """The status line says what the agent is doing while it does it; what it did stays on the screen."""
+    gate = Gate(server)
     with CodexTUI(codex) as tui:
-        tui.submit(script(shell("sleep 4; echo built-$((6*7))"), text("all good")))
+        tui.submit(script(shell(f": seen; {gate.command}; echo built-$((6*7))"), text("all good")))
         # The prompt itself shows the command too: the status line is what stands with the way to interrupt it.
-        tui.wait_for(r"(?s)sleep 4; echo.*sleep 4; echo.*esc to interrupt")
+        tui.wait_for(r"(?s): seen; touch.*: seen; touch.*esc to interrupt")
+        gate.open()
         screen = tui.wait_for("• all good")
     assert "built-42" in screen
 
 
 def test_steer(codex, server):
     """Enter while the agent works puts the text into the running turn."""
-    known = server.api.known()
+    known, gate = server.api.known(), Gate(server)
     with CodexTUI(codex) as tui:
-        tui.submit(script(shell(f"sleep 4; {COUNT}"), text("unsteered")))
+        tui.submit(script(shell(f"{gate.command}; {COUNT}"), text("unsteered")))
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "item.started")
         tui.submit("Reply STEERED")
+        server.api.wait(key, lambda event: said([event]) == ["Reply STEERED"])
+        gate.open()
         tui.wait_for("• STEERED")
     events = server.api.settled(key)
     assert list(executions(events).values()) == ["completed"]
@@ -61,13 +66,15 @@ def test_escape_then_another_prompt(codex, server):
 
 def test_queue(codex, server):
     """Tab keeps a prompt for later: two turns, one after the other, both whole."""
-    known = server.api.known()
+    known, gate = server.api.known(), Gate(server)
     with CodexTUI(codex) as tui:
-        tui.submit(script(shell("sleep 3; echo one"), text("first is done")))
+        tui.submit(script(shell(f"{gate.command}; echo one"), text("first is done")))
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "item.started")
         tui.type("Reply QUEUED")
         tui.press("Tab")
+        tui.wait_until_gone("› Reply QUEUED")
+        gate.open()
         tui.wait_for("• first is done")
         tui.wait_for("• QUEUED")
     events = server.api.settled(key)

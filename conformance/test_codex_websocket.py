@@ -5,6 +5,7 @@ import json
 
 import pytest
 from codex_cli import CodexHome
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, kinds, said
 from tui import CodexTUI
@@ -110,12 +111,14 @@ def test_the_server_is_replaced_in_a_turn(directory, make_server):
     server = make_server()
     server.keeps_port = True
     user = CodexHome(directory / "user", server.v1, websockets=True)
-    prompt = script(shell(f"sleep 3; {COUNT}"), text(LONG, chunks=8, delay=0.05))
+    gate = Gate(server)
+    prompt = script(shell(f"{gate.command}; {COUNT}"), text(LONG, chunks=8, delay=0.05))
     process = user.start("--skip-git-repo-check", "--json", prompt)
     key = server.api.new_session(set())
     server.api.wait_for_kind(key, "item.started")
     server.stop()
     server.start()
+    gate.open()
     run = user.finish(process).ok()
     assert run.items("agent_message")[-1]["text"] == LONG.replace("{{stdout}}", "1")
     events = server.api.settled(key)
@@ -151,14 +154,18 @@ def test_what_cannot_be_done_is_shown_once(directory, server):
 
 def test_what_cannot_be_done_now_is_tried_again(directory, make_server):
     """A server without a free sandbox says when it is worth coming back, and Codex comes."""
-    server = make_server({"limits": {"sandboxes": 1, "sandbox_wait": "1s", "turns": 4}})
-    busy = "api:busy"
+    server = make_server({"limits": {"sandboxes": 1, "sandbox_wait": "5s", "turns": 4}})
+    busy, gate = "api:busy", Gate(server)
     server.api.create(busy).raise_for_status()
-    server.api.message(busy, {"text": script(shell("sleep 6"), text("free"))}).raise_for_status()
+    server.api.message(busy, {"text": script(shell(gate.command), text("free"))}).raise_for_status()
     server.api.execute(busy).raise_for_status()
     server.api.wait_for_kind(busy, "item.started")
     with SocketProxy(server.port) as proxy:
-        run = CodexHome(directory / "user", f"{proxy.url}/v1", websockets=True).exec("Reply PONG").ok()
+        user = CodexHome(directory / "user", f"{proxy.url}/v1", websockets=True)
+        process = user.start("--skip-git-repo-check", "Reply PONG")
+        proxy.wait(lambda: len(proxy.creates) > 1)
+        gate.open()
+        run = user.finish(process).ok()
         assert run.answer == "PONG" and len(proxy.creates) > 1 and proxy.posts == []
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from scripts import script, shell, text
-from session_api import items
+from session_api import WAIT_SECONDS, items
 
 SECRET = "not for anybody"
 
@@ -26,7 +26,7 @@ class Files:
         return f"/api/session/{quote(self.key, safe='')}/files/{path}"
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=WAIT_SECONDS)
         try:
             connection.request(method, self.path(path), body)
             answer = connection.getresponse()
@@ -184,7 +184,7 @@ def head(path: str, files: Files, *more: str) -> bytes:
 
 def test_a_directory_that_becomes_a_link_on_the_way_takes_a_file_nowhere(files, beside):
     """An upload that has begun ends in the directory that it began in, or nowhere."""
-    with socket.create_connection(("127.0.0.1", files.server.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", files.server.port), timeout=WAIT_SECONDS) as connection:
         connection.sendall(head("sub/late", files, "Connection: close") + b"12345")
         # It has begun: its file is there under a name of its own.
         while not [name for name in os.listdir(files.workspace / "sub") if name.startswith(".centaur-upload-")]:
@@ -247,7 +247,7 @@ def test_file_size_limit(make_server):
 def test_an_upload_that_breaks_off_leaves_nothing(files):
     """Half a file is never taken for the whole one."""
     files.put("kept", b"before")
-    with socket.create_connection(("127.0.0.1", files.server.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", files.server.port), timeout=WAIT_SECONDS) as connection:
         connection.sendall(head("kept", files) + b"12345")
         while len(os.listdir(files.workspace)) < 2:
             pass

@@ -15,10 +15,9 @@ import pytest
 from centaur_server import CentaurServer
 from conftest import make_directory, serving
 from scripts import script, shell, text
-from session_api import answer
+from session_api import WAIT_SECONDS, answer
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-WAIT_SECONDS = 20
 
 
 @pytest.fixture(scope="module")

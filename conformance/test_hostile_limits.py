@@ -14,7 +14,7 @@ def test_a_fork_bomb(directory, provider, harness):
     with running(guarded(directory / "server", provider, processes=300)) as server:
         key = new_session(server, harness)
         with neighbour(server):
-            bomb = "i=0; while [ $i -lt 600 ]; do sleep 30 & i=$((i+1)); done; wait"
+            bomb = "i=0; while [ $i -lt 600 ]; do sleep 300 & i=$((i+1)); done; wait"
             assert failed_attack(server, key, bomb) == "sandbox_processes"
             works(server, key)
 
@@ -25,7 +25,7 @@ def test_a_memory_hog(directory, provider, harness):
     with running(guarded(directory / "server", provider, memory="1GiB")) as server:
         key = new_session(server, harness)
         with neighbour(server):
-            hog = "python3 -c 's = [b\"x\" * (64 << 20) for _ in range(32)]'"
+            hog = "python3 -c 'import time; s = [b\"x\" * (64 << 20) for _ in range(32)]; time.sleep(300)'"
             assert failed_attack(server, key, hog) == "sandbox_memory"
             works(server, key)
 

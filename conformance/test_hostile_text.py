@@ -143,7 +143,7 @@ def test_a_line_that_no_harness_prints(wordy, line):
     wordy.api.create(key).raise_for_status()
     events = wordy.api.run(key, told("raw", line) + " " + told("raw", line))
     assert events[-1]["kind"] == "execution.completed" and answer(events) == "PONG"
-    assert check_frames(httpx.post(f"{wordy.v1}/responses", timeout=60, json={
+    assert check_frames(httpx.post(f"{wordy.v1}/responses", json={
         "model": "m", "input": told("raw", line), "stream": True}).content)[-1]["type"] == "response.completed"
 
 
@@ -171,10 +171,10 @@ def test_what_a_client_says_of_itself(server):
     given = {
         "model": f"m{HOSTILE}", "instructions": HOSTILE, "metadata": {begin: HOSTILE, end: HOSTILE},
         "prompt_cache_key": begin, "safety_identifier": end}
-    answer = httpx.post(f"{server.v1}/responses", timeout=60, json={**given, "input": "Reply PONG", "stream": True})
+    answer = httpx.post(f"{server.v1}/responses", json={**given, "input": "Reply PONG", "stream": True})
     last = check_frames(answer.content)[-1]["response"]
     assert {name: last[name] for name in given} == given
-    answer = httpx.post(f"{server.v1}/messages", timeout=60, json={
+    answer = httpx.post(f"{server.v1}/messages", json={
         "model": f"m{HOSTILE}", "max_tokens": 9, "stream": True, "metadata": {"user_id": HOSTILE},
         "messages": [{"role": "user", "content": "Reply PONG"}]})
     assert check_frames(answer.content)[0]["message"]["model"] == f"m{HOSTILE}"
@@ -184,7 +184,7 @@ def test_what_a_client_says_of_itself(server):
 def test_thread_keys_in_headers_paths_and_tables(server):
     """A key may hold any letter. In a header it is ASCII, and in a terminal it neither moves nor turns anything."""
     key = f"api:\u202eé%0d%0aX-Evil: 1\u200f/{uuid.uuid4()}"
-    answer = httpx.post(f"{server.v1}/responses", timeout=60, json={"model": "m", "input": "Reply PONG"}, headers={
+    answer = httpx.post(f"{server.v1}/responses", json={"model": "m", "input": "Reply PONG"}, headers={
         "X-Centaur-Thread-Key": quote(key)})
     assert answer.status_code == 200 and "x-evil" not in answer.headers
     header = answer.headers["x-centaur-thread-key"]
@@ -209,7 +209,7 @@ def test_thread_keys_in_headers_paths_and_tables(server):
     "/api/session/api:x/files/%0d%0aX-Evil:%201", "/api/session/api:x/events?after_event_id=1%0a2"])
 def test_paths_and_queries_are_refused_in_one_piece(server, path):
     """What stands in an address comes back in an error's JSON, if at all, and never in a header or the log."""
-    answer = httpx.get(f"{server.url}{path}", timeout=20)
+    answer = httpx.get(f"{server.url}{path}")
     assert 400 <= answer.status_code < 500 and answer.json()["error"]["message"]
     assert not [name for name in answer.headers if "evil" in name]
     assert not re.search("[\x00-\x1f\x80-\x9f\u2028\u2029]", answer.text)
@@ -226,7 +226,7 @@ def test_headers_that_are_no_ascii(server, name, value):
     for path in ("responses", "messages"):
         body = {"model": "m", "max_tokens": 9, "input": "Reply PONG", "messages": [{"role": "user", "content": "Reply PONG"}]}
         headers = [(b"content-type", b"application/json"), (name.encode(), value)]
-        answer = httpx.post(f"{server.v1}/{path}", json=body, headers=headers, timeout=60)
+        answer = httpx.post(f"{server.v1}/{path}", json=body, headers=headers)
         # One Idempotency-Key stands for one request: the second dialect's is another.
         assert answer.status_code in (200, 400, 404, 409), answer.text
         assert all(byte < 0x7F for _, said in answer.headers.raw for byte in said)
@@ -263,7 +263,7 @@ NUMBERS = {
 def test_numbers(server, number):
     """A number that JSON has and a double can hold is one; what it may be for a field is another question."""
     body = f'{{"model":"m","input":"Reply PONG","temperature":{number}}}'
-    answer = httpx.post(f"{server.v1}/responses", content=body, headers={"content-type": "application/json"}, timeout=60)
+    answer = httpx.post(f"{server.v1}/responses", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == NUMBERS[number], answer.text
     if answer.status_code == 200:
         assert answer.json()["temperature"] == float(number)
@@ -274,7 +274,7 @@ def test_numbers(server, number):
 def test_a_name_said_twice(server):
     """The last one counts, as with most readers of JSON."""
     body = '{"model":"m","input":"Reply FIRST","input":"Reply LAST","stream":true,"stream":false}'
-    answer = httpx.post(f"{server.v1}/responses", content=body, headers={"content-type": "application/json"}, timeout=60)
+    answer = httpx.post(f"{server.v1}/responses", content=body, headers={"content-type": "application/json"})
     assert "LAST" in answer.text and "FIRST" not in answer.text
 
 
@@ -284,12 +284,12 @@ def test_depth(server, path, opening):
     """A hundred thousand levels cost an error, in each dialect; 256 are read."""
     for levels in (257, 100_000):
         answer = httpx.post(
-            f"{server.url}{path}", content=opening * levels, headers={"content-type": "application/json"}, timeout=60)
+            f"{server.url}{path}", content=opening * levels, headers={"content-type": "application/json"})
         assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid_json"
     value: dict | list = []
     for _ in range(254):
         value = [value]
-    answer = httpx.post(f"{server.v1}/responses", timeout=60, json={"model": "m", "input": "Reply PONG", "x": value})
+    answer = httpx.post(f"{server.v1}/responses", json={"model": "m", "input": "Reply PONG", "x": value})
     assert answer.status_code == 200, answer.text
 
 

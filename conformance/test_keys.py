@@ -17,7 +17,7 @@ from claude_cli import ClaudeHome
 from codex_cli import CodexHome
 from conftest import SERVERS, make_anthropic, make_directory, make_sdk, serving, with_model
 from scripts import script, shell, text
-from session_api import answer, executions
+from session_api import WAIT_SECONDS, answer, executions
 from websocket_wire import RawSocket
 
 WRONG = "centaur_sk_" + "0" * 48
@@ -245,7 +245,7 @@ def test_the_first_key_closes_the_door(make_server):
 def doctor(server: CentaurServer) -> str:
     return subprocess.run(
         [str(PROGRAM), "doctor", "--data", str(server.data), "--sandbox", "process"], env=server.environment, text=True,
-        capture_output=True, timeout=60).stdout
+        capture_output=True, timeout=WAIT_SECONDS).stdout
 
 
 def test_sessions_from_the_command_line(keyed, key):
@@ -256,7 +256,7 @@ def test_sessions_from_the_command_line(keyed, key):
     def run(**more: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [str(PROGRAM), "sessions", "list", "--server", keyed.url], env={**keyed.environment, **more}, text=True,
-            capture_output=True, timeout=60)
+            capture_output=True, timeout=WAIT_SECONDS)
 
     assert name in run(CENTAUR_KEY=key).stdout
     refused = run()
@@ -277,7 +277,7 @@ def test_other_machines(make_server):
     def serve() -> subprocess.CompletedProcess:
         return subprocess.run(
             [str(PROGRAM), "serve", "--listen", "0.0.0.0:0", "--data", str(server.data), "--sandbox", "process",
-             "--stand-in-model"], env=server.environment, text=True, capture_output=True, timeout=60)
+             "--stand-in-model"], env=server.environment, text=True, capture_output=True, timeout=WAIT_SECONDS)
 
     refused = serve()
     assert refused.returncode == 64 and "centaur keys create" in refused.stderr

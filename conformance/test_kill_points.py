@@ -10,7 +10,7 @@ import invariants
 import pytest
 from centaur_server import ROOT, CentaurServer, until
 from scripts import COUNT, script, shell, text
-from session_api import items
+from session_api import WAIT_SECONDS, items
 
 TURN = script(shell(COUNT), text("{{stdout}}"))
 # What a server with one turn reaches; a turn's gateway and shim have theirs.
@@ -61,7 +61,7 @@ def test_kills(make_server, directory, point):
         server.api.run(new_key(server), TURN)
     except (httpx.HTTPError, AssertionError):
         pass
-    assert server.process.wait(30) == -signal.SIGKILL
+    assert server.process.wait(WAIT_SECONDS) == -signal.SIGKILL
     assert mark.read_text().split()[0] == point
     invariants.check(server.data)
     # With the mark there, the same variables kill nobody.

@@ -157,7 +157,7 @@ def test_the_order_of_work(transport):
 def test_the_body_without_a_stream(server, harness):
     """Without `stream` the body is the response that the stream would have ended in."""
     answer = httpx.post(
-        f"{server.v1}/responses", json=ask("Reply PONG", **FULL), headers={"X-Centaur-Harness": harness}, timeout=60)
+        f"{server.v1}/responses", json=ask("Reply PONG", **FULL), headers={"X-Centaur-Harness": harness})
     assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
     response = answer.json()
     check_response(response)
@@ -181,7 +181,7 @@ def test_a_response_that_is_cancelled(transport, server, key):
         event = server.api.wait_for_kind(key, "item.started")
         server.api.wait(key, lambda event: event["kind"] == "item.started" and event["payload"]["type"] == "command")
         id = f"resp_{event['execution_id']}_1"
-        assert httpx.post(f"{server.v1}/responses/{id}/cancel", timeout=60).json()["status"] == "cancelled"
+        assert httpx.post(f"{server.v1}/responses/{id}/cancel").json()["status"] == "cancelled"
         response = checked(running.result())
     assert response["status"] == "incomplete" and response["incomplete_details"] == {"reason": "cancelled"}
     assert "so far" in str(response["output"])

@@ -9,7 +9,7 @@ from agents import (
 from client_tools import call, calls
 from openai import AsyncOpenAI
 from scripts import COUNT, script, shell, text
-from session_api import executions, kinds, said
+from session_api import WAIT_SECONDS, executions, kinds, said
 
 set_tracing_disabled(True)
 HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
@@ -39,7 +39,7 @@ class Program:
             raise ValueError("it stands still")
 
         client = AsyncOpenAI(
-            base_url=server.v1, api_key="not-a-key", max_retries=0, timeout=60,
+            base_url=server.v1, api_key="not-a-key", max_retries=0, timeout=WAIT_SECONDS,
             default_headers={"X-Centaur-Harness": harness, "X-Centaur-Thread-Key": self.key})
         self.agent = Agent(
             name="Assistant", instructions="Be brief.", tools=[weather, clock],
@@ -74,7 +74,7 @@ def handing_over(server, harness: str, **second) -> Agent:
     """An agent that hands over to another one, of whose instructions it knows nothing."""
     # Named by nothing: each request has the history alone.
     client = AsyncOpenAI(
-        base_url=server.v1, api_key="not-a-key", max_retries=0, timeout=60,
+        base_url=server.v1, api_key="not-a-key", max_retries=0, timeout=WAIT_SECONDS,
         default_headers={"X-Centaur-Harness": harness})
     model = {"model": OpenAIResponsesModel(model="m", openai_client=client)}
     judge = Agent(name="Judge", instructions="You are the judge 815.", **model, **second)

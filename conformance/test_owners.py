@@ -176,7 +176,7 @@ def ask(api: SessionAPI, route: str, case: dict, ids: dict[str, str], own: dict[
     method = route.split()[0]
     with api.http.stream(
         method, filled(case["path"], names), headers=filled(case.get("headers", {}), names),
-        **({"json": filled(case["body"], names)} if "body" in case else {}), timeout=90) as response:
+        **({"json": filled(case["body"], names)} if "body" in case else {})) as response:
         # An event stream that was let in has no end.
         body = "endless" if case.get("endless") and response.status_code == 200 else response.read().decode()
         headers = {name: value for name, value in response.headers.items() if name not in NOT_COMPARED}
@@ -245,7 +245,7 @@ def test_the_owner_is_known_by_it(world: World, path: str, what: str):
     [found] = [case for _, case in (param.values for param in CASES) if (case["path"], case.get("what")) == (path, what)]
     before = world.alice.api.known()
     answer = world.alice.http.post(
-        path, headers=found.get("headers", {}), json=filled(found["body"], world.alice.ids), timeout=90)
+        path, headers=found.get("headers", {}), json=filled(found["body"], world.alice.ids))
     key = answer.raise_for_status().headers["x-centaur-thread-key"]
     forked = "session.forked" in kinds(world.alice.api.events(key))
     assert key == world.alice.kept or forked, "she is not known"
@@ -255,7 +255,7 @@ def test_the_owner_is_known_by_it(world: World, path: str, what: str):
 def test_the_owner_answers_it(world: World):
     """The call that is tried waits for her, and her answer comes through whatever others have sent."""
     call_id = f"call_{world.alice.ids['waiting']}"
-    answer = world.alice.http.post("/v1/responses", timeout=90, json={"model": "m", "input": [
+    answer = world.alice.http.post("/v1/responses", json={"model": "m", "input": [
         {"type": "function_call_output", "call_id": call_id, "output": "from alice"}]})
     assert "from alice" in json.dumps(answer.raise_for_status().json()["output"])
     assert kinds(world.alice.api.settled(world.alice.waits)).count("execution.resumed") == 1

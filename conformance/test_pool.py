@@ -2,19 +2,19 @@
 
 import json
 import os
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from centaur_server import CentaurServer, processes_with, until
+from centaur_server import CentaurServer, content, processes_with, until
 from claude_cli import ClaudeHome
 from codex_cli import CodexHome
 from conftest import make_anthropic, make_sdk
+from gate import Gate
 from scripts import COUNT, script, shell, text
-from session_api import answer, executions, items, kinds, said
+from session_api import WAIT_SECONDS, answer, executions, items, kinds, said
 
 HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
 
@@ -25,17 +25,15 @@ def waiting(server: CentaurServer) -> dict[str, Path]:
     for mark in (server.data / "pool").glob("*"):
         for sandbox in (server.data / "sessions" / mark.name / "sandboxes").glob("*"):
             # What the shim keeps of the harness's output: `thread/start` or `get_settings` was answered.
-            output = b"".join(file.read_bytes() for file in sandbox.glob("spool/*"))
+            output = b"".join(content(file) for file in sandbox.glob("spool/*"))
             if b'"thread/started"' in output or b'"control_response"' in output:
                 found[sandbox.name] = sandbox
     return found
 
 
 def pool(server: CentaurServer, count: int) -> dict[str, Path]:
-    ready = until(lambda: len(found := waiting(server)) == count and found)
     # The harness has answered; the server reads it a moment later.
-    time.sleep(0.7)
-    return ready
+    return until(lambda: len(found := waiting(server)) == count == server.api.metric("centaur_sandboxes_waiting") and found)
 
 
 def harness_pid(server: CentaurServer, sandbox: Path) -> int:
@@ -90,16 +88,17 @@ def test_a_session_takes_the_sandbox_that_waits(make_server, harness):
     pid = harness_pid(server, directory)
     key = f"api:{uuid.uuid4()}"
     sdk = sdk_for(server, harness, **{"X-Centaur-Thread-Key": key})
-    mark = f"1.{uuid.uuid4().int % 10**9:09}"
+    gate = Gate(server)
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(
-            sdk.responses.create, model="m", input=script(shell(f"{COUNT}; sleep {mark}"), text("{{stdout}}")))
-        running = until(lambda: processes_with(mark))
-        assert any(pid in parents(process) for process in running), "the command is the harness's that waited"
-        assert asked.result(60).output_text == "1"
+            sdk.responses.create, model="m", input=script(shell(f"{COUNT}; {gate.command}"), text("{{stdout}}")))
+        # The command is the harness's that waited.
+        until(lambda: any(pid in parents(process) for process in processes_with(gate.name)))
+        gate.open()
+        assert asked.result(WAIT_SECONDS).output_text == "1"
     [ready] = ready_events(server, key)
     assert (ready["id"], ready["origin"]) == (sandbox, "warm")
-    assert 0 <= ready["duration_ms"] < 5000
+    assert 0 <= ready["duration_ms"] < 60_000
     second = sdk.responses.create(model="m", input=script(shell(COUNT), text("{{stdout}} of {{history}}")))
     assert second.output_text.split() == ["2", "of", "2"]
     assert len(ready_events(server, key)) == 1
@@ -264,9 +263,8 @@ def test_a_harness_that_dies_while_it_waits(make_server, harness):
     server = with_pool(make_server, warm_pool={harness: 1})
     [(sandbox, directory)] = pool(server, 1).items()
     os.kill(harness_pid(server, directory), 9)
-    until(lambda: (found := waiting(server)) and sandbox not in found)
-    assert not directory.exists()
-    time.sleep(0.2)
+    until(lambda: sandbox not in waiting(server))
+    assert sandbox not in pool(server, 1) and not directory.exists()
     known = server.api.known()
     assert sdk_for(server, harness).responses.create(model="m", input="Reply ONE").output_text == "ONE"
     assert ready_events(server, server.api.new_session(known))[0]["origin"] == "warm"
@@ -316,8 +314,18 @@ def test_the_longest_idle_gives_way(make_server, model):
 
 @pytest.fixture
 def busy(make_server):
-    """A server whose one sandbox is at work until the file that is given is there."""
-    server = make_server({"limits": {"sandboxes": 1, "sandbox_wait": "1s"}})
+    """A server whose one sandbox is at work until the file that is given is there; others wait for it in vain."""
+    return at_work(make_server, "5s")
+
+
+def ends(server: CentaurServer, gate: Path, key: str) -> None:
+    """The turn that is at work."""
+    gate.touch()
+    server.api.wait_for_kind(key, "execution.completed")
+
+
+def at_work(make_server, wait: str) -> tuple[CentaurServer, Path, str]:
+    server = make_server({"limits": {"sandboxes": 1, "sandbox_wait": wait}})
     key = f"api:{uuid.uuid4()}"
     server.api.create(key)
     gate = server.data / "sessions" / server.api.show(key).json()["id"] / "workspace" / "gate"
@@ -329,21 +337,21 @@ def busy(make_server):
 @pytest.mark.parametrize("streams", [False, True])
 def test_no_free_sandbox_is_a_503(busy, streams):
     """A program that waited too long gets 503 and when to come back, in its dialect, with a stream or without."""
-    server, gate, _ = busy
+    server, gate, first = busy
     key = f"api:{uuid.uuid4()}"
     for path, body, kind in (
         ("/v1/responses", {"model": "m", "input": "Reply ONE"}, "server_error"),
         ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Reply ONE"}]},
          "overloaded_error")):
         answer = httpx.post(
-            f"{server.url}{path}", json={**body, "stream": streams}, timeout=60,
+            f"{server.url}{path}", json={**body, "stream": streams},
             headers={"x-centaur-thread-key": key, "x-centaur-harness": "codex"})
         assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
         assert "x-should-retry" not in answer.headers
         error = answer.json()["error"]
         assert (error["code"], error["type"]) == ("no_free_sandbox", kind)
     assert list(executions(server.api.events(key)).values()) == ["failed", "failed"]
-    gate.touch()
+    ends(server, gate, first)
     sdk = make_sdk(server, default_headers={"X-Centaur-Thread-Key": key})
     # What was asked in vain is not told to the harness.
     assert sdk.responses.create(model="m", input=script(text("{{history}} {{first}}"))).output_text.startswith("1 [[")
@@ -360,7 +368,7 @@ def test_an_sdk_comes_back_by_itself(busy):
             sdk.responses.create, model="m", input=script(shell(COUNT), text("{{stdout}} of {{history}}")))
         server.api.wait_for_kind(key, "execution.failed")
         gate.touch()
-        assert asked.result(60).output_text.split() == ["1", "of", "1"]
+        assert asked.result(WAIT_SECONDS).output_text.split() == ["1", "of", "1"]
     again = sdk.responses.create(model="m", input=script(shell(COUNT), text("{{stdout}} of {{history}}")))
     assert again.output_text.split() == ["1", "of", "1"]
     assert list(executions(server.api.events(key)).values())[-1] == "completed"
@@ -377,7 +385,7 @@ def test_codex_comes_back_by_itself(busy, directory):
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "execution.failed")
         gate.touch()
-        run = asked.result(120).ok()
+        run = asked.result(2 * WAIT_SECONDS).ok()
     assert run.answer.split() == ["1", "of", "1"]
     states = list(executions(server.api.events(key)).values())
     assert states[-1] == "completed" and states.count("completed") == 1
@@ -395,34 +403,35 @@ def test_claude_comes_back_by_itself(busy, directory):
         key = server.api.new_session(known)
         server.api.wait_for_kind(key, "execution.failed")
         gate.touch()
-        run = asked.result(120)
+        run = asked.result(2 * WAIT_SECONDS)
     assert run.ok().answer.split() == ["1", "of", "1"]
     states = list(executions(server.api.events(key)).values())
     assert states[-1] == "completed" and states.count("completed") == 1
 
 
-def test_a_turn_that_gets_its_sandbox_in_time(busy):
+def test_a_turn_that_gets_its_sandbox_in_time(make_server):
     """One that waits and is then given a sandbox is answered as ever, streamed."""
-    server, gate, _ = busy
+    server, gate, _ = at_work(make_server, f"{WAIT_SECONDS}s")
+    known = server.api.known()
     with ThreadPoolExecutor(1) as threads:
         def types() -> list[str]:
             return [event.type for event in make_sdk(server).responses.create(model="m", input="Reply ONE", stream=True)]
 
         asked = threads.submit(types)
-        time.sleep(0.3)
+        server.api.wait_for_kind(server.api.new_session(known), "execution.queued")
         gate.touch()
-        assert asked.result(60)[-1] == "response.completed"
+        assert asked.result(WAIT_SECONDS)[-1] == "response.completed"
 
 
 def test_waiting_messages_wait_again(busy):
     """Messages that a turn of the session API would have taken are part of the one that is asked for later."""
-    server, gate, _ = busy
+    server, gate, first = busy
     key = f"api:{uuid.uuid4()}"
     server.api.create(key)
     server.api.message(key, {"text": "a word before"})
     server.api.execute(key, {"text": "Reply HEARD"})
     server.api.wait_for_kind(key, "execution.failed")
-    gate.touch()
+    ends(server, gate, first)
     events = server.api.run(key, script(text("{{history}}")))
     assert events[-1]["kind"] == "execution.completed" and items(events, "message")
     assert said(server.api.events(key)) == ["a word before", "Reply HEARD", script(text("{{history}}"))]

@@ -13,7 +13,7 @@ import pytest
 from centaur_server import PROGRAM, CentaurServer, end_processes_of, until
 from faulty_disk import FaultyDisk, own_file_system
 from scripts import COUNT, script, shell, text
-from session_api import answer, executions
+from session_api import WAIT_SECONDS, answer, executions
 
 TURN = script(shell(COUNT), text("{{stdout}}"))
 # Comes in pieces, so that the log's end is a piece of it.
@@ -119,9 +119,9 @@ def test_a_spool_that_fails_once(directory, calls, skip):
     place.mkdir()
     disk.fail(calls, path="spool/", skip=skip if calls == "write" else 0, count=1)
     # Slow enough that the shim reads it in several pieces.
-    slowly = LINES.replace("i=$((i+1))", "i=$((i+1)); [ $((i % 20)) -ne 0 ] || sleep 0.02")
+    slowly = LINES.replace("i=$((i+1))", "i=$((i+1)); [ $((i % 20)) -ne 0 ] || sleep 0.1")
     subprocess.run(
-        [SHIM, "run", "--dir", place, "--orphan-after", "20", "--", "/bin/sh", "-c", slowly], timeout=30,
+        [SHIM, "run", "--dir", place, "--orphan-after", "20", "--", "/bin/sh", "-c", slowly], timeout=WAIT_SECONDS,
         env={"PATH": os.environ["PATH"], **disk.environment}, check=True)
     assert disk.failed == 1
     spool = b"".join(file.read_bytes() for file in sorted(place.glob("spool/*"), key=lambda file: int(file.name)))
@@ -141,7 +141,7 @@ def test_a_spool_on_a_full_disk(directory):
         f"head -c 60000 /dev/zero > {place}/ballast; ({SHIM} run --dir {place} --orphan-after 20 -- /bin/sh -c"
         f' "{LINES.replace("$", chr(92) + "$")}; rm {place}/ballast; {LINES.replace("$", chr(92) + "$")}"); cat'
         f" {place}/spool/* > {copies}")
-    subprocess.run([*wrapper, "sh", "-c", command], timeout=30, check=True)
+    subprocess.run([*wrapper, "sh", "-c", command], timeout=WAIT_SECONDS, check=True)
     # Where the shim is slow the ballast goes before the spool has met it, and the disk is full in the second half.
     check_spool(copies.read_bytes(), times=2)
     assert 0 < copies.stat().st_size < 2 * 400 * 256
@@ -172,7 +172,7 @@ def test_an_input_that_cannot_be_written_down(directory):
         seen = b""
         while data := link.recv(65536):
             seen += data
-    assert shim.wait(20) == 0 and disk.failed == 1
+    assert shim.wait(WAIT_SECONDS) == 0 and disk.failed == 1
     assert frame(67, b"first") in seen and b"second" not in seen
     assert (place / "spool/0").read_bytes() == b"one\n"
     assert (place / "inputs").read_text() == "first\n"

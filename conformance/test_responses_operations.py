@@ -403,7 +403,7 @@ def test_an_item_that_is_not_there(sdk, server, name):
 def test_how_many_items_by_their_ids(sdk, count, status):
     """Each costs a look-up: there may be 256 in a request."""
     item = sdk.responses.create(model="m", input="Reply ONE").output[-1].id
-    answer = httpx.post(f"{sdk.base_url}responses/input_tokens", timeout=60, json={"input": [by_id(item)] * count})
+    answer = httpx.post(f"{sdk.base_url}responses/input_tokens", json={"input": [by_id(item)] * count})
     assert answer.status_code == status
     if status == 400:
         assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == ("invalid_value", "input")
@@ -420,7 +420,7 @@ def test_codex_stores_nothing(server):
         "x-codex-turn-metadata": json.dumps({"turn_id": turn, "request_kind": "turn"})}, "input": [
             {"type": "message", "role": "user", "id": "msg_a", "content": [{"type": "input_text", "text": "Reply ONE"}]}]}
     first, again = (
-        httpx.post(f"{server.v1}/responses", headers=headers, json=body, timeout=60).text for _ in range(2))
+        httpx.post(f"{server.v1}/responses", headers=headers, json=body).text for _ in range(2))
     id = json.loads(first.split("data: ", 1)[1].split("\n", 1)[0])["response"]["id"]
     assert first == again and "ONE" in first, "its retry is shown the same turn"
     for method, rest in (("GET", ""), ("GET", "/input_items"), ("POST", "/cancel"), ("DELETE", "")):

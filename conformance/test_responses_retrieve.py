@@ -12,8 +12,9 @@ import openai
 import pytest
 from centaur_server import CentaurServer
 from conftest import make_sdk
+from gate import Gate
 from scripts import COUNT, script, shell, text
-from session_api import executions, items
+from session_api import WAIT_SECONDS, executions, items
 from wire import KEEPALIVE, SSEStream, check_schema, check_stream, final_text, frame
 import schema
 
@@ -39,7 +40,7 @@ def again(server: CentaurServer, id: str, after: int | None = None, until: int |
     """The response's frames from an event on, all of them or those up to a number."""
     query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": after}
     seen = []
-    with httpx.stream("GET", path(server, id), params=query, timeout=60) as response:
+    with httpx.stream("GET", path(server, id), params=query) as response:
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
         buffer = b""
@@ -81,7 +82,7 @@ def running(server: CentaurServer, key: str, prompt: str, **more) -> openai.type
 
 def polled(sdk: openai.OpenAI, id: str):
     """As OpenAI's guide does it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_SECONDS
     while (response := sdk.responses.retrieve(id)).status in ("queued", "in_progress"):
         assert time.monotonic() < deadline, response
         time.sleep(0.1)
@@ -154,9 +155,11 @@ def test_what_there_is_so_far(server, sdk, key):
 
 def test_one_that_waits(server, sdk, key):
     """A response behind another one is queued, and its turn comes."""
-    first = running(server, key, script(shell("sleep 2"), text("one")))
+    gate = Gate(server)
+    first = running(server, key, script(shell(gate.command), text("one")))
     second = sdk.responses.create(model="m", input="Reply TWO", background=True, previous_response_id=first.id)
     assert sdk.responses.retrieve(second.id).status == "queued"
+    gate.open()
     assert polled(sdk, second.id).output_text == "TWO"
     assert sdk.responses.retrieve(first.id).output_text == "one"
 
@@ -170,9 +173,11 @@ def test_a_failed_one(sdk):
 
 def test_steered(server, sdk, key):
     """Each reply of a steered turn can be read by its own id, and streamed from any event on."""
-    running(server, key, script(shell("sleep 2"), text("first")))
+    gate = Gate(server)
+    running(server, key, script(shell(gate.command), text("first")))
     steering = {"model": "m", "input": "Reply STEERED", "stream": True}
     with SSEStream(server.v1, steering, {"X-Centaur-Thread-Key": key, "X-Centaur-Busy": "steer"}) as stream:
+        gate.open()
         answer = stream.all()
     second = answer.response["id"]
     assert second.endswith("_2") and len(executions(server.api.events(key))) == 1
@@ -275,10 +280,12 @@ def test_the_server_is_killed_in_between(make_server, at):
 
 def test_from_the_future(server, key):
     """A number that is yet to come is waited for: nothing before it is told, and the head of the answer is there."""
-    id = running(server, key, script(shell("sleep 2"), text("one two three", chunks=3))).id
-    with httpx.stream("GET", path(server, id), params={"stream": "true", "starting_after": 5}, timeout=60) as response:
+    gate = Gate(server)
+    id = running(server, key, script(shell(gate.command), text("one two three", chunks=3))).id
+    with httpx.stream("GET", path(server, id), params={"stream": "true", "starting_after": 5}) as response:
         assert response.status_code == 200
         assert httpx.get(path(server, id)).json()["status"] == "in_progress", "the head came before the turn's end"
+        gate.open()
         late = frames(b"".join([b"x\n\n", b"x\n\n", response.read()]))[2:]
     assert late == again(server, id)[6:] and number(late[0]) == 6
 
@@ -347,9 +354,11 @@ def test_cancel(server, sdk, key):
 
 def test_cancel_one_that_waits(server, sdk, key):
     """A response that waits is cancelled without being run; the one before it goes on."""
-    first = running(server, key, script(shell("sleep 2"), text("one")))
+    gate = Gate(server)
+    first = running(server, key, script(shell(gate.command), text("one")))
     second = sdk.responses.create(model="m", input="Reply TWO", background=True, previous_response_id=first.id)
     assert sdk.responses.cancel(second.id).status == "cancelled"
+    gate.open()
     assert polled(sdk, first.id).output_text == "one"
     assert list(executions(server.api.events(key)).values()) == ["completed", "cancelled"]
 

@@ -9,6 +9,7 @@ import pydantic
 import pytest
 import schema
 from conftest import make_sdk
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import executions, items, kinds, said
 from wire import SSEStream, check_response, final_text
@@ -215,7 +216,7 @@ def test_idempotency_key_repeats_the_first_answer(server):
     headers = {"Idempotency-Key": str(uuid.uuid4()), "X-Centaur-Thread-Key": f"api:{uuid.uuid4()}"}
     body = {"model": "m", "input": script(shell(COUNT), text("{{stdout}}"))}
     one, two = (
-        httpx.post(f"{server.v1}/responses", json=body, headers=headers, timeout=60).raise_for_status().json()
+        httpx.post(f"{server.v1}/responses", json=body, headers=headers).raise_for_status().json()
         for _ in range(2))
     assert one == two and final_text(one) == "1"
     events = server.api.events(headers["X-Centaur-Thread-Key"])
@@ -308,14 +309,21 @@ def test_busy_policies(server, policy):
     """`X-Centaur-Busy` says what a request to a busy session does."""
     key = f"api:{uuid.uuid4()}"
     headers = {"X-Centaur-Thread-Key": key, "X-Centaur-Busy": policy}
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(
-            httpx.post, f"{server.v1}/responses", headers=headers, timeout=60,
-            json={"model": "m", "input": script(shell("sleep 3"), text("slow"))})
+    gate = Gate(server)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        def ask(words: str) -> concurrent.futures.Future:
+            return pool.submit(
+                httpx.post, f"{server.v1}/responses", json={"model": "m", "input": words}, headers=headers)
+
+        slow = ask(script(shell(gate.command), text("slow")))
         server.api.wait_for_kind(key, "item.started")
-        other = httpx.post(
-            f"{server.v1}/responses", json={"model": "m", "input": "Reply OTHER"}, headers=headers, timeout=60)
+        asked = ask("Reply OTHER")
+        if policy == "steer":
+            server.api.wait(key, lambda event: said([event]) == ["Reply OTHER"])
+            gate.open()
+        other = asked.result()
         if policy == "reject":
+            gate.open()
             assert other.status_code == 409 and other.json()["error"]["code"] == "session_busy"
             assert final_text(slow.result().json()) == "slow"
             assert list(executions(server.api.events(key)).values()) == ["completed"]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anthropic
-import httpx
 import httpx2
 import openai
 import pytest
@@ -128,11 +127,8 @@ def losing(server: CentaurServer, dialect: str, answers: int = 1, **more) -> tup
     return Client(server, dialect, http_client=library.DefaultHttpxClient(transport=network), **more), network
 
 
-def replayed(server: CentaurServer) -> int:
-    metrics = httpx.get(f"{server.url}/metrics", timeout=20).raise_for_status().text
-    return next(
-        (int(float(line.split()[-1])) for line in metrics.splitlines()
-         if line.startswith("centaur_turns_replayed_total")), 0)
+def replayed(server: CentaurServer) -> float:
+    return server.api.metric("centaur_turns_replayed_total")
 
 
 @BOTH

@@ -14,7 +14,7 @@ from codex_cli import CodexHome
 from conftest import make_sdk
 from fuzzing import bodies
 from scripts import COUNT, script, shell, text
-from session_api import answer, executions, kinds
+from session_api import WAIT_SECONDS, answer, executions, kinds
 
 
 def test_health(server):
@@ -100,7 +100,7 @@ def test_a_server_of_an_earlier_version(make_server):
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = subprocess.run(
             [str(PROGRAM), "serve", "--listen", "127.0.0.1:0", "--data", str(server.data), "--stand-in-model"],
-            env=base_environment(), capture_output=True, text=True, timeout=30)
+            env=base_environment(), capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert second.returncode != 0 and str(server.data) in second.stderr and "earlier version" in second.stderr
 
 
@@ -132,7 +132,7 @@ def test_configuration_mistakes(directory, config, said):
     file.write_text(config)
     run = subprocess.run(
         [str(PROGRAM), "serve", "--config", str(file), "--data", str(directory / "data")], env=base_environment(),
-        capture_output=True, text=True, timeout=30)
+        capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert run.returncode != 0
     assert any(word in run.stderr for word in said.split("|")), run.stderr
 
@@ -142,7 +142,7 @@ def test_an_address_in_use(server, directory):
     before = sorted(server.data.glob("nodes/*"))
     run = subprocess.run(
         [str(PROGRAM), "serve", "--listen", f"127.0.0.1:{server.port}", "--data", str(server.data)],
-        env=base_environment(), capture_output=True, text=True, timeout=30)
+        env=base_environment(), capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert run.returncode == 1
     assert f"127.0.0.1:{server.port} is in use" in run.stderr and "--listen" in run.stderr
     assert sorted(server.data.glob("nodes/*")) == before
@@ -154,7 +154,7 @@ def test_the_doctor_looks_at_a_directory_that_is_there(directory):
     for data in ("data", "./data/"):
         run = subprocess.run(
             [str(PROGRAM), "doctor", "--data", data], cwd=directory, env=base_environment(), capture_output=True,
-            text=True, timeout=60)
+            text=True, timeout=WAIT_SECONDS)
         assert run.returncode == 0 and "FAIL" not in run.stdout, run.stdout
 
 
@@ -206,7 +206,7 @@ def test_fuzzed_bodies(make_server, seed):
             {"role": "user", "content": [{"type": "input_text", "text": "Reply OK"}]},
         ],
     }
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client() as client:
         for number, content in enumerate(bodies(random_, base, 60)):
             headers = {"content-type": "application/json", "x-centaur-thread-key": f"api:fuzz-{seed}"}
             answer = client.post(f"{server.v1}/responses", content=content, headers=headers)

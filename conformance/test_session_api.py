@@ -5,6 +5,7 @@ import uuid
 
 import httpx
 import pytest
+from gate import Gate
 from scripts import COUNT, script, shell, text
 from session_api import SessionAPI, executions, items, kinds, said
 
@@ -210,14 +211,16 @@ def test_interrupt_under_a_key(make_server, key):
     assert ended(api, key, third) == "completed"
 
 
-def test_busy(api, key):
+def test_busy(api, server, key):
     """A second execution waits, replaces the first, or is refused, as asked."""
     api.create(key)
-    api.execute(key, {"text": script(shell("sleep 2"), text("one"))})
+    gate = Gate(server)
+    api.execute(key, {"text": script(shell(gate.command), text("one"))})
     api.wait_for_kind(key, "item.started")
     assert error(api.execute(key, {"text": "Reply X", "busy": "reject"})) == (409, "session_busy")
     queued = api.execute(key, {"text": "Reply TWO"}).json()
     assert queued["status"] == "queued"
+    gate.open()
     api.wait(key, lambda event: event["kind"] == "execution.completed"
              and event["execution_id"] == queued["execution_id"])
     assert list(executions(api.events(key)).values()) == ["completed", "completed"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from scripts import script, shell, text
-from session_api import SessionAPI
+from session_api import WAIT_SECONDS, SessionAPI
 from test_session_api import error
 
 WORK = script(
@@ -32,7 +32,7 @@ def frames(api: SessionAPI, key: str, last: int | None = None, query: dict | Non
     """The frames of a session's events, comments left out."""
     headers = {} if last is None else {"last-event-id": str(last)}
     with httpx.stream(
-        "GET", api.url + api.path(key, "/events"), params=query or {}, headers=headers, timeout=60) as response:
+        "GET", api.url + api.path(key, "/events"), params=query or {}, headers=headers) as response:
         assert response.status_code == 200, response.read()
         buffer = b""
         for data in response.iter_raw():
@@ -79,7 +79,7 @@ def test_live_and_later(api, key):
     reader = threading.Thread(target=lambda: live.extend(until_end(frames(api, key))))
     reader.start()
     api.execute(key, {"text": WORK}).raise_for_status()
-    reader.join(60)
+    reader.join(WAIT_SECONDS)
     assert until_end(frames(api, key)) == live and [id_of(frame) for frame in live] == list(range(1, len(live) + 1))
 
 
@@ -132,7 +132,7 @@ def test_from_the_head_and_from_the_future(api, key):
 
         def read(last: int = head + ahead) -> None:
             url = api.url + api.path(key, "/events")
-            with httpx.stream("GET", url, headers={"last-event-id": str(last)}, timeout=60) as response:
+            with httpx.stream("GET", url, headers={"last-event-id": str(last)}) as response:
                 for line in response.iter_lines():
                     begun.set()
                     if line.startswith("id: "):
@@ -141,11 +141,11 @@ def test_from_the_head_and_from_the_future(api, key):
 
         reader = threading.Thread(target=read)
         reader.start()
-        assert begun.wait(30), "a subscriber is told that it is one"
+        assert begun.wait(WAIT_SECONDS), "a subscriber is told that it is one"
         for _ in range(ahead + 1):
             assert reader.is_alive() and not seen
             head = api.message(key, {"text": "x"}).json()["event_id"]
-        reader.join(30)
+        reader.join(WAIT_SECONDS)
         assert seen == [head]
 
 

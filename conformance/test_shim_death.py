@@ -48,7 +48,7 @@ def test_beside_its_server(make_server, backend, harness, how):
     server.api.wait_for_kind(key, "sandbox.lost")
     failed = server.api.wait_for_kind(key, "execution.failed")
     assert failed["payload"]["error"]["code"] == "sandbox_lost", failed
-    until(lambda: not inside(server), 20)
+    until(lambda: not inside(server))
     goes_on(server, key)
 
 
@@ -62,5 +62,5 @@ def test_after_its_server(make_server, backend, harness):
     until(lambda: not Path(f"/proc/{shim}").exists())
     server.start()
     until(lambda: "running" not in executions(server.api.events(key)).values())
-    until(lambda: not inside(server), 20)
+    until(lambda: not inside(server))
     goes_on(server, key)

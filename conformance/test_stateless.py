@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from scripts import COUNT, script, shell, text
+from session_api import WAIT_SECONDS
 
 WORK = script(
     {"reason": "Looking around.", "pre_text": "First I look.", "shell": COUNT}, text("{{stdout}} of {{history}}"))
@@ -348,7 +349,7 @@ def test_langchain_anthropic(server):
     """LangChain over the Messages API keeps one session."""
     known = server.api.known()
     model = ChatAnthropic(
-        model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=60, stop=None)
+        model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=WAIT_SECONDS, stop=None)
     assert [counted(answer) for answer in langchain_turns(model)] == [[str(n), "of", str(n)] for n in (1, 2, 3)]
     one_warm_sandbox(server, known, 3)
 
@@ -384,7 +385,7 @@ LANGCHAIN = {
     "responses": lambda server, **more: ChatOpenAI(
         model="m", base_url=server.v1, api_key="not-a-key", use_responses_api=True, max_retries=0, **more),
     "messages": lambda server, **more: ChatAnthropic(
-        model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=60, stop=None,
+        model_name="m", base_url=server.url, api_key="not-a-key", max_tokens=1000, max_retries=0, timeout=WAIT_SECONDS, stop=None,
         **more)}
 
 

@@ -194,7 +194,7 @@ def test_any_one_call_of_a_turn(server, disk, calls, number):
 def test_at_the_end_of_a_turn(server, disk, number):
     """The turn's end cannot be stored: its client is not told of it, comes back, and gets one end."""
     key = f"api:{uuid.uuid4()}"
-    prompt = script(shell(COUNT), text("a few words in pieces", chunks=6, delay=0.1))
+    prompt = script(shell(COUNT), text("a few words in pieces", chunks=6, delay=0.6))
     server.api.create(key)
     server.api.execute(key, {"text": prompt}, **{"Idempotency-Key": "once"}).raise_for_status()
     server.api.wait_for_kind(key, "item.delta")

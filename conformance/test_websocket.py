@@ -13,8 +13,9 @@ import schema
 from centaur_server import until
 from conftest import make_sdk
 from openai.lib.responses_websocket import ResponsesWebSocketLimits, ResponsesWebSocketSession
+from gate import Gate
 from scripts import COUNT, script, shell, text
-from session_api import executions, items, said
+from session_api import WAIT_SECONDS, executions, items, said
 from websocket_wire import CLOSE, RawSocket
 from wire import final_text
 
@@ -51,23 +52,25 @@ def test_a_conversation_by_the_sdk(sdk):
     assert sdk.responses.retrieve(second.id).output_text == second.output_text
 
 
-def test_streams_by_the_sdk(sdk):
+def test_streams_by_the_sdk(sdk, server):
     """Named streams run at the same time, each in its order, and a fork leaves its source as it was."""
+    gate = Gate(server)
     with sdk.responses.connect() as connection, ResponsesWebSocketSession(
         connection, limits=ResponsesWebSocketLimits(**BIG)) as session:
         slow, quick = session.lane("slow"), session.lane("quick")
-        slow.send({"type": "response.create", "model": "gpt-5.5", "input": script(shell("sleep 3"), text("slow"))})
+        slow.send({"type": "response.create", "model": "gpt-5.5", "input": script(shell(gate.command), text("slow"))})
         quick.send({"type": "response.create", "model": "gpt-5.5", "input": "Reply QUICK"})
-        assert quick.get_final_response(timeout=60).output_text == "QUICK"
+        assert quick.get_final_response(timeout=WAIT_SECONDS).output_text == "QUICK"
         quick.send({"type": "response.create", "model": "gpt-5.5", "input": "Reply AGAIN"})
-        again = quick.get_final_response(timeout=60)
+        again = quick.get_final_response(timeout=WAIT_SECONDS)
         assert again.output_text == "AGAIN"
         # The slow one is not at its end yet: nobody waited for it.
         assert slow._state.accumulator.final is None
-        assert slow.get_final_response(timeout=60).output_text == "slow"
+        gate.open()
+        assert slow.get_final_response(timeout=WAIT_SECONDS).output_text == "slow"
         session.default.send({
             "type": "response.create", "model": "gpt-5.5", "input": HISTORY, "previous_response_id": again.id})
-        assert session.default.get_final_response(timeout=60).output_text == "2: Reply AGAIN"
+        assert session.default.get_final_response(timeout=WAIT_SECONDS).output_text == "2: Reply AGAIN"
 
 
 def test_a_warm_up_by_the_sdk(sdk, server):
@@ -96,7 +99,7 @@ def test_the_same_bytes_as_over_http(server):
     with RawSocket(server.v1) as socket:
         socket.create(script(shell("echo hi"), text("one two three", chunks=3)), reasoning={"summary": "auto"})
         response = socket.response()
-        replay = httpx.get(f"{server.v1}/responses/{response['id']}", params={"stream": "true"}, timeout=60).text
+        replay = httpx.get(f"{server.v1}/responses/{response['id']}", params={"stream": "true"}).text
         data = [line.removeprefix("data: ") for line in replay.splitlines() if line.startswith("data: ")]
         assert [message.decode() for message in socket.raw] == data[:-1] and data[-1] == "[DONE]"
         # Nothing more comes: the next message is the next response's.
@@ -302,8 +305,9 @@ def test_a_server_that_shuts_down(make_server):
 def test_a_socket_that_is_old(make_server):
     """What runs is told to its end; then the client is told to connect anew."""
     server = make_server({"limits": {"websocket": "3s"}})
+    gate = Gate(server)
     with RawSocket(server.v1) as busy, RawSocket(server.v1) as idle:
-        busy.create(script(shell("sleep 5"), text("done")))
+        busy.create(script(shell(gate.command), text("done")))
         error = idle.error()
         assert (error["status"], error["error"]["code"]) == (400, "websocket_connection_limit_reached")
         assert idle.close_code() == 1001
@@ -311,6 +315,7 @@ def test_a_socket_that_is_old(make_server):
         # The request that comes too late is refused at once, the response before it goes on.
         busy.create("Reply LATE")
         assert busy.error()["error"]["code"] == "websocket_connection_limit_reached"
+        gate.open()
         assert final_text(busy.answer()[-1]["response"]) == "done"
         assert busy.error()["error"]["code"] == "websocket_connection_limit_reached"
         assert busy.close_code() == 1001
@@ -320,8 +325,9 @@ def test_how_many_streams_and_requests(make_server):
     """So many streams, so many responses at one time, so many requests that wait; one more is refused."""
     server = make_server({
         "limits": {"websocket_streams": 2, "websocket_responses": 1, "websocket_queue": 2, "body": "64KiB"}})
+    gate = Gate(server)
     with RawSocket(server.v1) as socket:
-        socket.create(script(shell("sleep 2"), text("first")), stream_id="a")
+        socket.create(script(shell(gate.command), text("first")), stream_id="a")
         assert socket.begun()["stream_id"] == "a"
         socket.create("Reply SECOND", stream_id="b")
         socket.create("Reply THIRD", stream_id="c")
@@ -332,6 +338,7 @@ def test_how_many_streams_and_requests(make_server):
         error = socket.error()
         assert (error["status"], error["error"]["code"]) == (429, "websocket_queue_full")
         assert error["headers"]["retry-after"] == "1"
+        gate.open()
         answers = [socket.answer() for _ in range(3)]
         # One at a time: those of different streams did not mix.
         assert [final_text(events[-1]["response"]) for events in answers] == ["first", "SECOND", "FOURTH"]
@@ -340,12 +347,14 @@ def test_how_many_streams_and_requests(make_server):
 def test_how_much_may_wait(make_server):
     """What waits is held to the size of one body."""
     server = make_server({"limits": {"body": "64KiB"}})
+    gate = Gate(server)
     with RawSocket(server.v1) as socket:
-        socket.create(script(shell("sleep 1"), text("first")))
+        socket.create(script(shell(gate.command), text("first")))
         socket.begun()
         socket.create("Reply SECOND", padding={"much": "x" * 40_000})
         socket.create("Reply THIRD", padding={"much": "x" * 40_000})
         assert socket.error()["error"]["code"] == "websocket_queue_full"
+        gate.open()
         assert final_text(socket.answer()[-1]["response"]) == "first"
         assert final_text(socket.answer()[-1]["response"]) == "SECOND"
 
@@ -395,8 +404,8 @@ def test_the_sdk_comes_back_by_itself(make_server):
         reader.start()
         server.stop()
         server.start()
-        assert came_back.wait(60)
+        assert came_back.wait(WAIT_SECONDS)
         until(lambda: not connection._is_reconnecting)
         connection.response.create(model="gpt-5.5", input=HISTORY, previous_response_id=first.id)
-        reader.join(60)
+        reader.join(WAIT_SECONDS)
         assert [response.output_text for response in found] == ["2: Reply ONE"]

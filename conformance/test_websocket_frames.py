@@ -9,6 +9,7 @@ import time
 import pytest
 from centaur_server import until
 from scripts import script, shell, text
+from session_api import WAIT_SECONDS
 from websocket_wire import BINARY, CLOSE, PING, PONG, TEXT, RawSocket
 from wire import final_text
 
@@ -135,16 +136,11 @@ def test_behind_another_request(server):
 
 def test_half_a_frame_and_the_end(server):
     """A client that breaks off within a frame leaves nothing behind."""
-    before = connections(server)
+    before = server.api.metric("centaur_connections")
     for bytes_sent in (1, 2, 5, 20):
         with RawSocket(server.v1) as socket:
             socket.socket.sendall(RawSocket.frame(TEXT, CREATE)[:bytes_sent])
-    until(lambda: connections(server) <= before)
-
-
-def connections(server) -> float:
-    lines = server.api.http.get("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith("centaur_connections ")).split()[1])
+    until(lambda: server.api.metric("centaur_connections") <= before)
 
 
 # Clients that are not there
@@ -160,11 +156,11 @@ def test_a_client_that_is_not_there(make_server):
         with pytest.raises((EOFError, ConnectionError)):
             dead.receive()
         assert dead.pings >= 1
-        until(lambda: quiet.pings >= 4)
-        assert time.monotonic() - begun >= 3 and alive.is_alive()
+        until(lambda: quiet.pings >= 4 and time.monotonic() - begun >= 3)
+        assert alive.is_alive()
         # The answer to what it says now is what the thread waits for.
         quiet.say(CREATE)
-        alive.join(60)
+        alive.join(WAIT_SECONDS)
         assert not alive.is_alive()
 
 

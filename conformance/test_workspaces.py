@@ -11,7 +11,7 @@ import pytest
 from centaur_server import PROGRAM, base_environment
 from conftest import make_anthropic, make_sdk, with_model
 from scripts import COUNT, script, shell, text
-from session_api import answer, kinds
+from session_api import WAIT_SECONDS, answer, kinds
 
 
 def new_key() -> str:
@@ -148,7 +148,7 @@ def test_what_no_workspace_can_begin_with_stops_the_start(directory, value, said
     file.write_text(json.dumps({"workspace": value}))
     run = subprocess.run(
         [str(PROGRAM), "serve", "--config", str(file), "--data", str(directory / "data")], env=base_environment(),
-        capture_output=True, text=True, timeout=30)
+        capture_output=True, text=True, timeout=WAIT_SECONDS)
     assert run.returncode == 64 and said in run.stderr and ":1:" in run.stderr
 
 
@@ -270,7 +270,7 @@ def test_the_doctor_looks_at_what_workspaces_begin_with(directory):
         "personas": {name: {"workspace": source} for name, source in sources.items()}}))
     doctor = subprocess.run(
         [str(PROGRAM), "doctor", "--config", str(directory / "config.yaml")], env=environment, capture_output=True,
-        text=True, timeout=60)
+        text=True, timeout=WAIT_SECONDS)
     found = {line.split("persona '")[1].split("'")[0] if "persona" in line else None: line
              for line in doctor.stdout.splitlines() if " workspace " in line}
     verdicts = {name: line.split()[0] for name, line in found.items()}
@@ -287,7 +287,7 @@ def sessions(server, *arguments: str, environment: dict | None = None) -> subpro
         environment = {"CENTAUR_LISTEN": f"127.0.0.1:{server.port}"}
     return subprocess.run(
         [str(PROGRAM), "sessions", *arguments], env={**base_environment(), **environment}, capture_output=True,
-        text=True, timeout=60)
+        text=True, timeout=WAIT_SECONDS)
 
 
 def test_sessions_commands(make_server):

@@ -6,13 +6,14 @@ import re
 import shlex
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from centaur_server import CLAUDE, CODEX
 from claude_cli import ClaudeHome
 from codex_cli import CodexHome
+from session_api import WAIT_SECONDS
 
-WAIT_SECONDS = 45
 COLUMNS, ROWS = 140, 60
 
 
@@ -75,7 +76,7 @@ class Terminal:
     def submit(self, text: str) -> None:
         self.type(text)
         # An Enter that follows typed text at once is taken for a pasted line break: asked again until it is taken.
-        for _ in range(6):
+        for _ in range(20):
             time.sleep(0.4)
             self.press("Enter")
             if self._is_submitted(text):
@@ -88,10 +89,17 @@ class Terminal:
         return marked[-1] if marked else None
 
     def _is_submitted(self, text: str) -> bool:
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
+        def is_gone() -> bool:
             line = self.composer()
-            if line is None or text.lstrip("!")[:12] not in line:
+            return line is None or text.lstrip("!")[:12] not in line
+
+        return self._until(is_gone, 2)
+
+    def _until(self, what: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came to pass in a time after which a key is pressed again."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if what():
                 return True
             time.sleep(0.05)
         return False
@@ -130,21 +138,29 @@ class ClaudeTUI(Terminal):
 
     def go_back_to(self, prompt: str, choice: str) -> None:
         """Esc Esc, an earlier message, and what to do about it."""
-        self.press("Escape")
-        time.sleep(0.2)
-        self.press("Escape")
-        self.wait_for("Restore the code and/or conversation")
+        # Two that come too close together, or too far apart, are none.
+        while "Restore the code and/or conversation" not in self.screen():
+            self.press("Escape")
+            time.sleep(0.2)
+            self.press("Escape")
+            self._until(lambda: "Restore the code and/or conversation" in self.screen(), 10)
         self._select(prompt)
         self.wait_for("Never mind")
         self._select(choice)
 
     def _select(self, choice: str) -> None:
         for _ in range(12):
-            if re.search(rf"❯ (\d\. )?{re.escape(choice)}", self.screen().split("Rewind")[-1]):
+            marked = self._marked()
+            if re.match(rf"❯ (\d\. )?{re.escape(choice)}", marked):
                 return self.press("Enter")
             self.press("Up")
-            time.sleep(0.15)
+            self._until(lambda: self._marked() != marked, 5)
         raise AssertionError(f"{choice!r} cannot be chosen:\n{self.screen()}")
+
+    def _marked(self) -> str:
+        """What would be chosen."""
+        found = re.findall("❯ .*", self.screen().split("Rewind")[-1])
+        return found[0] if found else ""
 
     def wait_for_title(self, title: str) -> None:
         """Until the terminal's own title has it."""

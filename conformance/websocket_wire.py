@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 from http_wire import Exchange, request_head
+from session_api import WAIT_SECONDS
 from tcp_proxy import TCPProxy, reset, shut
 from wire import check_stream
 
@@ -100,7 +101,7 @@ class SocketProxy(TCPProxy):
 
     def wait(self, until) -> None:
         with self.changed:
-            assert self.changed.wait_for(until, 60), [vars(seen) for seen in self.sockets]
+            assert self.changed.wait_for(until, WAIT_SECONDS), [vars(seen) for seen in self.sockets]
 
     def _note(self, change) -> None:
         with self.changed:
@@ -169,7 +170,7 @@ class RawSocket(Exchange):
     """A client that may say anything. Pings are answered unless `is_dead`."""
 
     def __init__(
-        self, base_url: str, *, headers: dict[str, str] | None = None, timeout: float = 60, is_dead: bool = False,
+        self, base_url: str, *, headers: dict[str, str] | None = None, timeout: float = WAIT_SECONDS, is_dead: bool = False,
         receive_buffer: int | None = None, head: dict[str, str] | None = None, glued: bytes = b""):
         url = httpx.URL(f"{base_url}/responses")
         self.is_dead = is_dead

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import httpx
 import schema
 from http_wire import Exchange, request_head
+from session_api import WAIT_SECONDS
 
 KEEPALIVE = "response.in_progress"
 TERMINAL = ("response.completed", "response.failed", "response.incomplete")
@@ -25,7 +26,7 @@ class SSEStream(Exchange):
     # What follows the last event, where something does.
     closing: str | None = "[DONE]"
 
-    def __init__(self, base_url: str, body: dict | bytes, headers: dict[str, str] | None = None, timeout: float = 60):
+    def __init__(self, base_url: str, body: dict | bytes, headers: dict[str, str] | None = None, timeout: float = WAIT_SECONDS):
         url = httpx.URL(f"{base_url}{self.path}")
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         head = request_head(f"POST {url.raw_path.decode()} HTTP/1.1", {

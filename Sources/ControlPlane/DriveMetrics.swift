@@ -22,6 +22,8 @@ struct DriveMetrics: Sendable {
   let turnsSteered = Counter(label: "centaur_turns_steered_total")
   let subscribers = SubscriberCount()
   let events = Counter(label: "centaur_events_total")
+  /// Sandboxes of the warm pool that may be claimed.
+  let sandboxesWaiting = Gauge(label: "centaur_sandboxes_waiting")
   /// Drives that could not write, or lost their session to another server.
   let sessionsGivenUp = Counter(label: "centaur_sessions_given_up_total")
   let sandboxStart = Metrics.Timer(label: "centaur_sandbox_start_seconds")

@@ -53,6 +53,7 @@ extension ControlPlane {
   /// The answer that a retry's client was waiting for.
   private func answer(owedTo requestTry: RequestTry, of owner: Owner) async throws -> AdmittedTurn? {
     await tries.settled(before: requestTry.id)
+    await tries.parted(before: requestTry.id)
     let name = requestTry.id.name
     let since = services.clock.now + (.zero - Self.retryWindow)
     let answers = try await services.store.answers(owner: owner, requestName: name, endedSince: since)

@@ -121,6 +121,25 @@ final class RequestTries: Sendable {
     }
   }
 
+  /// Returns when it is known whose client waits no more, where several are being answered of whom each may have sent this
+  /// retry: the end of a connection may be read after what its client sends on another one. Not later than after
+  /// `patience`: a proxy may hold a connection that its client has left.
+  func parted(before id: ID, patience: Duration = .seconds(1)) async {
+    let end = ContinuousClock.now + patience
+    while mayBeOfSeveral(id), ContinuousClock.now < end {
+      guard (try? await Task.sleep(for: .milliseconds(10))) != nil else { return }
+    }
+  }
+
+  private func mayBeOfSeveral(_ id: ID) -> Bool {
+    state.withLock { state in
+      guard let tries = state.tries[id.name], let retries = tries[id.number]?.retries else { return false }
+      let earlier = tries.filter { $0.key < id.number && $0.value.retries ?? 0 < retries }
+      return earlier.count > 1
+        && earlier.values.allSatisfy { if case .answered = $0.standing { true } else { false } }
+    }
+  }
+
   /// The answer that a retry is owed; from then on it is being told to it.
   /// - Parameter answers: all that there are of its name, newest first
   /// - Returns: nil where it was never begun

@@ -56,7 +56,9 @@ actor WarmPool {
   private let targets: [(harness: HarnessName, count: Int)]
   private let marks: WarmPoolMarks
   private let firstPause: Duration
-  private var members: [SessionID: Member] = [:]
+  private var members: [SessionID: Member] = [:] {
+    didSet { services.metrics.sandboxesWaiting.record(ready.count) }
+  }
   private var pauses: [HarnessName: Pause] = [:]
   /// Rings the bell a little after a claim.
   private var refill: Task<Void, Never>?

@@ -52,6 +52,31 @@ struct RequestTriesTests {
     #expect(tries.answer(for: other.id, among: [Self.answer("b")]) == nil)
   }
 
+  @Test("of several that are being answered it is the one whose client goes away, though that is learnt a moment later")
+  func partedLater() async {
+    let tries = RequestTries(since: Self.start)
+    let answers = ["c", "b", "a"].map { Self.answer($0, isOver: false) }
+    let stays = tries.begin("n", retries: 0, endsWithClient: false)
+    stays.isAnswered(by: "b")
+    var goes: RequestTry? = tries.begin("n", retries: 0, endsWithClient: false)
+    goes?.isAnswered(by: "a")
+    let third = tries.begin("n", retries: 0, endsWithClient: false)
+    third.isAnswered(by: "c")
+    let retry = tries.begin("n", retries: 1, endsWithClient: false)
+    async let parted: Void = tries.parted(before: retry.id, patience: .seconds(300))
+    goes = nil
+    await parted
+    #expect(tries.answer(for: retry.id, among: answers)?.wireID == "a")
+    // Where nobody goes it is not waited for without end.
+    let other = tries.begin("m", retries: 0, endsWithClient: false)
+    other.isAnswered(by: "a")
+    let another = tries.begin("m", retries: 0, endsWithClient: false)
+    another.isAnswered(by: "b")
+    let last = tries.begin("m", retries: 1, endsWithClient: false)
+    await tries.parted(before: last.id, patience: .milliseconds(20))
+    #expect(tries.answer(for: last.id, among: answers) != nil)
+  }
+
   @Test("a turn that its client wanted ended with it is not what its retry gets")
   func endsWithClient() {
     for (endsWithClient, found) in [(true, nil), (false, "a")] {

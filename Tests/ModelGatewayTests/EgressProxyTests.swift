@@ -3,7 +3,7 @@ import Testing
 
 @testable import ModelGateway
 
-@Suite("The egress proxy", .timeLimit(.minutes(5)))
+@Suite("The egress proxy", .timeLimit(.minutes(30)))
 struct EgressProxyTests {
   /// Echoes one line in upper case.
   private static func echo() async throws -> ScriptedProvider {

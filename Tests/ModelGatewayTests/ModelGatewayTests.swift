@@ -8,7 +8,7 @@ import Testing
 
 @testable import ModelGateway
 
-@Suite("The model gateway", .timeLimit(.minutes(5)))
+@Suite("The model gateway", .timeLimit(.minutes(30)))
 struct ModelGatewayTests {
   private static let completed =
     #"{"type":"response.completed","response":{"usage":{"input_tokens":7,"output_tokens":5}}}"#

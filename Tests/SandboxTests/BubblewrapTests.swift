@@ -7,7 +7,7 @@ import Testing
 @testable import Sandbox
 
 /// What a model's command gets of the machine: nothing that is not its session's.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct BubblewrapTests {
   private let directory: SandboxDirectory
   private static let path = "/usr/local/bin:/usr/bin:/bin"

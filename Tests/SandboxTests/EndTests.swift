@@ -8,7 +8,7 @@ import Testing
 
 /// An end that is told wrong is a turn that fails for no reason; one that is not made is a process that works on, and
 /// costs, for nobody.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct EndTests {
   private let directory: SandboxDirectory
 

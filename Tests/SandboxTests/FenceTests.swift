@@ -5,7 +5,7 @@ import Testing
 @testable import Sandbox
 
 /// Two servers that both believe that a sandbox is theirs: only the newer one may be heard.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct FenceTests {
   private let directory: SandboxDirectory
 

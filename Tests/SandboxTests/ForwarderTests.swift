@@ -5,7 +5,7 @@ import NIOPosix
 import Testing
 
 /// The way of a model call out of the sandbox: what is lost or kept back here is a turn that hangs or fails.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct ForwarderTests {
   private typealias Link = NIOAsyncChannel<ByteBuffer, ByteBuffer>
 

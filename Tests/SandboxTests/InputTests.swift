@@ -4,7 +4,7 @@ import Testing
 @testable import Sandbox
 
 /// A turn that a restarted server sends again must not reach the agent a second time.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct InputTests {
   private let directory: SandboxDirectory
 

@@ -6,7 +6,7 @@ import Testing
 @testable import Sandbox
 
 /// What the agent did while nobody listened must be told to whoever comes next: all of it, and nothing twice.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct OutputTests {
   private let directory: SandboxDirectory
 

@@ -7,7 +7,7 @@ import Testing
 
 /// A harness that prints without end must not fill the disk while nobody takes what it prints, and nothing of what it
 /// printed may be missing for that.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct SpoolLimitTests {
   private let directory: SandboxDirectory
   private static let limit = 1 << 20

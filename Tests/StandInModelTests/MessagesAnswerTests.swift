@@ -2,7 +2,7 @@ import SessionModel
 import Testing
 
 /// `/v1/messages` as Claude Code and the Anthropic SDKs hear it.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct MessagesAnswerTests {
   private static func body(_ content: JSONValue, stream: Bool = false) -> JSONValue {
     ["model": "claude-test", "stream": .bool(stream), "messages": [["role": "user", "content": content]]]

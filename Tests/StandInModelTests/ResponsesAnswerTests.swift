@@ -2,7 +2,7 @@ import SessionModel
 import Testing
 
 /// `/v1/responses` as Codex and the OpenAI SDKs hear it. Every test of the house that has a model in it stands on this.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct ResponsesAnswerTests {
   private static func body(_ input: JSONValue, stream: Bool = false) -> JSONValue {
     ["model": "gpt-test", "stream": .bool(stream), "input": input]

@@ -4,7 +4,7 @@ import Testing
 @testable import StandInModel
 
 /// What is common to both APIs: refusals, answers without a script, and scripts that nobody could follow.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct ScriptTests {
   /// Both APIs, as one call with a text and one that reads the answer's text.
   enum API: String, CaseIterable, Sendable {

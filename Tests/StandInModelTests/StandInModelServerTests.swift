@@ -2,7 +2,7 @@ import SessionModel
 import Testing
 
 /// What harnesses ask of a model's server beside answers, and what tests ask of this one.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(30)))
 struct StandInModelServerTests {
   @Test("the list of models says that a script speaks")
   func models() async throws {
