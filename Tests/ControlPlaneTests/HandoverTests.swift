@@ -38,7 +38,9 @@ struct HandoverTests {
         _ = try? await admitted?.finished()
         world.store.heal()
       }
-      let isOver = try await world.log("test:a").contains { $0.executionID == first.execution.id && $0.payload.isTerminal }
+      let isOver = try await world.log("test:a").contains {
+        $0.executionID == first.execution.id && $0.payload.isTerminal
+      }
       #expect(admitted != nil || !isOver, "the first agent's turn ended, and nobody took over")
       let again = try await world.submit(request)
       #expect(try await again.finished().texts == ["B"])
