@@ -251,7 +251,8 @@ class Check:
             self.wrong(f"a turn starts while {others} runs", event.seq)
         turn.was_started = True
         turn.status = "running"
-        self.instructions = (turn.queued or {}).get("instructions") or self.instructions
+        told = event.payload.get("instructions", (turn.queued or {}).get("instructions"))
+        self.instructions = told or self.instructions
 
     def fold_wait(self, event: Event, turn: Turn) -> None:
         """A turn waits for calls that it asked, and is told each of them once."""

@@ -55,6 +55,8 @@ def test_a_result_that_is_sent_twice(server, harness):
     assert (again.id, again.content) == (first.id, first.content)
     before = turn.log
     assert refused(anthropic.ConflictError, lambda: turn.tell("rainy")) == "call_closed"
+    beside = user([result(turn.use, "rainy"), {"type": "text", "text": "And now?"}])
+    assert refused(anthropic.ConflictError, lambda: turn.ask(beside)) == "call_closed"
     assert turn.log == before
     assert answer(turn.ask(user(ONCE))) == "2"
     assert turn.tell().id == first.id

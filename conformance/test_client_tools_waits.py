@@ -89,6 +89,9 @@ def test_an_output_that_is_sent_twice(server, harness):
     again = turn.tell()
     assert (again.id, again.output) == (first.id, first.output)
     assert refused(openai.ConflictError, lambda: turn.tell("rainy")) == "call_closed"
+    beside = [output(turn.call, "rainy"), {"role": "user", "content": "And now?"}]
+    assert refused(openai.ConflictError, lambda: turn.sdk.responses.create(
+        model="m", input=beside, tools=[WEATHER])) == "call_closed"
     assert turn.say(script(text("{{history}}"))).output_text == "2"
     assert turn.tell().id == first.id
     assert turn.statuses == ["completed", "completed"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import httpx
 import openai
 import pytest
-from conftest import make_sdk
+from centaur_server import until
+from conftest import make_sdk, with_model
 from files import PNG, base64_of
 from scripts import COUNT, script, shell, text
+from test_recovery import GATE, open_gate
 
 HISTORY = script(text("{{history}} {{first}}"))
 
@@ -94,6 +96,33 @@ def test_items_between_responses(sdk, server):
     assert [item.id for item in listed[2:5]] == [item.id for item in added.data]
     assert listed[3].name == "look" and listed[4].output == "sunny"
     assert len(listed) == 7
+
+
+def test_items_that_a_cancelled_response_took_along(make_server, model):
+    """It never began: what it took along is told with the response behind it, once, and listed once."""
+    server = with_model(make_server, model)
+    sdk = make_sdk(server)
+    conversation = sdk.conversations.create()
+
+    def ask(words: str):
+        return sdk.responses.create(model="m", conversation=conversation.id, input=words, background=True)
+
+    first = ask(script(shell(GATE), text("one")))
+    key = response_key(server, first.id)
+    server.api.wait(key, lambda event: event["kind"] == "item.started" and event["payload"]["type"] == "command")
+    added = sdk.conversations.items.create(conversation.id, items=[
+        {"role": "user", "content": "My name is Ada."}, {"role": "user", "content": "I am nobody."}])
+    never = ask(script(text("never")))
+    behind = ask("Reply TWO")
+    assert sdk.responses.cancel(never.id).status == "cancelled"
+    sdk.conversations.items.delete(added.data[1].id, conversation_id=conversation.id)
+    open_gate(server, key)
+    until(lambda: sdk.responses.retrieve(behind.id).status == "completed")
+    assert sdk.responses.retrieve(behind.id).output_text == "TWO"
+    told = str(model.requests()[-1]["body"]["input"])
+    assert told.count("My name is Ada.") == 1 and "nobody" not in told and "never" not in told
+    listed = [item.id for item in sdk.conversations.items.list(conversation.id, order="asc", limit=100)]
+    assert listed.count(added.data[0].id) == 1
 
 
 def response_key(server, id: str) -> str:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import httpx
 import invariants
+import openai
 import pytest
 from centaur_server import ROOT, CentaurServer, until
+from client_tools import CLOCK, call, output
 from scripts import COUNT, script, shell, text
-from session_api import WAIT_SECONDS, items
+from session_api import WAIT_SECONDS, executions, items
+from test_client_tools_waits import Waiting
 
 TURN = script(shell(COUNT), text("{{stdout}}"))
 # What a server with one turn reaches; a turn's gateway and shim have theirs.
@@ -68,6 +71,34 @@ def test_kills(make_server, directory, point):
     server.start()
     events = server.api.run(new_key(server), TURN)
     assert events[-1]["kind"] == "execution.completed"
+
+
+@pytest.mark.parametrize("point", [
+    "commit.before:execution.queued#2", "commit.written:execution.queued#2", "commit.after:execution.queued#2",
+    "commit.after:execution.cancelled#1", "commit.before:execution.started#2"])
+def test_a_handover(make_server, directory, point):
+    """The server dies while one agent hands its conversation over to another: the program asks again, and is answered by
+    one turn."""
+    mark = directory / "mark"
+    server = make_server(environment={"CENTAUR_KILL_AT": f"{point},never#1", "CENTAUR_KILL_MARK": str(mark)})
+    turn = Waiting(server, steps=script(call("weather", city="Bern"), text("done")))
+
+    def hand_over(**more):
+        said = output(turn.call, script(shell(COUNT), text("{{stdout}}")))
+        return turn.sdk.responses.create(model="m", input=[said], tools=[CLOCK], **more)
+
+    with pytest.raises(openai.APIConnectionError):
+        hand_over()
+    assert server.process.wait(30) == -signal.SIGKILL
+    assert mark.read_text().split()[0] == point
+    server.start()
+    # The turn that waits is the next server's now, with whatever it was told.
+    server.api.wait_for_kind(turn.key, "sandbox.reattached")
+    answer = hand_over(extra_headers={"X-Stainless-Retry-Count": "1"})
+    assert answer.output_text == "1"
+    assert hand_over().id == answer.id
+    assert list(executions(server.api.settled(turn.key)).values()) == ["cancelled", "completed"]
+    invariants.check(server.data, settled=True)
 
 
 @pytest.mark.parametrize("point", SHIM)

@@ -14,6 +14,7 @@ struct Conversation: Sendable {
 
   private var entries: [Entry] = []
   private var pending = PendingMessages()
+  private var line = TurnsInLine()
   /// The client's instructions that were told last.
   private(set) var instructions: String?
   /// Of turns that have not begun.
@@ -25,9 +26,10 @@ struct Conversation: Sendable {
 
   var messages: [Message] { entries.map(\.message) }
 
-  /// Without the messages that wait for a turn, or for their turn's beginning: they will be its input.
+  /// Without the messages that wait for a turn, or for their turn's beginning: they will be its input. So will be what
+  /// turns have left that ended before they began.
   var messagesOfTurns: [Message] {
-    let waiting = Set(pending.seqs(ofTurns: { !started.contains($0) }))
+    let waiting = Set(pending.seqs(ofTurns: { !started.contains($0) }) + line.left.map(\.seq))
     return entries.filter { entry in
       !waiting.contains(entry.seq) && entry.waitsFor.map(started.contains) ?? true
     }.map(\.message)
@@ -40,6 +42,7 @@ struct Conversation: Sendable {
 
   mutating func fold(_ event: SessionEvent) {
     pending.fold(event)
+    line.fold(event)
     foldInstructions(event)
     switch event.payload {
     case .messageAppended(let message):
@@ -72,9 +75,9 @@ struct Conversation: Sendable {
     switch event.payload {
     case .sessionCreated(let created): instructions = created.instructions
     case .executionQueued(let options): if let id = event.executionID { untoldInstructions[id] = options.instructions }
-    case .executionStarted:
-      guard let id = event.executionID, let told = untoldInstructions.removeValue(forKey: id) else { return }
-      instructions = told
+    case .executionStarted(_, let noted):
+      guard let id = event.executionID else { return }
+      instructions = EventPayload.told(noted, untoldInstructions.removeValue(forKey: id)) ?? instructions
     case .executionResumed(let outputs, _): instructions = outputs.compactMap(\.instructions).last ?? instructions
     default: break
     }

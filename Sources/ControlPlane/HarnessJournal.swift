@@ -48,6 +48,8 @@ struct HarnessSnapshot: Sendable, Codable {
   var execution: ExecutionID?
   /// Why that turn ends, where the harness will not know.
   var failure: CentaurError?
+  /// Whether it was told to end. Absent in a journal of a version that did not say.
+  var isInterrupted: Bool?
   /// Bytes that it has added to the log.
   var output: Int
   /// What was on its way to the harness.

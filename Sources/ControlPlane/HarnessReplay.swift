@@ -14,6 +14,8 @@ struct HarnessReplay {
   /// The turn that runs, and why it ends where the harness will not know.
   private(set) var execution: ExecutionID?
   private(set) var failure: CentaurError?
+  /// It was told to end.
+  private(set) var isInterrupted: Bool
   /// About how many bytes it has added to the log: what it has added since the snapshot is not counted.
   private(set) var output: Int
 
@@ -45,6 +47,7 @@ struct HarnessReplay {
     offset = snapshot.offset
     execution = snapshot.execution
     failure = snapshot.failure
+    isInterrupted = snapshot.isInterrupted ?? false
     output = snapshot.output
     frames = snapshot.frames
     timers = snapshot.timers
@@ -122,10 +125,11 @@ struct HarnessReplay {
       case .begin(let id, _):
         guard let turn = turns[id] else { continue }
         execution = id
-        (failure, output) = (nil, 0)
+        (failure, isInterrupted, output) = (nil, false, 0)
         note(machine.begin(turn.given)) { !turn.unsourced.contains($0.payload) }
       case .interrupt(let reason, let failure):
         self.failure = failure ?? self.failure
+        isInterrupted = execution != nil
         note(machine.interrupt(reason: reason)) { _ in false }
       case .steer(let id, let steer):
         if !carriedOut.contains(id) { steers[id] = steer }

@@ -120,16 +120,15 @@ extension ControlPlane {
 }
 
 extension SessionDrive {
-  /// Whether the session has gone on behind the turn that the request goes on from. One that the client asks for again
-  /// by its own name is no branch, wherever it is.
-  /// - Parameter inTurn: the turn itself has gone on behind the wait that the client goes on from
+  /// Whether the session has gone on behind the turn that the request goes on from, or that turn behind the wait that it
+  /// goes on from. One that the client asks for again by its own name is no branch, wherever it is.
   /// - Throws: `CentaurError` with `sessionBusy` where it cannot be branched off yet
-  func hasGoneOn(behind head: Execution, _ request: TurnRequest, inTurn: Bool = false) async throws -> Bool {
+  func hasGoneOn(behind head: Execution, _ request: TurnRequest) async throws -> Bool {
     guard let session, session.id == head.sessionID else { return false }
     if let turnKey = request.turnKey, try await services.store.execution(session.id, turnKey: turnKey) != nil {
       return false
     }
-    if inTurn { return true }
+    if request.headWaiting != nil { return true }
     guard try await services.store.isFollowed(head) else { return false }
     guard try await services.store.execution(head.id)?.status.isTerminal == true else {
       throw CentaurError(

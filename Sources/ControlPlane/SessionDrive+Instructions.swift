@@ -4,46 +4,37 @@ import SessionModel
 /// What a client instructs the agent, over a session's life.
 ///
 /// The session's first request gives instructions, and a later one may give others: OpenAI's are a request's, not a
-/// conversation's, and a program with several agents hands one conversation from one to the next. The agent is told once,
-/// with the turn that brings them (`TurnOptions.instructions`); the session's row has what was told last, for the next
-/// harness. So nothing of it costs more in a long session.
+/// conversation's, and a program with several agents hands one conversation from one to the next. A turn brings those of
+/// its request (`TurnOptions.instructions`). When it begins the agent is told them, unless it has heard them before; the
+/// session's row has what was told last, for the next harness. So nothing of it costs more in a long session.
 extension SessionDrive {
-  /// The instructions that a request brings, where they are others than were told last, or will be when its turn has come.
+  /// The instructions that a request brings, where they are others than the agent was told last.
   func otherInstructions(_ request: TurnRequest) -> String? {
-    let last = queue.last { $0.execution.options.instructions != nil }?.execution.options.instructions
-    let current = last ?? session?.instructions
-    let wanted = request.instructions(after: current)
-    return wanted == current ? nil : wanted
+    let wanted = request.instructions(after: session?.instructions)
+    return wanted == session?.instructions ? nil : wanted
   }
 
-  /// The instructions that the agent is to be told with the request's turn: others than before, or the last ones once
-  /// more, where their turn came to no answer and the agent may not have heard them.
-  func instructionsToTell(_ request: TurnRequest) async throws -> String? {
-    if let others = otherInstructions(request) { return others }
-    guard mayHaveMissedInstructions, let session else { return nil }
-    let newest = try await services.store.newestExecution(session.id)
-    mayHaveMissedInstructions = newest?.status.isTerminal == false
-    guard let newest, newest.status == .failed || newest.status == .cancelled, let told = newest.options.instructions,
-      told == session.instructions
-    else { return nil }
-    return told
+  /// The instructions that a request's turn brings. One that comes into line has them in any case: what is told by the
+  /// time that it begins is not known yet.
+  func ownInstructions(_ request: TurnRequest) async throws -> String? {
+    guard running != nil || !queue.isEmpty else { return otherInstructions(request) }
+    guard request.instructions?.isEmpty == false else { return nil }
+    return request.instructions(after: try await readTurnsInLine().newestInstructions ?? session?.instructions)
   }
 
-  func noteEnds(_ events: [EventDraft]) {
-    for event in events where event.payload.isTerminal {
-      if case .executionCompleted = event.payload {
-        mayHaveMissedInstructions = false
-      } else {
-        mayHaveMissedInstructions = true
-      }
-    }
+  /// What the agent is told when a turn begins: its instructions where they are others than were told last; those of
+  /// before once more where the turn that told them came to no answer, and the agent may not have heard them.
+  func instructionsToTell(_ turn: Execution, _ line: TurnsInLine) -> String? {
+    let current = session?.instructions
+    guard let wanted = line.instructions(of: turn) ?? current, !wanted.isEmpty else { return nil }
+    return wanted == current && line.areInstructionsHeard ? nil : wanted
   }
 
   /// A turn as its harness is given it.
-  func given(_ execution: Execution, _ input: [Message], model: String) -> HarnessTurn {
+  func given(_ execution: Execution, _ input: [Message], model: String, instructions: String?) -> HarnessTurn {
     HarnessTurn(
-      execution: execution.id, input: input, model: model, options: execution.options,
-      instructions: withPersona(execution.options.instructions))
+      execution: execution.id, input: input.map(\.asSaidByUser), model: model, options: execution.options,
+      instructions: withPersona(instructions))
   }
 
   /// What a client's tool said, as the harness is given it.

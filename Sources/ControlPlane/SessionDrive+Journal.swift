@@ -51,7 +51,7 @@ extension SessionDrive {
     return .snapshot(
       HarnessSnapshot(
         sandbox: process.sandbox.id, offset: process.splitter.unread, machine: Data(try process.machine.saved),
-        execution: turn?.execution.id, failure: turn?.failure, output: turn?.output ?? 0, frames: frames,
-        steers: steers, answers: answers, timers: timers))
+        execution: turn?.execution.id, failure: turn?.failure, isInterrupted: turn?.isInterrupted,
+        output: turn?.output ?? 0, frames: frames, steers: steers, answers: answers, timers: timers))
   }
 }

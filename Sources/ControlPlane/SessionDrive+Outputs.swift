@@ -27,10 +27,13 @@ extension SessionDrive {
     let isEnding = running.map { $0.execution.id == id && $0.isInterrupted } ?? false
     let waiting = execution.status.isTerminal || isEnding ? [] : Set(waits.calls.map(\.id))
     let new = request.outputs.filter { waiting.contains($0.call) }
-    if !new.isEmpty { return try await resume(with: new, request) }
     let outputs = waits.oldestFirst(request.outputs)
     let repeated = Self.told(outputs, beside: request.input)
-    guard repeated.allSatisfy({ waits.answered[$0.call]?.output == $0 }) else {
+    let isRepeated = new.isEmpty && repeated.allSatisfy { waits.answered[$0.call]?.output == $0 }
+    // Whatever stands beside it, an output says what it said before.
+    if !isRepeated, let other = outputs.first(where: { waits.isContradicted(by: $0) }) { throw Self.closed(other.call) }
+    if !new.isEmpty { return try await resume(with: new, request) }
+    guard isRepeated else {
       guard request.input.isEmpty else { return nil }
       throw Self.closed(repeated, waits)
     }
@@ -52,9 +55,12 @@ extension SessionDrive {
 
   private static func closed(_ outputs: [ToolOutput], _ waits: TurnWaits) -> CentaurError {
     if let late = outputs.first(where: { waits.answered[$0.call] == nil }) { return Self.late(late.call) }
-    let other = outputs.first { waits.answered[$0.call]?.output != $0 }
-    return CentaurError(
-      .callClosed, "The call '\(other.map(\.call.description) ?? "")' was answered with something else.")
+    let other = outputs.first { waits.answered[$0.call]?.output != $0 } ?? outputs[0]
+    return closed(other.call)
+  }
+
+  private static func closed(_ call: ClientCallID) -> CentaurError {
+    CentaurError(.callClosed, "The call '\(call)' was answered with something else.")
   }
 
   private static func late(_ call: ClientCallID) -> CentaurError {

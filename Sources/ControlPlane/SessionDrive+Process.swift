@@ -173,10 +173,7 @@ extension SessionDrive {
   /// A message that the harness has taken is in the log before what the harness did next, so the commit is parted there.
   /// - Parameter entry: the input that it wants this for, for the journal
   private func perform(_ actions: [HarnessAction], after entry: HarnessJournalEntry? = nil) async {
-    if actions.contains(.stop) {
-      process?.isDoomed = true
-      process?.hasAnotherWay = actions.contains { if case .saveState = $0 { true } else { false } }
-    }
+    noteStop(actions)
     do {
       var rest = actions[...]
       while let steered = rest.firstIndex(where: { if case .steered = $0 { true } else { false } }),
@@ -192,7 +189,24 @@ extension SessionDrive {
     }
   }
 
+  func noteStop(_ actions: [HarnessAction]) {
+    guard actions.contains(.stop) else { return }
+    process?.isDoomed = true
+    process?.hasAnotherWay = actions.contains { if case .saveState = $0 { true } else { false } }
+  }
+
   private func performAtOnce(_ actions: ArraySlice<HarnessAction>, journal: HarnessJournalChange? = nil) async throws {
+    var (drafts, state) = logged(actions)
+    if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
+    if !drafts.isEmpty || state != nil || journal != nil {
+      noteWaits(try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self)))
+      noteWritten(drafts, journal)
+    }
+    for action in actions { await carryOut(action) }
+  }
+
+  /// What of a machine's actions is for the log, and the adapter's state where it has a new one.
+  func logged(_ actions: ArraySlice<HarnessAction>) -> (drafts: [EventDraft], state: JSONValue?) {
     var drafts: [EventDraft] = []
     var state: JSONValue?
     for action in actions {
@@ -202,22 +216,21 @@ extension SessionDrive {
       default: break
       }
     }
-    drafts = judged(drafts)
-    if actions.contains(.ready), let ready = sandboxReady() { drafts.insert(EventDraft(ready), at: 0) }
-    if !drafts.isEmpty || state != nil || journal != nil {
-      noteWaits(try await commit(drafts, harnessState: state, harnessJournal: [journal].compactMap(\.self)))
-      if case .restart = journal, let read = process?.splitter.unread {
-        process?.savedUpTo = read
-        process?.isInJournal = true
-      }
-      for draft in drafts where draft.executionID == running?.execution.id {
-        running?.output += draft.payload.logSize
-        if case .usageUpdated(_, let turn) = draft.payload { running?.tokens = turn.sum.output }
-      }
-      services.metrics.events.increment(by: drafts.count)
-      for draft in drafts { services.metrics.turnEnded(draft.payload) }
+    return (judged(drafts), state)
+  }
+
+  /// What a machine has given is in the log and in the journal.
+  func noteWritten(_ drafts: [EventDraft], _ journal: HarnessJournalChange?) {
+    if case .restart = journal, let read = process?.splitter.unread {
+      process?.savedUpTo = read
+      process?.isInJournal = true
     }
-    for action in actions { await carryOut(action) }
+    for draft in drafts where draft.executionID == running?.execution.id {
+      running?.output += draft.payload.logSize
+      if case .usageUpdated(_, let turn) = draft.payload { running?.tokens = turn.sum.output }
+    }
+    services.metrics.events.increment(by: drafts.count)
+    for draft in drafts { services.metrics.turnEnded(draft.payload) }
   }
 
   private func sandboxReady() -> EventPayload? {

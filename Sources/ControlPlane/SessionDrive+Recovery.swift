@@ -71,7 +71,8 @@ extension SessionDrive {
     services.capacity.adopt()
     process = HarnessProcess(takenOver: replay, sandbox: sandbox, setup: setup, generation: nextGeneration(), services)
     if let active, replay.execution == active.id {
-      running = RunningTurn(execution: active, output: replay.output, failure: replay.failure)
+      running = RunningTurn(
+        execution: active, output: replay.output, failure: replay.failure, isInterrupted: replay.isInterrupted)
       try await read(active, withPieces: false) { event in
         running?.waits.fold(event)
         running?.noteAnswer(event.payload)
@@ -152,13 +153,17 @@ extension SessionDrive {
     _ id: ExecutionID, _ active: Execution?, model: String
   ) async throws -> HarnessReplay.Turn? {
     guard let execution = id == active?.id ? active : try await services.store.execution(id) else { return nil }
-    var chosen = model
+    var (chosen, instructions) = (model, execution.options.instructions)
     var unsourced: Set<EventPayload> = []
     try await read(execution, withPieces: false) { event in
-      if case .executionStarted(let model) = event.payload { chosen = model }
+      if case .executionStarted(let model, let noted) = event.payload {
+        chosen = model
+        instructions = EventPayload.told(noted, instructions)
+      }
       if event.source == nil { unsourced.insert(event.payload) }
     }
-    let given = given(execution, try await input(of: execution), model: chosen)
+    let input = try await left(for: execution) + input(of: execution)
+    let given = given(execution, input, model: chosen, instructions: instructions)
     return HarnessReplay.Turn(given: given, unsourced: unsourced)
   }
 

@@ -35,14 +35,13 @@ extension SessionDrive {
     }
     if let handed = handedOver(request) { request = handed }
     if let answered = try await self.answer(request) { return answered }
-    if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
-    try checkWishes(harness: request.harness, persona: request.persona)
-    request.preface = try await services.store.lateOutputs(request.outputs) + request.preface
+    // What was taken before is no branch, wherever the session has gone since.
     if joinsPendingSteer(request, answer) { return nil }
     if let steered = try await steered(by: request) { return try await attach(steered, request, hasSteered: true) }
-    if request.headWaiting != nil, let head = request.head, try await hasGoneOn(behind: head, request, inTurn: true) {
-      throw SessionWentOn()
-    }
+    if let head = request.head, try await hasGoneOn(behind: head, request) { throw SessionWentOn() }
+    try checkWishes(harness: request.harness, persona: request.persona)
+    let late = try await services.store.lateOutputs(request.outputs)
+    request.preface = late + request.preface
     let decision = Reconciliation.decide(request, try await facts(for: request))
     // Before anything ends for it.
     if case .start(let input, _) = decision, let session { try checkLength(of: input, for: session.harness) }
@@ -75,8 +74,10 @@ extension SessionDrive {
       let endsOthers = policy == .supersede || request.abortsRunningTurn || request.takesOver
       return try await allowed(request, endsOthers: endsOthers) {
         if policy == .supersede { try await supersede() }
-        if request.takesOver { try await interrupt(reason: "superseded") }
-        request.preface += try await addedMessages(request)
+        let added = try await addedMessages(request)
+        request.preface += added
+        // What came from a client's own history comes again with its next request; it has no place beside what was added.
+        request.options.passesOn = late.count + added.count
         // What becomes one message of the user's says whose words are in it.
         let preface = request.isOneMessage ? request.preface.map(\.asSaidByUser) : request.preface
         return try await start(preface + input, history: history, request)
@@ -181,6 +182,7 @@ extension SessionDrive {
     }
     self.session = session
     self.digest = digest
+    turnsInLine = TurnsInLine()
     token = result.token
     openedAt = .now
     feed = EventFeed(sessionID: session.id, head: 0, store: services.store, total: services.metrics.subscribers)
@@ -309,19 +311,27 @@ extension SessionDrive {
     pendingMessages = pending
     var request = request
     request.options.leavesPending = !pending.isEmpty
-    request.options.instructions = try await instructionsToTell(request)
+    request.options.instructions = try await ownInstructions(request)
     var turn = newTurn(input, request, in: session, ordinal: 0, isFollowUp: isFollowUp)
     if isRepeated { (turn.takes, turn.retakes) = ([:], turn.takes.compactMapValues(\.self)) }
     if try await goesBack(input, request) { turn.events.append(Self.notRewound(turn.execution.id)) }
     // Where the harness waits for it, a turn is admitted and started in one step: its input is there sooner by a commit.
-    let start = isWaiting(for: turn.execution) ? startEvents(turn.execution) : nil
+    let start = isWaiting(for: turn.execution) ? try await turnStart(turn.execution) : nil
+    let ended = request.takesOver ? try interruption(reason: "superseded") : nil
     let events = history.map { EventDraft(.messageAppended($0)) } + turn.events + (start?.events ?? [])
-    let begun = try start.map { try beginning(turn.execution.id, $0.model) }
-    let written = try await commit(
-      events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes, replies: [turn.reply],
-      instructions: start.flatMap { _ in turn.execution.options.instructions },
-      harnessJournal: steerAnswered + [begun].compactMap(\.self))
-    return try await begin(turn, written, startedWith: start?.model)
+    let written: [SessionEvent]
+    do {
+      written = try await commit(
+        (ended?.drafts ?? []) + events, turnKeys: turn.turnKeys, takes: turn.takes, retakes: turn.retakes,
+        replies: [turn.reply], instructions: start?.instructions, harnessState: ended?.state,
+        harnessJournal: steerAnswered + [start?.journal, ended?.journal].compactMap(\.self))
+    } catch {
+      if let ended { takeBack(ended) }
+      throw error
+    }
+    let admitted = try await begin(turn, written, start)
+    if let ended { await carryOut(ended) }
+    return admitted
   }
 
   /// Whether the client's user went back to an earlier point of the conversation and goes on from there.
@@ -345,17 +355,15 @@ extension SessionDrive {
   }
 
   /// Puts an admitted turn in line; it starts at once where nothing runs.
-  /// - Parameter model: of a turn whose start is in the log already
-  func begin(
-    _ turn: NewTurn, _ written: [SessionEvent], startedWith model: String? = nil
-  ) async throws -> AdmittedTurn {
+  /// - Parameter start: of a turn whose start is in the log already
+  func begin(_ turn: NewTurn, _ written: [SessionEvent], _ start: TurnStart? = nil) async throws -> AdmittedTurn {
     var execution = turn.execution
     let first = written.first { $0.executionID == execution.id }?.seq ?? 0
     execution.firstSeq = first
     var admitted = try admitted(execution, turn.reply, isReplay: false)
     let queued = QueuedTurn(execution: execution, input: turn.input)
-    if let model {
-      await run(queued, model: model, written)
+    if let start {
+      await run(queued, start, written)
     } else {
       queue.append(queued)
       await startNextTurn()

@@ -84,7 +84,7 @@ extension SessionDrive {
       if policy == .supersede { try await supersede() }
       try checkCapacity()
       var request = request
-      request.options.instructions = try await instructionsToTell(request)
+      request.options.instructions = try await ownInstructions(request)
       var turn = newTurn(input, request, in: session, ordinal: 0)
       // Messages that waited are in the log already.
       turn.events.removeFirst(pending.count)

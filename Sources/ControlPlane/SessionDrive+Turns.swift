@@ -16,12 +16,10 @@ extension SessionDrive {
       return await startProcess()
     }
     queue.removeFirst()
-    let (model, started) = startEvents(next.execution)
     do {
-      let written = try await commit(
-        started, instructions: next.execution.options.instructions,
-        harnessJournal: [beginning(next.execution.id, model)])
-      await run(next, model: model, written)
+      let start = try await turnStart(next.execution)
+      let written = try await commit(start.events, instructions: start.instructions, harnessJournal: [start.journal])
+      await run(next, start, written)
     } catch { return await lost(error) }
   }
 
@@ -36,21 +34,33 @@ extension SessionDrive {
     TurnWishes(model: chooseModel(turn.options.requestedModel).0, options: turn.options)
   }
 
-  /// What the log says of a turn that starts, and the model that it runs.
-  func startEvents(_ execution: Execution) -> (model: String, events: [EventDraft]) {
-    let (model, warning) = chooseModel(execution.options.requestedModel)
-    let payloads = [.executionStarted(model: model), warning].compactMap(\.self)
-    return (model, payloads.map { EventDraft($0, execution: execution.id) })
+  /// The beginning of a turn, for the commit that says so.
+  struct TurnStart {
+    var model: String
+    var events: [EventDraft]
+    /// What the agent is told of its instructions.
+    var instructions: String?
+    /// What turns that ended before they began have left for this one.
+    var left: [Message]
+    var journal: HarnessJournalChange
   }
 
-  /// What the harness's journal says of a turn that starts.
-  func beginning(_ id: ExecutionID, _ model: String) throws -> HarnessJournalChange {
-    .append(try HarnessJournalEntry.input(.begin(id, model: model), offset: process?.splitter.unread ?? 0).bytes)
+  func turnStart(_ execution: Execution) async throws -> TurnStart {
+    let line = try await readTurnsInLine()
+    let (model, warning) = chooseModel(execution.options.requestedModel)
+    let told = instructionsToTell(execution, line)
+    let noted = told == execution.options.instructions ? nil : told ?? ""
+    let payloads = [.executionStarted(model: model, instructions: noted), warning].compactMap(\.self)
+    let begun = HarnessJournalEntry.input(
+      .begin(execution.id, model: model), offset: process?.splitter.unread ?? 0)
+    return TurnStart(
+      model: model, events: payloads.map { EventDraft($0, execution: execution.id) }, instructions: told,
+      left: try await self.told(line.left), journal: .append(try begun.bytes))
   }
 
   /// Gives a turn whose start is in the log to the harness.
   /// - Parameter written: its start
-  func run(_ turn: QueuedTurn, model: String, _ written: [SessionEvent]) async {
+  func run(_ turn: QueuedTurn, _ start: TurnStart, _ written: [SessionEvent]) async {
     services.capacity.isBusy(turn.execution.sessionID)
     cancel(.idle)
     var execution = turn.execution
@@ -58,7 +68,7 @@ extension SessionDrive {
     running = RunningTurn(execution: execution)
     services.metrics.turnsStarted.increment()
     noteWaits(written)
-    let given = given(execution, turn.input.map(\.asSaidByUser), model: model)
+    let given = given(execution, start.left + turn.input, model: start.model, instructions: start.instructions)
     await drive { $0.begin(given) }
   }
 

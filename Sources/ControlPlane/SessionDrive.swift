@@ -46,8 +46,8 @@ actor SessionDrive {
   var feed: EventFeed?
   /// What clients that keep the conversation themselves would say of it.
   var digest: SessionDigest?
-  /// Whether the session's newest turn may have ended before the agent heard the instructions that it was told with it.
-  var mayHaveMissedInstructions = true
+  /// What turns in line have for the agent; nil where the log was not asked yet.
+  var turnsInLine: TurnsInLine?
   /// User messages that came by the session API and wait for an `execute`; nil where the log was not asked yet.
   var pendingMessages: [Message]?
 
@@ -230,7 +230,6 @@ actor SessionDrive {
     }
     self.digest = digest
     if let instructions { self.session?.instructions = instructions }
-    noteEnds(events)
     if let harnessState { self.session?.harnessState = harnessState == .null ? JSONValue?.none : harnessState }
     publish(result.events)
     return result.events
@@ -250,6 +249,7 @@ actor SessionDrive {
   func publish(_ events: [SessionEvent]) {
     if let last = events.last { session?.lastSeq = last.seq }
     if let status = events.lazy.compactMap(\.payload.sessionStatus).last { session?.status = status }
+    for event in events { turnsInLine?.fold(event) }
     feed?.publish(events)
   }
 

@@ -7,6 +7,8 @@ struct TurnWaits: Sendable {
   struct Answered: Sendable {
     /// What the agent was told: what the user said beside the outputs is part of the last one.
     var output: ToolOutput
+    /// What its client's tool said, without that.
+    var said: ToolOutput
     /// The `execution.waiting` that the answer ended: the reply behind it shows what came then.
     var afterSeq: Int64
   }
@@ -44,7 +46,7 @@ struct TurnWaits: Sendable {
       for var output in outputs {
         // Instructions are its request's, and no part of what the tool said.
         output.instructions = nil
-        answered[output.call] = Answered(output: output, afterSeq: answeredSeq)
+        answered[output.call] = Answered(output: output, said: output, afterSeq: answeredSeq)
       }
       (beside, newest) = (messages, outputs.last?.call)
       calls = []
@@ -54,6 +56,12 @@ struct TurnWaits: Sendable {
       if let newest { answered[newest]?.output.parts += message.parts }
     default: break
     }
+  }
+
+  /// Whether an output says something else than the one that answered its call.
+  func isContradicted(by output: ToolOutput) -> Bool {
+    guard let answered = answered[output.call] else { return false }
+    return answered.said != output && answered.output != output
   }
 
   /// Outputs in the order in which they were given: what was said beside them belongs to the newest.

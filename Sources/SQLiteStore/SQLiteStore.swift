@@ -184,6 +184,15 @@ public final class SQLiteStore: SessionStore {
     }
   }
 
+  public func newestAnswered(_ session: SessionID, before ordinal: Int) async throws -> Execution? {
+    try await read { db in
+      try Rows.executions(
+        db, "WHERE s.id = ? AND e.ordinal < ? AND e.status = 'completed' ORDER BY e.ordinal DESC LIMIT 1",
+        [session.rawValue, ordinal]
+      ).first
+    }
+  }
+
   public func newestExecution(_ session: SessionID) async throws -> Execution? {
     try await read { db in
       try Rows.executions(db, "WHERE s.id = ? ORDER BY e.ordinal DESC LIMIT 1", [session.rawValue]).first

@@ -62,8 +62,9 @@ public enum EventPayload: Sendable, Hashable {
   case sessionArchived
   case messageAppended(Message)
   case executionQueued(TurnOptions)
-  /// The harness has been given the turn; `model` is the one that runs.
-  case executionStarted(model: String)
+  /// The harness has been given the turn; `model` is the one that runs. `instructions`: what the agent is told with it,
+  /// where that is not what `TurnOptions.instructions` says (`told`).
+  case executionStarted(model: String, instructions: String? = nil)
   /// Tools of the client must answer before the turn goes on. These calls are all that wait; `TurnUsage` is the turn's so
   /// far, as far as its harness has told it.
   case executionWaiting([ClientCall], TurnUsage)
@@ -95,6 +96,15 @@ public enum EventPayload: Sendable, Hashable {
     case .messageAppended, .executionQueued: .active
     default: nil
     }
+  }
+
+  /// The instructions that the agent is told with a turn.
+  /// - Parameters:
+  ///   - noted: what `executionStarted` says of them; empty: none are told
+  ///   - own: those that the turn brings
+  public static func told(_ noted: String?, _ own: String?) -> String? {
+    let told = noted ?? own
+    return told == "" ? nil : told
   }
 
   /// The code of the warning that the files of an archived session were removed.
@@ -169,8 +179,12 @@ public struct TurnOptions: Sendable, Hashable, Codable {
   public var leavesPending = false
   /// Functions of the client that the agent may call.
   public var tools: [ClientTool] = []
-  /// The client's instructions, where they are other ones than the agent was told last: it is told these with the turn.
+  /// The client's instructions under which the turn is to run; nil: those that hold when it begins. The agent is told
+  /// these with it where they are other ones than it was told last by then.
   public var instructions: String?
+  /// How many of the turn's messages, the first ones, were said beside the session's turns: they go to the next turn
+  /// where this one ends before it begins.
+  public var passesOn = 0
 
   public init(
     requestedModel: String? = nil, effort: String? = nil, outputSchema: JSONValue? = nil,

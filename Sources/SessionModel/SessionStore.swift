@@ -46,6 +46,8 @@ public protocol SessionStore: ConversationStore, NamedAnswerStore {
   /// Whether a turn of the session that is newer than this one was answered, or is yet to be: then a conversation that
   /// goes on from this one branches off. Turns that failed or were cancelled are not looked at.
   func isFollowed(_ execution: Execution) async throws -> Bool
+  /// The newest turn of a session before one of this ordinal that was answered.
+  func newestAnswered(_ session: SessionID, before ordinal: Int) async throws -> Execution?
   /// The newest turn of a session.
   func newestExecution(_ session: SessionID) async throws -> Execution?
   /// Sessions that have a turn without a terminal event: what a server must look after when nobody else does.

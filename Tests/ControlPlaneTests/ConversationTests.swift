@@ -49,6 +49,75 @@ struct ConversationTests {
     }
   }
 
+  @Test("what a turn in line took along goes with the next that begins, where it is cancelled before that: told once")
+  func passedOn() async throws {
+    try await World.run { world in
+      let id = try await Self.opened(world)
+      let key = try ControlPlane.key(ofConversation: id).rawValue
+      _ = try await world.submit(Self.turn(id, "say one")).finished()
+      _ = try await world.submit(Self.turn(id, "gate g"))
+      try await world.wait(key) { $0.isCommandStart }
+      try await world.controlPlane.add(
+        [Self.item("msg_a", .user, "say more"), Self.item("msg_b", .user, "say gone")], toConversation: id,
+        owner: .local)
+      let never = try await world.submit(Self.turn(id, "say never"))
+      let nor = try await world.submit(Self.turn(id, "say neither"))
+      let behind = try await world.submit(Self.turn(id, "say two"))
+      for turn in [never, nor] { try await world.controlPlane.end(turn, reason: "cancelled") }
+      try await world.controlPlane.hideItem("msg_b", ofConversation: id, owner: .local)
+      try await world.open(gate: "g", of: key)
+      #expect(try await behind.finished().texts == ["more", "two"])
+      #expect(try await world.submit(Self.turn(id, "say three")).finished().texts == ["three"])
+      let said = try await world.log(key).compactMap { event -> String? in
+        if case .messageAppended(let message) = event.payload { message.clientID } else { nil }
+      }
+      #expect(said == ["msg_a", "msg_b"], "an item is in the list once")
+    }
+  }
+
+  @Test("the next server's turn has what was taken along too, and goes on with it under the one behind that")
+  func passedOnOverRestarts() async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      let id = try await gone.controlPlane.openConversation(owner: .local, metadata: [:], items: []).id
+      let key = try ControlPlane.key(ofConversation: id).rawValue
+      _ = try await gone.controlPlane.submit(Self.turn(id, "gate g"))
+      try await world.wait(key, on: gone.controlPlane) { $0.isCommandStart }
+      try await gone.controlPlane.add([Self.item("msg_a", .user, "say more")], toConversation: id, owner: .local)
+      let never = try await gone.controlPlane.submit(Self.turn(id, "say never"))
+      try await gone.controlPlane.end(never, reason: "cancelled")
+      let next = world.startServer("node-3")
+      try await world.wait(key, on: next.controlPlane) { $0.isReattached }
+      let behind = try await next.controlPlane.submit(Self.turn(id, "hold"))
+      try await world.open(gate: "g", of: key)
+      try await world.wait(key, on: next.controlPlane) { $0.isMessage("more") }
+      let last = world.startServer("node-4")
+      try await world.wait(key, on: last.controlPlane) { $0.isReattached }
+      _ = try await last.controlPlane.submit(Self.turn(id, "recall").with { $0.busy = .steer })
+      let texts = try await world.waitForEnds(3, of: key).filter { $0.executionID == behind.execution.id }.texts
+      #expect(texts == ["more", "gate g | say more | hold | recall"])
+      for node in [gone, next, last] { try await node.shutDown() }
+    }
+  }
+
+  @Test("a harness that begins anew is told once what a cancelled turn took along")
+  func passedOnToANewHarness() async throws {
+    try await World.run(harnesses: [.init(name: World.scripted, lifetime: .turn, forgets: true)]) { world in
+      let id = try await Self.opened(world)
+      let key = try ControlPlane.key(ofConversation: id).rawValue
+      _ = try await world.submit(Self.turn(id, "gate g"))
+      try await world.wait(key) { $0.isCommandStart }
+      try await world.controlPlane.add([Self.item("msg_a", .user, "say more")], toConversation: id, owner: .local)
+      let never = try await world.submit(Self.turn(id, "say never"))
+      let behind = try await world.submit(Self.turn(id, "recall"))
+      try await world.controlPlane.end(never, reason: "cancelled")
+      try await world.open(gate: "g", of: key)
+      #expect(try await behind.finished().texts == ["more", "user: gate g | user: say never"])
+      let next = try await world.submit(Self.turn(id, "recall")).finished().texts
+      #expect(next.first?.split(separator: "say more", omittingEmptySubsequences: false).count == 2)
+    }
+  }
+
   @Test("another owner's conversation is unknown, whatever is asked of it")
   func owners() async throws {
     try await World.run { world in

@@ -62,6 +62,9 @@ final class FaultyStore: SessionStore {
   func takers(_ session: SessionID, clientIDs: [String]) async throws -> [String: TakenInput] {
     try await base.takers(session, clientIDs: clientIDs)
   }
+  func newestAnswered(_ session: SessionID, before ordinal: Int) async throws -> Execution? {
+    try await base.newestAnswered(session, before: ordinal)
+  }
   func newestExecution(_ session: SessionID) async throws -> Execution? { try await base.newestExecution(session) }
   func sessionsWithOpenExecutions() async throws -> [SessionID] { try await base.sessionsWithOpenExecutions() }
   func conversation(

@@ -142,6 +142,83 @@ struct InstructionsTests {
     }
   }
 
+  @Test("told with what a tool said, to a sandbox that died then: the next turn tells them once more")
+  func outputLost() async throws {
+    try await World.run { world in
+      let turn = try await world.submit(Self.ask("pid p; call one; gate g", "A"))
+      try await world.wait("test:a") { $0.kind == "execution.waiting" }
+      let call = ClientCallID(turn.execution.id, 2)
+      _ = try await world.submit(
+        TurnRequest(
+          owner: .local, session: .fresh, client: .sdk, input: [],
+          outputs: [ToolOutput(call: call, parts: [.text("x")])], instructions: "B", origin: "test",
+          replyPrefix: "resp", echo: .null))
+      try await world.wait("test:a") { $0.isCommandStart }
+      try await world.killHarness("p", of: "test:a")
+      #expect(try await turn.finished().ends.first?.hasPrefix("failed") == true)
+      #expect(try await Self.said(world, Self.ask("retold", nil)) == ["B"])
+      #expect(try await Self.said(world, Self.ask("retold", "B")) == ["B"])
+    }
+  }
+
+  @Test("what a turn tells while another that brings the same waits in line is told once; what the next brings holds")
+  func outputBesideLine() async throws {
+    try await World.run { world in
+      let turn = try await world.submit(Self.ask("call one; retold", "A"))
+      try await world.wait("test:a") { $0.kind == "execution.waiting" }
+      let same = try await world.submit(Self.ask("retold", "B").with { $0.busy = .queue })
+      let earlier = try await world.submit(Self.ask("retold", "A").with { $0.busy = .queue })
+      let told = try await world.submit(
+        TurnRequest(
+          owner: .local, session: .fresh, client: .sdk, input: [],
+          outputs: [ToolOutput(call: ClientCallID(turn.execution.id, 1), parts: [.text("x")])], instructions: "B",
+          origin: "test", replyPrefix: "resp", echo: .null))
+      #expect(try await told.finished().texts == ["told x", "B"])
+      #expect(try await same.finished().texts == ["B"])
+      #expect(try await earlier.finished().texts == ["B | A"])
+    }
+  }
+
+  @Test(
+    "a turn in line is cancelled before it told what it brought: those behind it run under that, or their own",
+    arguments: [("B", "B"), (nil, "B"), ("", "B"), ("A", ""), ("C", "C")] as [(String?, String)])
+  func cancelledInLine(_ own: String?, _ told: String) async throws {
+    try await World.run(hasServer: false) { world in
+      let gone = world.startServer("node-2")
+      let running = try await gone.controlPlane.submit(Self.ask("gate g; retold", "A"))
+      try await world.wait("test:a", on: gone.controlPlane) { $0.isCommandStart }
+      let never = try await gone.controlPlane.submit(Self.ask("say never", "B"))
+      let behind = try await gone.controlPlane.submit(Self.ask("retold", own))
+      let last = try await gone.controlPlane.submit(Self.ask("retold", nil))
+      try await gone.controlPlane.end(never, reason: "cancelled")
+      // The next server knows it from the log.
+      let next = world.startServer("node-3")
+      try await world.wait("test:a", on: next.controlPlane) { $0.isReattached }
+      try await world.open(gate: "g", of: "test:a")
+      let log = try await world.waitForEnds(4, of: "test:a")
+      func said(_ turn: AdmittedTurn) -> [String] { log.filter { $0.executionID == turn.execution.id }.texts }
+      #expect([said(running), said(never), said(behind), said(last)] == [[""], [], [told], [told]])
+      try await gone.shutDown()
+      try await next.shutDown()
+    }
+  }
+
+  @Test("turns in line behind one that failed are told what it was told")
+  func failedBeforeLine() async throws {
+    try await World.run { world in
+      _ = try await Self.said(world, Self.ask("say one", "A"))
+      let failing = try await world.submit(Self.ask("gate g; exit 3", "B"))
+      let never = try await world.submit(Self.ask("say never", nil))
+      let behind = try await world.submit(Self.ask("retold", nil))
+      try await world.wait("test:a") { $0.isCommandStart }
+      try await world.controlPlane.end(never, reason: "cancelled")
+      try await world.open(gate: "g", of: "test:a")
+      #expect(try await failing.finished().ends == ["failed (harness_died)"])
+      #expect(try await behind.finished().texts == ["B"])
+      #expect(try await Self.said(world, Self.ask("retold", nil)) == ["B"])
+    }
+  }
+
   @Test("an agent that hands over to one with other functions: its turn ends, the next has the functions and is told")
   func handover() async throws {
     try await World.run { world in

@@ -31,6 +31,25 @@ struct SteeringTests {
     }
   }
 
+  @Test(
+    "one that goes on from a response is known by its Idempotency-Key also when the session has gone on behind that")
+  func goneOn() async throws {
+    try await World.run { world in
+      let turn = try await world.submit(.sdk("say holding; hold", key: "test:a"))
+      try await world.wait("test:a") { $0.isMessage("holding") }
+      let steer = try TurnRequest.sdk("count done; say steered", key: "test:unused").with {
+        $0.session = .continuing(replyID: turn.reply.wireID)
+        ($0.busy, $0.turnKey) = (.steer, "key:K3")
+      }
+      let steered = try await world.submit(steer)
+      #expect(try await steered.finished().texts == ["holding", "steered"])
+      _ = try await world.run("say next", key: "test:a")
+      let again = try await world.submit(steer)
+      #expect(again.isReplay && again.reply.wireID == steered.reply.wireID, "it is no branch")
+      #expect(try await world.lines("done", of: "test:a") == ["x"])
+    }
+  }
+
   @Test("a program's steering message is known by its Idempotency-Key: sent again it is heard once, answered or not")
   func repeated() async throws {
     try await World.run { world in

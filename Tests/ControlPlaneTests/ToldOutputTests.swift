@@ -75,6 +75,33 @@ struct ToldOutputTests {
     }
   }
 
+  @Test("an output that says something else than before is refused, whatever stands beside it, and changes nothing")
+  func contradicted() async throws {
+    try await World.run { world in
+      let turn = try await Self.waiting(world, "call one; call two; say after")
+      let told = try await world.submit(Self.outputs(turn, [(1, "first")], beside: "mind"))
+      try await world.wait("test:a") { payload in
+        if case .executionWaiting(let calls, _) = payload { calls[0].id.ordinal == 3 } else { false }
+      }
+      let before = try await world.log("test:a").count
+      for request in [
+        Self.outputs(turn, [(1, "other"), (3, "second")]), Self.outputs(turn, [(3, "second"), (1, "other")]),
+        Self.outputs(turn, [(1, "other")], beside: "say new"), Self.outputs(turn, [(1, "other")], beside: "mind"),
+      ] { #expect(await Self.code { try await world.submit(request) } == .callClosed) }
+      #expect(try await world.log("test:a").count == before)
+      // What says what it said is history, with and without the words that were beside it.
+      let last = try await world.submit(Self.outputs(turn, [(1, "first"), (3, "second")]))
+      #expect(try await last.finished().texts == ["told second", "after"])
+      #expect(
+        await Self.code { try await world.submit(Self.outputs(turn, [(3, "other")], beside: "say new")) }
+          == .callClosed)
+      let new = try await world.submit(Self.outputs(turn, [(3, "second")], beside: "say new"))
+      #expect(try await new.finished().texts == ["new"])
+      #expect(
+        try await world.submit(Self.outputs(turn, [(1, "first")], beside: "mind")).reply.wireID == told.reply.wireID)
+    }
+  }
+
   @Test("a fork behind a turn with tools knows what they were asked, what they said, and what was said beside that")
   func forks() async throws {
     try await World.run { world in

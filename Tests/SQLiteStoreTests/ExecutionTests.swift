@@ -137,6 +137,8 @@ struct ExecutionTests {
     #expect(try await store.openExecutions(session).map(\.id.rawValue) == ["s2", "s3"])
     #expect(try await store.openExecutions(SessionID(rawValue: "t")).isEmpty)
     #expect(try await store.sessionsWithOpenExecutions().map(\.rawValue) == ["s", "u"])
+    #expect(try await store.newestAnswered(session, before: .max)?.id.rawValue == "s1")
+    #expect(try await store.newestAnswered(session, before: 1) == nil)
     #expect(try await store.newestExecution(session)?.id.rawValue == "s3")
     #expect(try await store.newestExecution(SessionID(rawValue: "t"))?.id.rawValue == "t1")
     #expect(try await store.newestExecution(SessionID(rawValue: "nobody")) == nil)

@@ -86,6 +86,7 @@ struct QueryCostTests {
     _ = try await store.execution(session, turnKey: "k")
     _ = try await store.openExecutions(session)
     _ = try await store.newestExecution(session)
+    _ = try await store.newestAnswered(session, before: .max)
     _ = try await store.takers(session, clientIDs: ["c"])
     _ = try await store.reply(owner: .local, wireID: "resp")
     _ = try await store.replies(id)

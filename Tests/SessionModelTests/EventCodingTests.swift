@@ -16,6 +16,12 @@ struct EventCodingTests {
     return options
   }()
 
+  private static let passingOn: TurnOptions = {
+    var options = TurnOptions()
+    (options.instructions, options.passesOn) = ("Be brief.", 2)
+    return options
+  }()
+
   private static func item(_ content: Item.Content, _ status: Item.Status = .completed) -> Item {
     Item(ordinal: 7, status: status, content: content)
   }
@@ -39,7 +45,8 @@ struct EventCodingTests {
     .messageAppended(Message(role: .system, parts: [.text("")])),
     .executionQueued(TurnOptions()),
     .executionQueued(TurnOptions(requestedModel: "m", effort: "high", outputSchema: ["type": "object"])),
-    .executionStarted(model: "m"), .executionCompleted(usage),
+    .executionStarted(model: "m"), .executionStarted(model: "m", instructions: "Be brief."),
+    .executionStarted(model: "m", instructions: ""), .executionCompleted(usage),
     .executionWaiting([], usage),
     .executionWaiting(
       [
@@ -56,6 +63,7 @@ struct EventCodingTests {
       ], messages: 0),
     .executionResumed([], messages: 2),
     .executionQueued(toolOptions),
+    .executionQueued(passingOn),
     .executionFailed(ExecutionFailure(code: "harness_died", message: "It died."), usage),
     .executionCancelled(reason: "user", usage), .usageUpdated(call: Usage(input: 1, output: 2), turn: usage),
     .sandboxReady(SandboxReady(id: "s", backend: "process", origin: .warm, duration: .milliseconds(12))),

@@ -40,7 +40,8 @@ extension EventPayload {
     case .sessionArchived: .object(JSONObject())
     case .messageAppended(let message): message.json
     case .executionQueued(let options): options.json
-    case .executionStarted(let model): ["model": .string(model)]
+    case .executionStarted(let model, let instructions):
+      .members([("model", .string(model)), ("instructions", JSONValue(instructions))])
     case .executionWaiting(let calls, let usage): ["calls": .array(calls.map(\.json)), "usage": usage.json]
     case .executionResumed(let outputs, let messages):
       .members([
@@ -83,7 +84,8 @@ extension EventPayload {
     case "session.archived": self = .sessionArchived
     case "message.appended": self = .messageAppended(try Message(reader))
     case "execution.queued": self = .executionQueued(TurnOptions(json: json))
-    case "execution.started": self = .executionStarted(model: try reader.string("model"))
+    case "execution.started":
+      self = .executionStarted(model: try reader.string("model"), instructions: json["instructions"]?.string)
     case "execution.waiting":
       let calls = try reader.list("calls") { (call) throws(CentaurError) in try ClientCall(call) }
       self = .executionWaiting(calls, TurnUsage(json: json["usage"]))
@@ -161,6 +163,7 @@ extension TurnOptions {
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
       ("leaves_pending", leavesPending ? true : .null),
       ("tools", tools.isEmpty ? .null : .array(tools.map(\.json))), ("instructions", JSONValue(instructions)),
+      ("passes_on", passesOn == 0 ? .null : JSONValue(passesOn)),
     ])
   }
 
@@ -175,6 +178,7 @@ extension TurnOptions {
     leavesPending = json["leaves_pending"]?.bool == true
     tools = (json["tools"]?.array ?? []).map(ClientTool.init(saved:))
     instructions = json["instructions"]?.string
+    passesOn = max(0, json["passes_on"]?.int ?? 0)
   }
 }
 
