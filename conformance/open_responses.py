@@ -66,6 +66,15 @@ TRANSPORTS: dict[str, Callable[[CentaurServer, str], HTTPTransport | SocketTrans
     "http": HTTPTransport, "websocket": SocketTransport}
 
 
+def ask(words: str, **more) -> dict:
+    return {"model": "m", "input": words, **more}
+
+
+def warnings(server: CentaurServer, key: str, code: str) -> list[str]:
+    events = [event["payload"] for event in server.api.events(key) if event["kind"] == "warning"]
+    return [event["message"] for event in events if event["code"] == code]
+
+
 def checked(events: list[dict]) -> dict:
     """The finished response of a stream that keeps every rule."""
     check_stream(events)

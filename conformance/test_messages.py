@@ -169,14 +169,14 @@ def test_structured_output_only_where_it_is_asked_for(server):
 @pytest.mark.parametrize("caller", ["Claude Code", "a program"])
 def test_usage(server, caller):
     """The figures are the size of the conversation; for Claude Code never so large that it refuses to go on."""
-    usage = {"input_tokens": 200_000, "cached_tokens": 1000, "output_tokens": 500}
+    usage = {"input_tokens": 200_000, "cached_tokens": 1000, "cache_write_tokens": 2000, "output_tokens": 500}
     headers = claude_code() if caller == "Claude Code" else {}
     with MessagesStream(server.v1, user(script(text("big", usage=usage)), stream=True), headers) as stream:
         message = stream.all()
     told = message.usage
     if caller == "a program":
         assert told == {
-            "input_tokens": 199_000, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 0,
+            "input_tokens": 197_000, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 2000,
             "output_tokens": 500}
     else:
         assert sum(told.values()) == 150_000 and told["output_tokens"] == 500

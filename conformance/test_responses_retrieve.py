@@ -146,7 +146,7 @@ def test_what_there_is_so_far(server, sdk, key):
     response = sdk.responses.retrieve(id)
     assert response.status == "in_progress" and response.usage is None
     done, open_item = response.output
-    assert (done.content[0].text, done.status) == ("First I look.", "completed")
+    assert (done.content[0].text, done.status) == ("First I look.\n\n", "completed")
     assert (open_item.type, open_item.status) == ("reasoning", "in_progress")
     assert "Running a command" in open_item.summary[0].text
     check_schema({}, schema.response_faults(httpx.get(path(server, id)).json()))

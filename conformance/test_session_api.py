@@ -54,6 +54,24 @@ def test_another_harness_or_persona_is_a_conflict(make_server, key):
     assert error(api.show("api:new")) == (404, "session_not_found")
 
 
+def test_instructions_are_those_of_the_newest_turn(api, key):
+    """Instructions of `execute` hold from that turn on, as in the other APIs; another opening with others is told that
+    they would have no effect, and changes nothing."""
+    ask = script(text("{{instructions}}"))
+    assert api.create(key, instructions="Pirate 1.").status_code == 201
+    assert api.create(key, instructions="Pirate 1.").status_code == 200
+    refused = api.create(key, instructions="Judge 2.")
+    assert error(refused) == (409, "instructions_conflict") and refused.json()["error"]["param"] == "instructions"
+    answers = []
+    for instructions in (None, "Judge 2.", None):
+        more = {} if instructions is None else {"instructions": instructions}
+        answers.append(items(api.run(key, ask, **more), "message")[-1]["text"])
+    assert "Pirate 1." in answers[0] and "Judge" not in answers[0]
+    assert all("Judge 2." in answer and answer.count("<new_instructions>") == 1 for answer in answers[1:])
+    assert api.create(key, instructions="Judge 2.").status_code == 200
+    assert error(api.execute(key, {"text": ask, "instructions": 7})) == (400, "invalid_type")
+
+
 def test_message_then_execute(api, key):
     """What was added waits for the next execution, which answers all of it."""
     api.create(key)

@@ -37,6 +37,9 @@ struct RequestedAPI {
     }
   }
 
+  /// Where the API's clients look for a request's name (OpenAI's SDK 3.57, `_request_id`; Anthropic's 2.12 likewise).
+  var requestIDHeader: HTTPField.Name { dialect == .messages ? .requestID : .xRequestID }
+
   /// What a path of either API has behind `/v1`.
   private static let resources: Set<Substring> = ["chat", "conversations", "messages", "models", "responses"]
   private static let ofOpenAI = "The base URL of Codex and of OpenAI's SDKs ends in one '/v1': http://HOST:PORT/v1."
@@ -46,4 +49,6 @@ struct RequestedAPI {
 
 extension HTTPField.Name {
   static let anthropicVersion = Self("anthropic-version")!
+  fileprivate static let requestID = Self("request-id")!
+  fileprivate static let xRequestID = Self("x-request-id")!
 }

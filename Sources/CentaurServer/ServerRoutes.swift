@@ -63,28 +63,42 @@ struct ServerRoutes {
   }
 }
 
-/// Turns what no route answered into an error object, of the API that the request means.
-struct RequestErrors<Context: RequestContext>: RouterMiddleware {
+/// Names each request, in the log and in the head of its answer, where the clients of the API that it means look for it;
+/// and turns what no route answered into an error object of that API.
+struct RequestErrors: RouterMiddleware {
   let ids: IdentifierSource
   let clock: WallClock
 
   func handle(
-    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    _ request: Request, context: EdgeRequestContext,
+    next: (Request, EdgeRequestContext) async throws -> Response
+  ) async throws -> Response {
+    var context = context
+    context.requestID = "req_\(ids.thread())"
+    context.logger[metadataKey: "request_id"] = .string(context.requestID)
+    var response = try await answer(request, context, next)
+    response.headers[RequestedAPI(request).requestIDHeader] = context.requestID
+    return response
+  }
+
+  private func answer(
+    _ request: Request, _ context: EdgeRequestContext,
+    _ next: (Request, EdgeRequestContext) async throws -> Response
   ) async throws -> Response {
     do {
       return try await next(request, context)
     } catch let error as CentaurError {
-      let response = response(error, request)
+      let response = response(error, request, context)
       // It has a place only for this answer, or nobody knows where the next request begins.
       let isLast = error.code == .tooManyConnections || error.code == .malformedRequest
       return isLast ? response.endingItsConnection : response
     } catch let error as any HTTPResponseError where error.status.kind != .serverError {
-      return response(described(error.status, request), request)
+      return response(described(error.status, request), request, context)
     } catch is CancellationError {
       throw CancellationError()
     } catch {
       context.logger.error("a request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
-      return response(CentaurError(caught: error), request)
+      return response(CentaurError(caught: error), request, context)
     }
   }
 
@@ -101,18 +115,18 @@ struct RequestErrors<Context: RequestContext>: RouterMiddleware {
     }
   }
 
-  private func response(_ error: CentaurError, _ request: Request) -> Response {
-    var response = dialect(error, request)
+  private func response(_ error: CentaurError, _ request: Request, _ context: EdgeRequestContext) -> Response {
+    var response = dialect(error, request, context)
     // Clients take it for the reason of a status; Codex is told by a stream.
     if response.status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
     return response
   }
 
-  private func dialect(_ error: CentaurError, _ request: Request) -> Response {
+  private func dialect(_ error: CentaurError, _ request: Request, _ context: EdgeRequestContext) -> Response {
     let api = RequestedAPI(request)
     switch api.dialect {
     case .sessions: return SessionAPIError.response(error)
-    case .messages: return MessagesError.response(error, to: request.headers, requestID: "req_\(ids.thread())")
+    case .messages: return MessagesError.response(error, to: request.headers, requestID: context.requestID)
     case .responses where api.makesResponse:
       return ResponsesError.response(
         error, to: request.headers, responseID: "resp_side_\(ids.thread())", now: clock.now)

@@ -35,7 +35,7 @@ extension [Message.Part] {
     reduce(0) { sum, part in
       switch part {
       case .text(let text): sum + text.utf8.count
-      case .image(let url), .file(_, let url): sum + url.utf8.count
+      case .image(let url, _), .file(_, let url): sum + url.utf8.count
       }
     }
   }

@@ -76,7 +76,7 @@ struct HistoryDigest: Sendable, Hashable {
     for part in message.parts {
       switch part {
       case .text(let text): append(text, to: &bytes)
-      case .image(let url), .file(_, let url):
+      case .image(let url, _), .file(_, let url):
         bytes.append(0)
         bytes += Array(SHA256.hash(data: Array(url.utf8)))
       }

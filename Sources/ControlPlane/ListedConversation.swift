@@ -27,17 +27,20 @@ public struct ListedConversation: Sendable {
   /// The log's events from here on are not listed.
   private let logEnd: Int64
   private let waiting: [AddedItem]
+  /// What held in the turn; an entry of the session's beginning has them.
+  private let instructions: String?
   /// Its items may be hidden, and may have been given a form of their own.
   private let conversation: String?
 
   init(
     _ store: any SessionStore, session: SessionID?, turn: Execution? = nil, logEnd: Int64 = firstWaiting,
-    conversation: String? = nil, waiting: [AddedItem] = []
+    instructions: String? = nil, conversation: String? = nil, waiting: [AddedItem] = []
   ) {
     self.store = store
     self.session = session
     self.turn = turn
     self.logEnd = logEnd
+    self.instructions = instructions
     self.conversation = conversation
     self.waiting = waiting
   }
@@ -70,7 +73,9 @@ public struct ListedConversation: Sendable {
       let page = try await store.conversation(
         session, after: low, before: high, newestFirst: newestFirst, limit: limit)
       var listed: [SessionEvent] = []
-      for event in page where try await isListed(event) { listed.append(try await withNewCalls(event)) }
+      for event in page where try await isListed(event) {
+        listed.append(try await withNewCalls(withOwnInstructions(event)))
+      }
       guard listed.isEmpty, let last = page.last else {
         return listed.map { (Place(value: $0.seq), .event($0)) }
       }
@@ -86,6 +91,15 @@ public struct ListedConversation: Sendable {
     else { return true }
     guard let other = try await store.execution(id) else { return false }
     return other.ordinal < turn.ordinal
+  }
+
+  /// The session's beginning with the instructions that hold in the turn, in the place of those of its first request.
+  private func withOwnInstructions(_ event: SessionEvent) -> SessionEvent {
+    guard turn != nil, case .sessionCreated(var created) = event.payload else { return event }
+    created.instructions = instructions
+    return SessionEvent(
+      seq: event.seq, sessionID: event.sessionID, executionID: event.executionID, payload: .sessionCreated(created),
+      createdAt: event.createdAt)
   }
 
   /// A wait as far as it is news: where only some of the calls were answered, the log names the others again.
@@ -175,8 +189,41 @@ extension ControlPlane {
     let turn = try await turn(owner: owner, replyID: id, isFollowed: false)
     let wait = turn.reply.afterSeq
     let end = try await wait > 0 ? endOfOutputs(behind: wait, turn.execution) : start(of: turn.execution)
+    let logEnd = end ?? turn.session.lastSeq + 1
     return ListedConversation(
-      services.store, session: turn.session.id, turn: turn.execution, logEnd: end ?? turn.session.lastSeq + 1)
+      services.store, session: turn.session.id, turn: turn.execution, logEnd: logEnd,
+      // The turn's own start may say which hold.
+      instructions: try await instructions(of: turn.execution, before: logEnd + 1))
+  }
+
+  /// The instructions that hold in a turn, up to an event of it: those that were told last, by it or before it.
+  private func instructions(of turn: Execution, before end: Int64) async throws -> String? {
+    var end = end
+    while let event = try await services.store.eventWithInstructions(turn.sessionID, before: end) {
+      end = event.seq
+      switch event.payload {
+      case .sessionCreated(let created): return created.instructions
+      case .executionResumed(let outputs, _):
+        if let told = outputs.compactMap(\.instructions).last { return told }
+      case .executionStarted(_, let told?) where !told.isEmpty: return told
+      case .executionQueued(let options):
+        guard let told = options.instructions, let id = event.executionID else { continue }
+        if id == turn.id { return told }
+        // One that waits behind the turn, or that never began, has told nobody anything.
+        guard let other = try await services.store.execution(id), other.ordinal < turn.ordinal,
+          try await hasBegun(other)
+        else { continue }
+        return told
+      default: continue
+      }
+    }
+    return nil
+  }
+
+  private func hasBegun(_ turn: Execution) async throws -> Bool {
+    guard turn.status == .cancelled || turn.status == .failed else { return true }
+    guard let seq = try await start(of: turn) else { return false }
+    return seq != turn.terminalSeq
   }
 
   /// The event with which a turn began to be answered, or ended without that; nil where it waits.

@@ -227,7 +227,12 @@ extension SessionDrive {
     }
     for draft in drafts where draft.executionID == running?.execution.id {
       running?.output += draft.payload.logSize
-      if case .usageUpdated(_, let turn) = draft.payload { running?.tokens = turn.sum.output }
+      switch draft.payload {
+      case .usageUpdated(_, let turn): running?.tokens = turn.sum.output
+      case .itemStarted(let item), .itemCompleted(let item):
+        if item.content.isToolCall { running?.toolCalls.insert(item.ordinal) }
+      default: break
+      }
     }
     services.metrics.events.increment(by: drafts.count)
     for draft in drafts { services.metrics.turnEnded(draft.payload) }
@@ -243,11 +248,15 @@ extension SessionDrive {
         id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
   }
 
-  /// Ends a turn that has written more than its client wants, unless that was its last word.
+  /// Ends a turn that has written more, or uses more tools, than its client wants, unless that was its last word.
   private func endsCostlyTurn() async {
-    guard let running, let limit = running.execution.options.maxOutputTokens, running.tokens > limit else { return }
-    self.running?.tokens = 0
-    await interruptHarness(reason: TurnOptions.outputLimitReason)
+    guard let running, !running.isInterrupted else { return }
+    let options = running.execution.options
+    if let limit = options.maxOutputTokens, running.tokens > limit {
+      await interruptHarness(reason: TurnOptions.outputLimitReason)
+    } else if let limit = options.maxToolCalls, running.toolCalls.count > limit {
+      await interruptHarness(reason: TurnOptions.callLimitReason)
+    }
   }
 
   func carryOut(_ action: HarnessAction) async {

@@ -81,6 +81,8 @@ actor SessionDrive {
     var output = 0
     /// What its model calls have written so far, in tokens.
     var tokens = 0
+    /// The calls of its own tools that it has begun since this server has it, by their ordinals.
+    var toolCalls: Set<Int> = []
     /// What it said last, where a schema says what that is to be.
     var answer: String?
     /// Why we ended it, where its end was not the harness's: this is what the log is to say.

@@ -50,7 +50,7 @@ extension ToolOutput {
     let content = parts.map { part in
       switch part {
       case .text(let said): text(said)
-      case .image(let url): image(url) ?? text("[The tool gave an image; it is of a kind that cannot be shown.]")
+      case .image(let url, _): image(url) ?? text("[The tool gave an image; it is of a kind that cannot be shown.]")
       case .file(let name, let url):
         text(DataURL(url)?.text ?? "[The tool gave the file \(name ?? "without a name"), which is not text.]")
       }

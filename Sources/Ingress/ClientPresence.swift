@@ -79,6 +79,8 @@ public final class ClientPresenceHandler: ChannelInboundHandler, RemovableChanne
 public struct EdgeRequestContext: RequestContext {
   public var coreContext: CoreRequestContextStorage
   public var caller = Caller.local
+  /// The request's own name, and no other's: in the answer's head, and with whatever is logged of it.
+  public var requestID = ""
   /// The server has no keys: whoever reaches it is its owner.
   public var trustsMachine = true
   /// The connection.

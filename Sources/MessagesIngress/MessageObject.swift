@@ -21,14 +21,15 @@ struct MessageObject: Sendable {
 
   /// The last model call's context and the turn's output.
   static func usage(_ usage: TurnUsage, isClamped: Bool) -> JSONValue {
-    var (input, cached, output) = (usage.last.input, usage.last.cachedInput, usage.sum.output)
+    var (input, output) = (usage.last.input, usage.sum.output)
     if isClamped {
       output = min(output, clamp)
       input = min(input, clamp - output)
     }
-    cached = min(cached, input)
+    let cached = min(usage.last.cachedInput, input)
+    let written = min(usage.last.cacheWrite, input - cached)
     return [
-      "input_tokens": JSONValue(input - cached), "cache_creation_input_tokens": 0,
+      "input_tokens": JSONValue(input - cached - written), "cache_creation_input_tokens": JSONValue(written),
       "cache_read_input_tokens": JSONValue(cached), "output_tokens": JSONValue(output),
     ]
   }

@@ -10,13 +10,13 @@ public import SessionModel
 /// times unless it is told not to (`x-should-retry: false`), and hides our sentence behind its own for 404 and 413.
 public enum MessagesError {
   /// For a request that was refused before it was read.
+  /// - Parameter requestID: the request's name, which the answer's head has from whoever writes that
   public static func response(_ error: CentaurError, to headers: HTTPFields, requestID: String) -> Response {
     response(error, isClaudeCode: RequestHeaders(headers).areClaudeCode, requestID: requestID)
   }
 
   static func response(_ error: CentaurError, isClaudeCode: Bool, requestID: String) -> Response {
     var headers = error.retryHeaders
-    if let name = HTTPField.Name("request-id") { headers[name] = requestID }
     if error.retryAfter == nil, let name = HTTPField.Name("x-should-retry") { headers[name] = "false" }
     var status = error.status
     if isClaudeCode, status == .notFound || status == .contentTooLarge { status = .badRequest }

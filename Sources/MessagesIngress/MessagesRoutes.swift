@@ -25,10 +25,10 @@ public struct MessagesRoutes: Sendable {
 
   public func add(to router: Router<EdgeRequestContext>) {
     router.post("/v1/messages") { request, context in
-      await told(request, context) { try await respond($0, request, context, requestID: $1) }
+      await told(request, context) { try await respond($0, request, context) }
     }
     router.post("/v1/messages/count_tokens") { request, context in
-      await told(request, context) { headers, _ in
+      await told(request, context) { headers in
         let body = try MessagesRequest(try json(in: try await JSONBody.bytes(of: request, limit: bodyLimit), request))
         if !headers.areClaudeCode { try ContentBlock.checkContents(of: body.messages) }
         return .json(["input_tokens": JSONValue(MessagesTokens.tokens(of: body.body))])
@@ -50,25 +50,22 @@ public struct MessagesRoutes: Sendable {
 
   /// Runs `body`, and says what went wrong in this dialect.
   private func told(
-    _ request: Request, _ context: EdgeRequestContext, _ body: (RequestHeaders, String) async throws -> Response
+    _ request: Request, _ context: EdgeRequestContext, _ body: (RequestHeaders) async throws -> Response
   ) async -> Response {
     let headers = RequestHeaders(request.headers)
-    let requestID = "req_\(ids.thread())"
     do {
-      var response = try await body(headers, requestID)
-      if let name = HTTPField.Name("request-id") { response.headers[name] = requestID }
-      return response
+      return try await body(headers)
     } catch is ClientLeft {
       return Response(status: .badRequest)
     } catch {
       if !(error is CentaurError) { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
       return MessagesError.response(
-        CentaurError(caught: error), isClaudeCode: headers.areClaudeCode, requestID: requestID)
+        CentaurError(caught: error), isClaudeCode: headers.areClaudeCode, requestID: context.requestID)
     }
   }
 
   private func respond(
-    _ headers: RequestHeaders, _ request: Request, _ context: EdgeRequestContext, requestID: String
+    _ headers: RequestHeaders, _ request: Request, _ context: EdgeRequestContext
   ) async throws -> Response {
     let bytes = try await JSONBody.bytes(of: request, limit: bodyLimit)
     let body = try MessagesRequest(try json(in: bytes, request))
@@ -101,7 +98,7 @@ public struct MessagesRoutes: Sendable {
       return Response.json(whole.response, headers: answer.headers).telling(admitted)
     }
     var failed = MessagesError.response(
-      CentaurError(failure), isClaudeCode: reading.isClaudeCode, requestID: requestID)
+      CentaurError(failure), isClaudeCode: reading.isClaudeCode, requestID: context.requestID)
     failed.headers.append(contentsOf: answer.headers)
     return failed.telling(admitted)
   }

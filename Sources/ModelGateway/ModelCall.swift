@@ -136,7 +136,7 @@ struct ModelCall {
       record.isEstimate = true
       record.usage = Usage(
         input: reader?.usage?.input ?? record.bytesIn / 4, cachedInput: reader?.usage?.cachedInput ?? 0,
-        output: max(reader?.usage?.output ?? 0, reader?.events ?? 0))
+        cacheWrite: reader?.usage?.cacheWrite ?? 0, output: max(reader?.usage?.output ?? 0, reader?.events ?? 0))
     }
     if let usage = record.usage { ledger.add(usage) }
   }
@@ -151,6 +151,7 @@ struct ModelCall {
     if let usage = record.usage {
       line.set("input_tokens", JSONValue(usage.input))
       line.set("cached_input_tokens", JSONValue(usage.cachedInput))
+      line.set("cache_write_input_tokens", JSONValue(usage.cacheWrite))
       line.set("output_tokens", JSONValue(usage.output))
       if record.isEstimate { line.set("estimated", true) }
     }

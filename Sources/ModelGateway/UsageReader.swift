@@ -99,14 +99,14 @@ struct UsageReader {
   private mutating func read(_ value: JSONValue?) {
     guard let value, case .object = value else { return }
     let known = usage ?? Usage()
-    let cached =
-      Usage.bounded(value["cache_read_input_tokens"]?.int ?? 0)
-      + Usage.bounded(value["cache_creation_input_tokens"]?.int ?? 0)
+    let cached = Usage.bounded(value["cache_read_input_tokens"]?.int ?? 0)
+    let written = Usage.bounded(value["cache_creation_input_tokens"]?.int ?? 0)
     let input = value["input_tokens"]?.int.map(Usage.bounded)
+    let details = value["input_tokens_details"]
     usage = Usage(
-      input: input.map { $0 + cached } ?? known.input,
-      cachedInput: input == nil
-        ? known.cachedInput : value["input_tokens_details"]?["cached_tokens"]?.int ?? cached,
+      input: input.map { $0 + cached + written } ?? known.input,
+      cachedInput: input == nil ? known.cachedInput : details?["cached_tokens"]?.int ?? cached,
+      cacheWrite: input == nil ? known.cacheWrite : details?["cache_write_tokens"]?.int ?? written,
       output: value["output_tokens"]?.int ?? known.output,
       reasoning: max(known.reasoning, value["output_tokens_details"]?["reasoning_tokens"]?.int ?? 0))
   }

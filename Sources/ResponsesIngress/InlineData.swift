@@ -7,6 +7,8 @@ enum InlineData {
   /// The longest URLs that the specification allows, in characters.
   private static let longestImage = 20_971_520
   private static let longestFile = 33_554_432
+  /// How closely a model is to look at an image. Codex's harness takes these and no other.
+  static let details = ["low", "high", "auto", "original"]
 
   /// Of an `input_image` part.
   /// - Throws: `FieldFault` with `unsupported`, `missingField`, `invalidType`, `invalidValue`
@@ -16,7 +18,7 @@ enum InlineData {
     do { try InlineContent.check(imageURL: url) } catch {
       throw FieldFault(error.code, error.predicate).inside("image_url")
     }
-    return .image(dataURL: url)
+    return .image(dataURL: url, detail: part["detail"]?.string.flatMap { details.contains($0) ? $0 : nil })
   }
 
   /// Of an `input_file` part.

@@ -104,7 +104,7 @@ enum InputFields {
   private static let part = FieldShape.object([FieldMember("type", .string(longest: 128), isRequired: true)])
   private static let textPart = FieldMember("text", text, isRequired: true)
   private static let refusalPart = FieldMember("refusal", text, isRequired: true)
-  private static let detail = FieldMember("detail", .oneOf(["low", "high", "auto", "original"]))
+  private static let detail = FieldMember("detail", .oneOf(InlineData.details))
 
   private static func checkPart(_ part: JSONValue, isOfUser: Bool) throws(FieldFault) {
     try Self.part.check(part)

@@ -12,7 +12,6 @@ extension NotHonoured {
     }
     // The specification's default is not asked for by who says nothing.
     note("truncation", if: body["truncation"]?.string == "disabled")
-    note("max_tool_calls", if: body["max_tool_calls"]?.int != nil)
     note("tool_choice", if: Self.forcesTool(body["tool_choice"]))
     note("text.verbosity", if: body["text"]?["verbosity"]?.string != nil)
     let includes = (body["include"]?.array ?? []).compactMap(\.string)

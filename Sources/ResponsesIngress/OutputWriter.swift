@@ -97,21 +97,28 @@ struct OutputWriter: Sendable {
     return addText(rest)
   }
 
-  /// - Parameter text: the whole text, where it is known better than by its pieces.
-  mutating func closeMessage(phase: String, status: String = "completed", text whole: String? = nil) -> [ResponsesEvent]
-  {
+  /// - Parameters:
+  ///   - text: the whole text, where it is known better than by its pieces.
+  ///   - end: one more piece, where there is any text
+  mutating func closeMessage(
+    phase: String, status: String = "completed", text whole: String? = nil, end: String = ""
+  ) -> [ResponsesEvent] {
     guard case .message(let id, let collected)? = open else { return [] }
-    let text = whole ?? collected
+    let said = whole ?? collected
+    let end = said.isEmpty ? "" : end
+    let last = end.isEmpty ? [] : addText(end)
+    let text = said + end
     let part = Self.textPart(text)
     let item = Self.messageItem(id, status, [part], phase: phase)
     let place: [(String, JSONValue)] = [
       ("item_id", .string(id)), ("output_index", index), ("content_index", 0),
     ]
-    let events = [
-      event("response.output_text.done", place + [("text", .string(text)), ("logprobs", [])]),
-      event("response.content_part.done", place + [("part", part)]),
-      event("response.output_item.done", [("output_index", index), ("item", item)]),
-    ]
+    let events =
+      last + [
+        event("response.output_text.done", place + [("text", .string(text)), ("logprobs", [])]),
+        event("response.content_part.done", place + [("part", part)]),
+        event("response.output_item.done", [("output_index", index), ("item", item)]),
+      ]
     output.append(item)
     open = nil
     return events

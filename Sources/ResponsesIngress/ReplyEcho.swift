@@ -42,8 +42,7 @@ struct ReplyEcho: Sendable {
     case "tool_choice": ToolFields.echo(choice: value)
     case "text": TextFields.echo(value)
     case "reasoning": reasoning(value)
-    // Which tier it is by itself the server does not know: no other than the provider's own.
-    case "service_tier" where value == "auto": "default"
+    case "service_tier": ServiceTier.echo(value)
     default: value
     }
   }

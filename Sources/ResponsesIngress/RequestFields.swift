@@ -57,7 +57,7 @@ enum RequestFields {
     FieldMember("max_output_tokens", .integer(16...Int.max)),
     FieldMember("max_tool_calls", .integer(1...Int.max)),
     FieldMember("truncation", .oneOf(["auto", "disabled"])),
-    FieldMember("service_tier", .oneOf(["auto", "default", "flex", "priority", "scale"])),
+    FieldMember("service_tier", .oneOf(ServiceTier.names)),
     FieldMember("safety_identifier", .string(longest: 64)),
     FieldMember("prompt_cache_key", .string(longest: 64)),
     FieldMember("user", .string(longest: 512)),

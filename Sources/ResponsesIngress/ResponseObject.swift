@@ -74,8 +74,10 @@ struct ResponseObject: Sendable {
     let output = usage.sum.output
     return [
       "input_tokens": JSONValue(input),
-      // What was written to the cache no harness tells of one call; OpenAI's SDK (3.57) needs the number.
-      "input_tokens_details": ["cached_tokens": JSONValue(usage.last.cachedInput), "cache_write_tokens": 0],
+      // OpenAI's SDK (3.57) needs the number of what was written to the cache, also where it is 0.
+      "input_tokens_details": [
+        "cached_tokens": JSONValue(usage.last.cachedInput), "cache_write_tokens": JSONValue(usage.last.cacheWrite),
+      ],
       "output_tokens": JSONValue(output),
       "output_tokens_details": ["reasoning_tokens": JSONValue(usage.sum.reasoning)],
       "total_tokens": JSONValue(input + output),

@@ -8,7 +8,10 @@ import SessionModel
 /// - The last message is the answer (`final_answer`), those before it are `commentary`. Where the harness has not said
 ///   which a message is, its text streams at once and its `output_item.done` waits for what follows: another item makes
 ///   it commentary, the turn's end the answer. So the answer comes last whatever the harness knows.
-/// - Work is shown only to those who asked for it: summary parts while it runs, a short message when it is done.
+/// - Work is shown only to those who asked for it: summary parts while it runs, and what came of it when it is done. To
+///   Codex that is a short message, as it shows its user nothing else; to a program one more summary part, as its SDK takes
+///   all messages together for the answer (`output_text`).
+/// - To a program what is said on the way ends with a blank line, so that what follows stands apart from it there.
 /// - Where the turn waits for the client's tools the response ends, complete, with their calls last. To Codex none is ever
 ///   written: it would run on its user's machine.
 struct ResponsesTranslator: TurnTranslator {
@@ -22,6 +25,10 @@ struct ResponsesTranslator: TurnTranslator {
   private var message: OpenMessage?
   /// The log's ordinal of the reasoning item that is open on the wire.
   private var reasoning: Int?
+  /// The open one tells of work.
+  private var tellsOfWork = false
+  /// Work, by the ordinals whose ids reasoning items on the wire have.
+  private var toldWork: Set<Int> = []
   /// Work that runs, by ordinal.
   private var runningWork: Set<Int> = []
   private var deferred: [EventPayload] = []
@@ -74,7 +81,7 @@ struct ResponsesTranslator: TurnTranslator {
     case nil:
       return object.json(
         status: isRunning ? "in_progress" : "queued", output: writer.outputSoFar(phase: message?.phase?.wireName))
-    case .cancelled(let reason)? where reason == TurnOptions.outputLimitReason: return response
+    case .cancelled(let reason)? where TurnOptions.limitReasons.contains(reason): return response
     case .cancelled(let reason)?:
       guard case .object(var cancelled) = response else { return response }
       cancelled["status"] = "cancelled"
@@ -180,13 +187,19 @@ struct ResponsesTranslator: TurnTranslator {
       guard !writer.isHeld(id) else { return [] }
       var events = settleMessage(asFinal: false)
       // Work that runs beside other work is one more part of the same item.
-      if let open = reasoning, runningWork.contains(open) {
-        return events + writer.openPart() + writer.addSummary(live)
-      }
-      events += closeReasoning()
-      reasoning = item.ordinal
-      return events + writer.openReasoning(id) + writer.openPart() + writer.addSummary(live)
+      if tellsOfWork { return events + writer.openPart() + writer.addSummary(live) }
+      events += openWork(item.ordinal)
+      return events + writer.openPart() + writer.addSummary(live)
     }
+  }
+
+  /// A reasoning item that tells of work. What is told when an earlier one has ended has an id of its own, of the same
+  /// item of the log.
+  private mutating func openWork(_ ordinal: Int) -> [ResponsesEvent] {
+    let closed = closeReasoning()
+    (reasoning, tellsOfWork) = (ordinal, true)
+    let isFirst = toldWork.insert(ordinal).inserted
+    return closed + writer.openReasoning(isFirst ? reasoningID(ordinal) : "rs_\(execution)_0\(ordinal)")
   }
 
   private mutating func piece(_ delta: ItemDelta) -> [ResponsesEvent] {
@@ -243,11 +256,21 @@ struct ResponsesTranslator: TurnTranslator {
       events += writer.item(extensionItem(item))
     }
     guard echo.showsWork, let note = WorkNarration.note(item), !writer.isHeld(messageID(item.ordinal)) else {
-      return events + (reasoning == item.ordinal ? closeReasoning() : [])
+      let isOver = reasoning == item.ordinal || tellsOfWork && runningWork.isEmpty
+      return events + (isOver ? closeReasoning() : [])
     }
+    guard echo.isCodex else { return events + summarised(note, item.ordinal) }
     events += settleMessage(asFinal: false) + closeReasoning()
     events += writer.openMessage(messageID(item.ordinal), phase: "commentary") + writer.addText(note)
     return events + writer.closeMessage(phase: "commentary")
+  }
+
+  /// What came of work, as a part of a summary: beside other work that runs, of the item that tells of that.
+  private mutating func summarised(_ note: String, _ ordinal: Int) -> [ResponsesEvent] {
+    var events = settleMessage(asFinal: false)
+    if !tellsOfWork { events += openWork(ordinal) }
+    events += writer.openPart() + writer.addSummary(note)
+    return events + (runningWork.isEmpty ? closeReasoning() : [])
   }
 
   /// The structured item, as `X-Centaur-Items: full` asks for it. The specification knows no item that failed: it is
@@ -279,17 +302,19 @@ struct ResponsesTranslator: TurnTranslator {
   }
 
   /// Ends the message whose end waits.
-  private mutating func settleMessage(asFinal: Bool) -> [ResponsesEvent] {
+  /// - Parameter isLast: nothing follows it
+  private mutating func settleMessage(asFinal: Bool, isLast: Bool = false) -> [ResponsesEvent] {
     guard let waiting = message else { return [] }
     message = nil
     let phase = waiting.phase ?? (asFinal ? .final : .commentary)
+    let end = phase == .final || isLast || echo.isCodex ? "" : "\n\n"
     return writer.closeMessage(
-      phase: phase.wireName, status: waiting.closed?.status ?? "incomplete", text: waiting.closed?.text)
+      phase: phase.wireName, status: waiting.closed?.status ?? "incomplete", text: waiting.closed?.text, end: end)
   }
 
   private mutating func closeReasoning() -> [ResponsesEvent] {
     guard reasoning != nil else { return [] }
-    reasoning = nil
+    (reasoning, tellsOfWork) = (nil, false)
     return writer.closeReasoning()
   }
 
@@ -300,9 +325,9 @@ struct ResponsesTranslator: TurnTranslator {
     var events: [ResponsesEvent] = []
     // What still waits for a message that was never closed is shown before the end.
     if let open = message, open.closed == nil {
-      events += settleMessage(asFinal: false) + drainDeferred()
+      events += settleMessage(asFinal: false, isLast: deferred.isEmpty) + drainDeferred()
     }
-    events += settleMessage(asFinal: isCompleted) + closeReasoning()
+    events += settleMessage(asFinal: isCompleted, isLast: true) + closeReasoning()
     self.outcome = outcome
     let shown = (usage.modelCalls > 0 ? usage : self.usage).since(usageBefore)
     let type: String

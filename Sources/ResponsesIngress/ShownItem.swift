@@ -83,7 +83,8 @@ struct ShownItem: Sendable, Hashable {
   private static func inputPart(_ part: Message.Part) -> JSONValue {
     switch part {
     case .text(let text): ["type": "input_text", "text": .string(text)]
-    case .image(let url): ["type": "input_image", "image_url": .string(url), "detail": "auto"]
+    case .image(let url, let detail):
+      ["type": "input_image", "image_url": .string(url), "detail": .string(detail ?? "auto")]
     case .file(let name, let url):
       ["type": "input_file", "filename": .string(name ?? "file"), "file_data": .string(url)]
     }
@@ -108,26 +109,13 @@ struct ShownItem: Sendable, Hashable {
 
   // MARK: Added by a client
 
-  /// A message of a request, and how it is shown to who sent it: with what has no effect on an agent, too.
+  /// A message of a request, and how it is shown to who sent it.
   /// - Throws: `CentaurError` with `unsupported`, `invalidType`, `missingField`
   static func said(
     _ item: JSONValue, _ path: String, id: String
   ) throws(CentaurError) -> (message: Message, shown: ShownItem) {
     let message = try InputItem.message(item, path: path)
-    let plain = self.message(id, item["role"]?.string ?? "user", message)
-    var details = (item["content"]?.array ?? []).filter { $0["type"]?.string == "input_image" }.map { $0["detail"] }[
-      ...]
-    guard details.contains(where: { $0?.string != nil }), var object = plain.json.object else {
-      return (message, plain)
-    }
-    object["content"] = .array(
-      (plain.json["content"]?.array ?? []).map { part in
-        guard part["type"]?.string == "input_image", var image = part.object, let detail = details.popFirst()??.string
-        else { return part }
-        image["detail"] = .string(detail)
-        return .object(image)
-      })
-    return (message, ShownItem(id: id, json: .object(object)))
+    return (message, self.message(id, item["role"]?.string ?? "user", message))
   }
 
   private static let prefixes = [

@@ -7,7 +7,8 @@ enum ToolFields {
     FieldMember("parameters", .object([])), FieldMember("strict", .bool),
   ])
 
-  /// A program's own functions, as many as the server's limit says (the specification's is 128); what OpenAI hosts (`web_search`, `file_search`, …) this server does not have.
+  /// A program's own functions, as many as the server's limit says (the specification's is 128); what OpenAI hosts
+  /// (`web_search`, `file_search`, …) this server does not have.
   static func check(_ tools: JSONValue) throws(FieldFault) {
     try FieldShape.list(of: .checked(checkTool)).check(tools)
     var names: Set<String> = []

@@ -127,8 +127,9 @@ struct TurnReading {
     options.summary = summary.flatMap { ["concise", "detailed"].contains($0) ? $0 : nil }
     // Codex's is its provider's, and its provider is us.
     guard !isCodex else { return options }
-    options.serviceTier = request.body["service_tier"]?.string.flatMap { ["auto", "default"].contains($0) ? nil : $0 }
+    options.serviceTier = ServiceTier.asked(of: request.body)
     options.maxOutputTokens = request.body["max_output_tokens"]?.int
+    options.maxToolCalls = request.body["max_tool_calls"]?.int
     return options
   }
 

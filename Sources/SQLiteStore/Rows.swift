@@ -62,6 +62,12 @@ enum Rows {
     """
   }
 
+  static let instructionsQuery = """
+    SELECT seq, execution, kind, payload, created_at, source_offset, source_index
+    FROM events INDEXED BY events_with_instructions
+    WHERE session = ? AND seq < ? AND \(Schema.eventsWithInstructions) ORDER BY seq DESC LIMIT 1
+    """
+
   /// No event is added to a page that holds so many bytes of payloads.
   static let pageSize = 4 << 20
 

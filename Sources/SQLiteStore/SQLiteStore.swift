@@ -128,6 +128,10 @@ public final class SQLiteStore: SessionStore {
     }
   }
 
+  public func eventWithInstructions(_ session: SessionID, before: Int64) async throws -> SessionEvent? {
+    try await read { db in try Rows.events(db, session, Rows.instructionsQuery) { [$0, before] }.first }
+  }
+
   public func isFollowed(_ execution: Execution) async throws -> Bool {
     try await read { db in
       try Bool.fetchOne(

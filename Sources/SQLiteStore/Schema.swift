@@ -4,7 +4,7 @@ import SessionModel
 /// The tables. Sessions and executions have small integer row ids inside, so that the events table stays compact.
 enum Schema {
   /// Known to this version; a database that has more was written by a newer one.
-  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9"]
+  static let versions = ["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10"]
 
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
@@ -204,6 +204,11 @@ enum Schema {
           CREATE INDEX replies_by_request ON replies (request_name) WHERE request_name IS NOT NULL;
           """)
     }
+    migrator.registerMigration("v10") { db in
+      // Which instructions held at a point of a session is one look.
+      try db.execute(
+        sql: "CREATE INDEX events_with_instructions ON events (session, seq) WHERE \(eventsWithInstructions)")
+    }
     return migrator
   }
 
@@ -233,6 +238,11 @@ enum Schema {
         BEGIN \(count("-", itemSize("OLD"), of: ofItem("OLD"))) END;
       """
   }
+
+  /// Which events may hold instructions: members of the name, wherever in the payload.
+  static let eventsWithInstructions =
+    "kind IN ('session.created', 'execution.queued', 'execution.started', 'execution.resumed') "
+    + "AND instr(CAST(payload AS TEXT), '\"instructions\":') > 0"
 
   /// Which events hold what was said, as the index says it: a query finds the index only by the same words.
   static let conversationEvents =

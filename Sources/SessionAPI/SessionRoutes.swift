@@ -92,9 +92,16 @@ public struct SessionRoutes: Sendable {
   private func open(_ request: Request, _ context: EdgeRequestContext) async throws -> Response {
     let key = try key(context)
     let body = try await SessionAPIBody(request, limit: bodyLimit)
+    let instructions = try body.string("instructions")
     let (session, isNew) = try await controlPlane.openSession(
       owner: context.owner, key: key, harness: try body.string("harness").map(HarnessName.init(rawValue:)),
-      persona: try body.string("persona"), instructions: try body.string("instructions"), origin: "session_api")
+      persona: try body.string("persona"), instructions: instructions, origin: "session_api")
+    if let instructions, !instructions.isEmpty, instructions != session.instructions {
+      throw CentaurError(
+        .instructionsConflict,
+        "Session \(key) has other instructions. Send these with 'execute': they hold from that turn on.",
+        parameter: "instructions")
+    }
     return .json(session.json, status: isNew ? .created : .ok)
   }
 
@@ -137,7 +144,8 @@ public struct SessionRoutes: Sendable {
     let turn = TurnRequest(
       owner: context.owner, session: .key(key), client: .sdk,
       turnKey: request.headers[.idempotencyKey].map { "key:\($0)" },
-      input: body.hasMessage ? [try body.message()] : [], origin: "session_api",
+      input: body.hasMessage ? [try body.message()] : [], instructions: try body.string("instructions"),
+      origin: "session_api",
       options: TurnOptions(requestedModel: try body.string("model"), effort: try body.string("effort")),
       busy: try body.string("busy").map(busyPolicy), replyPrefix: "turn", echo: .null)
     let admitted = try await controlPlane.execute(turn, key: key, within: context.caller.allowance)

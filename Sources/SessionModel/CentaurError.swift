@@ -109,6 +109,7 @@ extension CentaurError.Code {
   public static let methodNotAllowed = Self("method_not_allowed", .invalidRequest)
   public static let harnessConflict = Self("harness_conflict", .conflict)
   public static let personaConflict = Self("persona_conflict", .conflict)
+  public static let instructionsConflict = Self("instructions_conflict", .conflict)
   public static let idempotencyConflict = Self("idempotency_conflict", .conflict)
   public static let sessionBusy = Self("session_busy", .conflict)
   /// No call of this id was ever asked.
@@ -178,7 +179,7 @@ extension CentaurError.Code {
     .previousResponseNotFound, .responseNotFound, .conversationNotFound, .itemNotFound, .executionNotFound,
     .modelNotFound, .routeNotFound, .methodNotAllowed,
     .harnessConflict,
-    .personaConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
+    .personaConflict, .instructionsConflict, .idempotencyConflict, .sessionBusy, .nothingRunning,
     .unknownCall, .callClosed, .inputTooLong, .tooManyTools, .toolsTooLarge, .keptLimit, .toolWaitLimit,
     .leaseLost, .sessionElsewhere, .tooManyTurns, .noFreeSandbox, .shuttingDown, .turnCancelled, .turnTimeLimit,
     .turnOutputLimit, .spoolFailed, .tooManyConnections,

@@ -33,6 +33,17 @@ public struct Item: Sendable, Hashable {
   }
 }
 
+extension Item.Content {
+  /// The agent uses a tool of its own, or one that its harness was given: not one of its client's.
+  public var isToolCall: Bool {
+    switch self {
+    case .command, .fileChange, .webSearch: true
+    case .toolCall(let call): call.origin != .client
+    case .message, .reasoning, .plan, .compaction, .other: false
+    }
+  }
+}
+
 public struct MessageItem: Sendable, Hashable {
   public enum Phase: String, Sendable, Hashable {
     case commentary

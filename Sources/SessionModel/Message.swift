@@ -8,8 +8,9 @@ public struct Message: Sendable, Hashable {
 
   public enum Part: Sendable, Hashable {
     case text(String)
-    /// An image as a data URL. Remote addresses are refused at the edge, never fetched.
-    case image(dataURL: String)
+    /// An image as a data URL. Remote addresses are refused at the edge, never fetched. How closely a model is to look at
+    /// it (`detail`) is its client's word, where it said one.
+    case image(dataURL: String, detail: String? = nil)
     /// A file as a data URL.
     case file(name: String?, dataURL: String)
   }

@@ -165,6 +165,8 @@ public struct TurnOptions: Sendable, Hashable, Codable {
   public var serviceTier: String?
   /// Tokens that the turn's model calls may write together. Between two calls a turn that is over it is ended.
   public var maxOutputTokens: Int?
+  /// Calls of the agent's own tools that the turn may make. One that begins another is ended.
+  public var maxToolCalls: Int?
   /// A JSON schema that the final answer is to follow.
   public var outputSchema: JSONValue?
   /// Which of a client's conversations this turn is in; several may be led in one session.
@@ -174,6 +176,10 @@ public struct TurnOptions: Sendable, Hashable, Codable {
   public var messagesBefore: Int?
   /// Why a turn is cancelled that has written more than `maxOutputTokens`.
   public static let outputLimitReason = "max_output_tokens"
+  /// Why a turn is cancelled that has begun more calls than `maxToolCalls`.
+  public static let callLimitReason = "max_tool_calls"
+  /// Why a turn is cancelled that has come to a limit of its own request's.
+  public static let limitReasons: Set<String> = [outputLimitReason, callLimitReason]
 
   /// Messages of the session API wait for an `execute`, and this turn is none: it leaves them waiting.
   public var leavesPending = false

@@ -31,6 +31,10 @@ public protocol SessionStore: ConversationStore, NamedAnswerStore {
     _ session: SessionID, after: Int64, before: Int64, newestFirst: Bool, limit: Int
   ) async throws -> [SessionEvent]
 
+  /// The newest event before one that may have brought instructions (`session.created`, `execution.queued`,
+  /// `execution.started`, `execution.resumed`). Costs one look, however long the session.
+  func eventWithInstructions(_ session: SessionID, before: Int64) async throws -> SessionEvent?
+
   func execution(_ id: ExecutionID) async throws -> Execution?
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution?
   /// The turn that a conversation ends with, by the digest of all that was said in it: the newest turn of a session, where

@@ -49,8 +49,10 @@ struct MessagesAnswer {
       "id": .string("msg_\(number)"), "type": "message", "role": "assistant", "model": .string(request.model),
       "content": .array(content), "stop_reason": stop, "stop_sequence": .null,
       "usage": [
-        "input_tokens": JSONValue(utterance.usage.input - utterance.usage.cachedInput),
-        "cache_creation_input_tokens": 0, "cache_read_input_tokens": JSONValue(utterance.usage.cachedInput),
+        "input_tokens": JSONValue(
+          max(0, utterance.usage.input - utterance.usage.cachedInput - utterance.usage.cacheWrite)),
+        "cache_creation_input_tokens": JSONValue(utterance.usage.cacheWrite),
+        "cache_read_input_tokens": JSONValue(utterance.usage.cachedInput),
         "output_tokens": JSONValue(output),
       ],
     ]

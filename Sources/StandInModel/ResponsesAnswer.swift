@@ -43,7 +43,9 @@ struct ResponsesAnswer {
       "usage": usage.map { usage in
         [
           "input_tokens": JSONValue(usage.input),
-          "input_tokens_details": ["cached_tokens": JSONValue(usage.cachedInput)],
+          "input_tokens_details": [
+            "cached_tokens": JSONValue(usage.cachedInput), "cache_write_tokens": JSONValue(usage.cacheWrite),
+          ],
           "output_tokens": JSONValue(usage.output),
           "output_tokens_details": ["reasoning_tokens": JSONValue(usage.reasoning)],
           "total_tokens": JSONValue(usage.total),

@@ -253,6 +253,7 @@ extension Script {
     utterance.usage = Usage(
       input: number("in", "input_tokens", otherwise: max(1, request.inputTokens)),
       cachedInput: number("cached", "cached_tokens", otherwise: 0),
+      cacheWrite: number("cache_write", "cache_write_tokens", otherwise: 0),
       output: number("out", "output_tokens", otherwise: said / 4 + 1),
       reasoning: number("reasoning", "reasoning_tokens", otherwise: 0))
     return utterance

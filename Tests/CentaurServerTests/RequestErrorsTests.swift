@@ -1,10 +1,36 @@
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
+import Ingress
+import Logging
 import SessionModel
+import Synchronization
 import Testing
 
 @testable import CentaurServer
+
+/// Which requests errors were logged of.
+private struct NotedLog: LogHandler {
+  private final class Noted: Sendable {
+    let ids = Mutex<[String]>([])
+  }
+
+  private let noted = Noted()
+  var metadata: Logger.Metadata = [:]
+  var logLevel = Logger.Level.error
+
+  var requestIDs: [String] { noted.ids.withLock { $0 } }
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    guard case .string(let id)? = metadata["request_id"] else { return }
+    noted.ids.withLock { $0.append(id) }
+  }
+}
 
 /// What a caller is told when no route answers: in the dialect of the path, with a stable code, and nothing that leaks.
 struct RequestErrorsTests {
@@ -249,7 +275,7 @@ struct RequestErrorsTests {
     "an error that a route throws becomes an error object with its own status, and says nothing of the inside",
     arguments: thrown)
   func middleware(_ name: String, _ status: HTTPResponse.Status, _ code: String) async throws {
-    let router = Router()
+    let router = Router(context: EdgeRequestContext.self)
     router.add(middleware: RequestErrors(ids: IdentifierSource { 1 }, clock: WallClock { Timestamp(milliseconds: 1) }))
     for prefix in ["/v1/", "/api/"] {
       router.get(RouterPath("\(prefix)\(name)")) { _, _ -> Response in throw Self.error(name) }
@@ -263,5 +289,33 @@ struct RequestErrorsTests {
         #expect(response.headers[.retryAfter] == seconds)
       }
     }
+  }
+
+  @Test("what is logged of a request bears the id that its client is told, where its API's clients look for that")
+  func requestIDs() async throws {
+    let log = NotedLog()
+    let router = Router(context: EdgeRequestContext.self)
+    let clock = WallClock { Timestamp(milliseconds: 1) }
+    router.add(middleware: RequestErrors(ids: IdentifierSource { UInt64(clock.now.milliseconds) }, clock: clock))
+    for path in ["/v1/responses", "/v1/messages", "/api/sessions"] {
+      router.get(RouterPath(path)) { _, _ -> Response in throw Secret() }
+    }
+    let told = Mutex<[String]>([])
+    try await Application(router: router, logger: Logger(label: "test") { _ in log }).test(.router) { client in
+      for (path, header) in [
+        ("/v1/responses", "x-request-id"), ("/v1/messages", "request-id"), ("/api/sessions", "x-request-id"),
+        ("/v1/nowhere", "x-request-id"),
+      ] {
+        try await client.execute(uri: path, method: .get) { response in
+          let names = response.headers.map(\.name.canonicalName).filter { $0.hasSuffix("request-id") }
+          #expect(names == [header])
+          let id = try #require(response.headers.first { $0.name.canonicalName == header }?.value)
+          #expect(id.wholeMatch(of: /req_[0-9a-f]{32}/) != nil)
+          if path != "/v1/nowhere" { told.withLock { $0.append(id) } }
+        }
+      }
+    }
+    #expect(Set(told.withLock { $0 }).count == 3)
+    #expect(log.requestIDs == told.withLock { $0 })
   }
 }

@@ -55,6 +55,9 @@ final class FaultyStore: SessionStore {
     try check(.eventsWithoutPieces(session))
     return try await base.eventsWithoutPieces(session, after: after, limit: limit)
   }
+  func eventWithInstructions(_ session: SessionID, before: Int64) async throws -> SessionEvent? {
+    try await base.eventWithInstructions(session, before: before)
+  }
   func execution(_ id: ExecutionID) async throws -> Execution? { try await base.execution(id) }
   func execution(_ session: SessionID, turnKey: String) async throws -> Execution? {
     try await base.execution(session, turnKey: turnKey)

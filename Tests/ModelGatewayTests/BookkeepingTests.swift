@@ -46,7 +46,7 @@ struct BookkeepingTests {
 
       """
     let reader = usage(stream, type: "text/event-stream", pieces: pieces)
-    #expect(reader.usage == Usage(input: 17, cachedInput: 7, output: 30))
+    #expect(reader.usage == Usage(input: 17, cachedInput: 5, cacheWrite: 2, output: 30))
     #expect(reader.isComplete)
   }
 

@@ -268,12 +268,25 @@ struct RequestFieldsTests {
   func options() throws {
     let body = Self.body([
       "reasoning": ["effort": "high", "summary": "detailed"], "service_tier": "flex", "max_output_tokens": 100,
-      "text": ["format": ["type": "json_object"]],
+      "max_tool_calls": 7, "text": ["format": ["type": "json_object"]],
     ])
     let turn = try TurnReading(ResponsesRequest(body), headers: .init([:])).turn(of: .local).0
     let options = turn.options
     #expect((options.effort, options.summary, options.serviceTier) == ("high", "detailed", "flex"))
     #expect(options.maxOutputTokens == 100 && options.outputSchema == ["type": "object"])
+    #expect(options.maxToolCalls == 7 && turn.notHonoured == nil)
+  }
+
+  @Test(
+    "a provider's tier is taken by each name that real clients have for it",
+    arguments: [
+      ("auto", "default", nil), ("default", "default", nil), ("flex", "flex", "flex"), ("scale", "scale", "scale"),
+      ("priority", "priority", "priority"), ("fast", "priority", "priority"), ("ultrafast", "ultrafast", "ultrafast"),
+    ] as [(sent: String, echoed: String, asked: String?)])
+  func tiers(_ sent: String, _ echoed: String, _ asked: String?) throws {
+    let request = try ResponsesRequest(Self.body(["service_tier": .string(sent)]))
+    let (turn, echo) = try TurnReading(request, headers: .init([:])).turn(of: .local)
+    #expect(echo.fields["service_tier"]?.string == echoed && turn.options.serviceTier == asked)
   }
 
   @Test("a history keeps which of an assistant's messages was the answer")
@@ -303,18 +316,20 @@ struct RequestFieldsTests {
     #expect(echo.fields["reasoning"] == ["effort": .null, "summary": .null], "no effort that the specification lacks")
   }
 
-  @Test("a response that was cut at its limit of tokens is incomplete, streamed or looked at")
-  func outputLimit() {
+  @Test(
+    "a response that was cut at a limit of its request's is incomplete, streamed or looked at",
+    arguments: [TurnOptions.outputLimitReason, TurnOptions.callLimitReason])
+  func limits(_ reason: String) {
     let echo = ReplyEcho(body: [:], isCodex: false, showsWork: false, showsItems: false, heldItemIDs: [])
     var translator = TranslatorTests.translator(echo)
     let log = SampleTurns.log([
-      .executionStarted(model: "m"), .executionCancelled(reason: TurnOptions.outputLimitReason, SampleTurns.usage),
+      .executionStarted(model: "m"), .executionCancelled(reason: reason, SampleTurns.usage),
     ])
     let last = log.flatMap { translator.fold($0) }.last
     #expect(last?.type == "response.incomplete")
     for response in [last?.data["response"], translator.current] {
       #expect(response?["status"] == "incomplete")
-      #expect(response?["incomplete_details"] == ["reason": "max_output_tokens"])
+      #expect(response?["incomplete_details"] == ["reason": .string(reason)])
     }
   }
 }

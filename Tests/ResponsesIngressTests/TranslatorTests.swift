@@ -16,6 +16,9 @@ struct TranslatorTests {
     "sdk": ReplyEcho(
       body: ["model": "gpt-5.5", "temperature": 0.5, "metadata": ["a": "b"], "instructions": "be brief"],
       isCodex: false, showsWork: false, showsItems: false, heldItemIDs: []),
+    "sdk-work": ReplyEcho(
+      body: ["model": "gpt-5.5", "reasoning": ["summary": "auto"]], isCodex: false, showsWork: true, showsItems: false,
+      heldItemIDs: []),
     "sdk-items": ReplyEcho(
       body: ["model": "gpt-5.5"], isCodex: false, showsWork: false, showsItems: true, heldItemIDs: []),
   ]
@@ -120,6 +123,42 @@ struct TranslatorTests {
       #expect(messages.last?["phase"]?.string == "final_answer", "\(name)")
       #expect(messages.dropLast().allSatisfy { $0["phase"]?.string == "commentary" }, "\(name)")
       #expect(response["output"]?.array?.last?["type"]?.string == "message", "\(name)")
+    }
+  }
+
+  @Test("a program's messages are the agent's own words, what was said on the way apart from what follows it")
+  func ownWords() throws {
+    let said = [
+      "text": "Hello there.", "commentary-and-answer": "Let me look.\n\nTwo files.",
+      "phases-of-the-harness": "Looking.\n\nFound.", "commands-side-by-side": "Slept.",
+      "command-inside-a-message": "While waiting.\n\nDone.", "other-work": "All done.", "client-calls": "Let me ask.",
+      "failed-inside-a-message": "Half of\n\n", "cancelled": "", "command-that-outlives-its-turn": "It serves.",
+    ]
+    for echo in ["sdk", "sdk-work"] {
+      for (name, words) in said {
+        let (events, response) = Self.fold(
+          SampleTurns.log(try #require(SampleTurns.all[name])), try #require(Self.echoes[echo]))
+        let messages = (response["output"]?.array ?? []).filter { $0["type"]?.string == "message" }
+        let texts = messages.flatMap { $0["content"]?.array ?? [] }.compactMap { $0["text"]?.string }
+        #expect(texts.joined() == words, "\(name), \(echo)")
+        let pieces = events.filter { $0.type == "response.output_text.delta" }.compactMap { $0.data["delta"]?.string }
+        #expect(pieces.joined() == words, "\(name), \(echo)")
+      }
+    }
+  }
+
+  @Test("what came of each piece of work is told a program once, in a summary")
+  func outcomes() throws {
+    for (name, notes) in [
+      ("commands-side-by-side", ["Ran `sleep 1` → exit 0 (2 s)", "Ran `sleep 2` → exit 0 (2 s)"]),
+      ("other-work", ["Used `lookup`", "Searched the web for “swift 6”", #"`hologram` {"beam":7}"#]),
+    ] {
+      let response = Self.fold(
+        SampleTurns.log(try #require(SampleTurns.all[name])), try #require(Self.echoes["sdk-work"])
+      ).response
+      let parts = (response["output"]?.array ?? []).flatMap { $0["summary"]?.array ?? [] }
+      let texts = parts.compactMap { $0["text"]?.string }.filter { !$0.hasPrefix("**") }
+      #expect(texts == notes, "\(name)")
     }
   }
 

@@ -157,6 +157,32 @@ struct ConversationTests {
     #expect(try await known(.local, "a") == nil)
   }
 
+  @Test("the newest instructions before a point are found, by which event ever they came")
+  func instructions() async throws {
+    func queued(_ execution: String, _ instructions: String?) -> EventDraft {
+      var options = TurnOptions()
+      options.instructions = instructions
+      return EventDraft(.executionQueued(options), execution: ExecutionID(rawValue: execution))
+    }
+    let resumed = EventDraft(
+      .executionResumed(
+        [ToolOutput(call: ClientCallID(ExecutionID(rawValue: "b"), 1), parts: [], instructions: "C")], messages: 0),
+      execution: ExecutionID(rawValue: "b"))
+    let token = try await store.commit(.create("s")).token
+    _ = try await store.commit(
+      .step(
+        "s", token, .said(#""instructions":"X""#, clientID: "c"), queued("a", nil), .started("a"), .completed("a"),
+        queued("b", "B"), .started("b"), resumed, .completed("b"), queued("c", nil)))
+    func seq(_ before: Int64) async throws -> Int64? {
+      try await store.eventWithInstructions(session, before: before)?.seq
+    }
+    #expect(try await seq(6) == nil, "the session began without any")
+    #expect(try await seq(7) == 6)
+    #expect(try await seq(8) == 6)
+    #expect(try await seq(.max) == 8)
+    #expect(try await store.eventWithInstructions(session, before: 9)?.payload == resumed.payload)
+  }
+
   @Test("what was said is read by pages from either end, past any number of pieces")
   func pages() async throws {
     let token = try await store.commit(.create("s")).token

@@ -63,6 +63,13 @@ struct QueryCostTests {
     }
   }
 
+  @Test("which instructions held is the end of one range of its index")
+  func instructions() throws {
+    #expect(
+      try plan(Rows.instructionsQuery)
+        == ["SEARCH events USING INDEX events_with_instructions (session=? AND seq<?)"])
+  }
+
   @Test("no statement of a turn goes through all events, turns, inputs or answers")
   func noScan() async throws {
     _ = statements.take()

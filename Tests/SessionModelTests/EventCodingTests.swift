@@ -5,13 +5,14 @@ import Testing
 struct EventCodingTests {
   private static let usage: TurnUsage = {
     var usage = TurnUsage()
-    usage.add(Usage(input: 100, cachedInput: 60, output: 20, reasoning: 5))
+    usage.add(Usage(input: 100, cachedInput: 60, cacheWrite: 30, output: 20, reasoning: 5))
     usage.add(Usage(input: 150, cachedInput: 100, output: 10, reasoning: 0))
     return usage
   }()
 
   private static let toolOptions: TurnOptions = {
     var options = TurnOptions()
+    (options.maxToolCalls, options.maxOutputTokens) = (3, 400)
     options.tools = [ClientTool(name: "look_up", description: "d", parameters: ["type": "object"])]
     return options
   }()
@@ -40,7 +41,7 @@ struct EventCodingTests {
         role: .assistant,
         parts: [
           .text("a"), .image(dataURL: "data:image/png;base64,AA=="), .file(name: "n.txt", dataURL: "data:,x"),
-          .file(name: nil, dataURL: "data:,y"),
+          .file(name: nil, dataURL: "data:,y"), .image(dataURL: "data:image/png;base64,AA==", detail: "low"),
         ], clientID: "msg_1")),
     .messageAppended(Message(role: .system, parts: [.text("")])),
     .executionQueued(TurnOptions()),

@@ -1,3 +1,4 @@
+import Foundation
 import SessionModel
 import Synchronization
 import Testing
@@ -6,21 +7,36 @@ struct UsageTests {
   @Test("the bill is the sum of all model calls, the conversation's size that of the newest")
   func turnUsage() {
     var usage = TurnUsage()
-    usage.add(Usage(input: 100, cachedInput: 10, output: 20, reasoning: 5))
-    usage.add(Usage(input: 150, cachedInput: 90, output: 30, reasoning: 0))
-    #expect(usage.last == Usage(input: 150, cachedInput: 90, output: 30, reasoning: 0))
-    #expect(usage.sum == Usage(input: 250, cachedInput: 100, output: 50, reasoning: 5))
+    usage.add(Usage(input: 100, cachedInput: 10, cacheWrite: 70, output: 20, reasoning: 5))
+    usage.add(Usage(input: 150, cachedInput: 90, cacheWrite: 7, output: 30, reasoning: 0))
+    #expect(usage.last == Usage(input: 150, cachedInput: 90, cacheWrite: 7, output: 30, reasoning: 0))
+    #expect(usage.sum == Usage(input: 250, cachedInput: 100, cacheWrite: 77, output: 50, reasoning: 5))
+    #expect(usage.sum - usage.last == Usage(input: 100, cachedInput: 10, cacheWrite: 70, output: 20, reasoning: 5))
     #expect(usage.modelCalls == 2)
     #expect(usage.last.total == 180 && usage.sum.total == 300)
   }
 
   @Test("the session API names each number")
   func json() {
-    let usage = Usage(input: 1, cachedInput: 2, output: 3, reasoning: 4)
+    let usage = Usage(input: 1, cachedInput: 2, cacheWrite: 5, output: 3, reasoning: 4)
     #expect(
       usage.json.text
-        == #"{"input_tokens":1,"cached_input_tokens":2,"output_tokens":3,"reasoning_tokens":4}"#)
+        == #"{"input_tokens":1,"cached_input_tokens":2,"cache_write_input_tokens":5,"output_tokens":3,"#
+        + #""reasoning_tokens":4}"#)
     #expect(TurnUsage(last: usage, sum: usage, modelCalls: 2).json["model_calls"] == 2)
+  }
+
+  @Test("what was logged and saved before cache writes were counted is still read")
+  func earlier() throws {
+    let logged = #"{"input_tokens":1,"cached_input_tokens":2,"output_tokens":3,"reasoning_tokens":4}"#
+    let event = try EventPayload(
+      kind: "usage.updated", json: ["call": try JSONValue(parsing: logged), "turn": .object(JSONObject())])
+    let usage = Usage(input: 1, cachedInput: 2, output: 3, reasoning: 4)
+    #expect(event == .usageUpdated(call: usage, turn: TurnUsage()))
+    let saved = #"{"input":1,"cachedInput":2,"output":3,"reasoning":4}"#
+    #expect(try JSONDecoder().decode(Usage.self, from: Data(saved.utf8)) == usage)
+    let written = Usage(input: 9, cacheWrite: 8)
+    #expect(try JSONDecoder().decode(Usage.self, from: JSONEncoder().encode(written)) == written)
   }
 }
 

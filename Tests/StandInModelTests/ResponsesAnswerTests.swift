@@ -155,10 +155,12 @@ struct ResponsesAnswerTests {
   @Test("usage is what the script says, and else grows with the conversation")
   func usage() async throws {
     let said = try await answer(
-      .script(["text": "x", "usage": ["in": 100, "cached": 60, "out": 20, "reasoning": 5]]))["usage"]
+      .script(["text": "x", "usage": ["in": 100, "cached": 60, "cache_write": 30, "out": 20, "reasoning": 5]])
+    )["usage"]
     #expect(
       said == [
-        "input_tokens": 100, "input_tokens_details": ["cached_tokens": 60], "output_tokens": 20,
+        "input_tokens": 100, "input_tokens_details": ["cached_tokens": 60, "cache_write_tokens": 30],
+        "output_tokens": 20,
         "output_tokens_details": ["reasoning_tokens": 5], "total_tokens": 120,
       ])
     let short = try await answer("hi")["usage"]?["input_tokens"]?.int

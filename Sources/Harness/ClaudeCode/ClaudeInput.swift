@@ -20,7 +20,7 @@ enum ClaudeInput {
     for part in messages.flatMap(\.parts) {
       switch part {
       case .text(let text): texts.append(text)
-      case .image(let url):
+      case .image(let url, _):
         closeText()
         add(image(url), to: &reading)
       case .file(let name, let url):

@@ -147,13 +147,14 @@ extension ClaudeMachine {
 enum ClaudeUsage {
   /// - Parameter earlier: what an earlier event of the same answer said; a later one names what has changed.
   static func read(_ usage: JSONValue, over earlier: Usage = Usage()) -> Usage {
-    var (input, cached) = (earlier.input, earlier.cachedInput)
+    var (input, cached, written) = (earlier.input, earlier.cachedInput, earlier.cacheWrite)
     if let fresh = usage["input_tokens"]?.int {
       cached = Usage.bounded(usage["cache_read_input_tokens"]?.int ?? 0)
-      input = Usage.bounded(fresh) + cached + Usage.bounded(usage["cache_creation_input_tokens"]?.int ?? 0)
+      written = Usage.bounded(usage["cache_creation_input_tokens"]?.int ?? 0)
+      input = Usage.bounded(fresh) + cached + written
     }
     return Usage(
-      input: input, cachedInput: cached, output: usage["output_tokens"]?.int ?? earlier.output,
+      input: input, cachedInput: cached, cacheWrite: written, output: usage["output_tokens"]?.int ?? earlier.output,
       reasoning: usage["output_tokens_details"]?["thinking_tokens"]?.int ?? earlier.reasoning)
   }
 
@@ -165,7 +166,7 @@ enum ClaudeUsage {
       return sum
         + Usage(
           input: Usage.bounded(model["inputTokens"]?.int ?? 0) + cached + written, cachedInput: cached,
-          output: model["outputTokens"]?.int ?? 0, reasoning: model["thinkingTokens"]?.int ?? 0)
+          cacheWrite: written, output: model["outputTokens"]?.int ?? 0, reasoning: model["thinkingTokens"]?.int ?? 0)
     }
   }
 }

@@ -59,9 +59,7 @@ extension ClaudeMachine {
   private mutating func countRest(_ result: JSONValue) -> [HarnessAction] {
     guard let counted = turn?.usage.sum else { return [] }
     let all = ClaudeUsage.sum(result["model_usage_since_last_result"])
-    let rest = Usage(
-      input: max(0, all.input - counted.input), cachedInput: max(0, all.cachedInput - counted.cachedInput),
-      output: max(0, all.output - counted.output), reasoning: max(0, all.reasoning - counted.reasoning))
+    let rest = all - counted
     return rest == Usage() ? [] : countBeside(rest)
   }
 

@@ -17,7 +17,8 @@ enum CodexInput {
     for part in messages.flatMap(\.parts) {
       switch part {
       case .text(let text): reading.items.append(["type": "text", "text": .string(text)])
-      case .image(let url): reading.items.append(["type": "image", "url": .string(url)])
+      case .image(let url, let detail):
+        reading.items.append(.members([("type", "image"), ("url", .string(url)), ("detail", known(detail))]))
       case .file(let name, let url):
         let (text, warning) = file(name, url)
         reading.items.append(["type": "text", "text": .string(text)])
@@ -25,6 +26,12 @@ enum CodexInput {
       }
     }
     return reading
+  }
+
+  /// How closely a model is to look at an image, as far as Codex (0.163.0) takes it: of one with `low` its model is told
+  /// nothing but that it was left out.
+  private static func known(_ detail: String?) -> JSONValue {
+    detail == "low" ? .null : JSONValue(detail)
   }
 
   /// All that was said, as one text: for a harness that reads a prompt.
@@ -56,7 +63,9 @@ enum CodexInput {
         switch part {
         case .text(let text):
           parts.append(["type": isAssistant ? "output_text" : "input_text", "text": .string(text)])
-        case .image(let url): parts.append(["type": "input_image", "image_url": .string(url)])
+        case .image(let url, let detail):
+          parts.append(
+            .members([("type", "input_image"), ("image_url", .string(url)), ("detail", known(detail))]))
         case .file(let name, let url): parts.append(["type": "input_text", "text": .string(file(name, url).0)])
         }
       }

@@ -80,6 +80,10 @@ struct CodexLaunch {
 
   private func quoted(_ text: String) -> String { JSONValue.string(text).text }
 
+  /// Of the tiers of OpenAI's API, Codex (0.163.0) asks for those alone that its catalogue has for the model.
+  private static let serviceTiers = JSONValue.array(
+    ["flex", "priority", "scale", "ultrafast"].map { ["id": $0, "name": $0, "description": $0] })
+
   private var catalogue: JSONValue {
     ["models": .array(context.models.enumerated().map { entry($1, priority: $0 + 1) })]
   }
@@ -92,7 +96,8 @@ struct CodexLaunch {
       "slug": .string(model), "display_name": .string(model), "description": .string(model),
       "supported_reasoning_levels": .array(efforts), "default_reasoning_level": .string(Self.usualEffort),
       "shell_type": "unified_exec", "apply_patch_tool_type": "freeform", "visibility": "list",
-      "supported_in_api": true, "priority": JSONValue(priority), "base_instructions": .string(Self.baseInstructions),
+      "supported_in_api": true, "priority": JSONValue(priority), "service_tiers": Self.serviceTiers,
+      "base_instructions": .string(Self.baseInstructions),
       "supports_reasoning_summaries": true, "support_verbosity": false,
       "truncation_policy": ["mode": "tokens", "limit": 10000], "supports_parallel_tool_calls": true,
       "experimental_supported_tools": [], "input_modalities": ["text", "image"], "context_window": 272_000,

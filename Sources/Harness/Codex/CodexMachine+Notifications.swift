@@ -150,6 +150,7 @@ extension CodexMachine {
     else { return [] }
     let call = Usage(
       input: last["inputTokens"]?.int ?? 0, cachedInput: last["cachedInputTokens"]?.int ?? 0,
+      cacheWrite: last["cacheWriteInputTokens"]?.int ?? 0,
       output: last["outputTokens"]?.int ?? 0, reasoning: last["reasoningOutputTokens"]?.int ?? 0)
     turn?.usage.add(call)
     return [running.items.emit(.usageUpdated(call: call, turn: turn?.usage ?? TurnUsage()))]

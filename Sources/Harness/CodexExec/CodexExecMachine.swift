@@ -127,6 +127,7 @@ struct CodexExecMachine: HarnessMachine {
     failure = nil
     let sum = Usage(
       input: usage["input_tokens"]?.int ?? 0, cachedInput: usage["cached_input_tokens"]?.int ?? 0,
+      cacheWrite: usage["cache_write_input_tokens"]?.int ?? 0,
       output: usage["output_tokens"]?.int ?? 0, reasoning: usage["reasoning_output_tokens"]?.int ?? 0)
     self.usage.add(sum)
     let update = items.map { [$0.emit(.usageUpdated(call: sum, turn: self.usage))] } ?? []

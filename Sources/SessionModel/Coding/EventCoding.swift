@@ -146,7 +146,7 @@ struct PayloadReader {
 
 extension JSONValue {
   /// An object of the members that are not null: absent and null mean the same in the log.
-  static func members(_ members: [(String, JSONValue)]) -> JSONValue {
+  public static func members(_ members: [(String, JSONValue)]) -> JSONValue {
     .object(JSONObject(members.lazy.filter { !$0.1.isNull }.map { (key: $0.0, value: $0.1) }))
   }
 }
@@ -158,6 +158,7 @@ extension TurnOptions {
       ("requested_model", JSONValue(requestedModel)), ("effort", JSONValue(effort)),
       ("summary", JSONValue(summary)), ("service_tier", JSONValue(serviceTier)),
       ("max_output_tokens", maxOutputTokens.map(JSONValue.init(_:)) ?? .null),
+      ("max_tool_calls", maxToolCalls.map(JSONValue.init(_:)) ?? .null),
       ("output_schema", outputSchema ?? .null),
       ("conversation", JSONValue(conversation)),
       ("messages_before", messagesBefore.map(JSONValue.init(_:)) ?? .null),
@@ -175,6 +176,7 @@ extension TurnOptions {
     summary = json["summary"]?.string
     serviceTier = json["service_tier"]?.string
     maxOutputTokens = json["max_output_tokens"]?.int
+    maxToolCalls = json["max_tool_calls"]?.int
     leavesPending = json["leaves_pending"]?.bool == true
     tools = (json["tools"]?.array ?? []).map(ClientTool.init(saved:))
     instructions = json["instructions"]?.string
@@ -183,17 +185,21 @@ extension TurnOptions {
 }
 
 extension Usage {
-  /// As the session API shows it: `input_tokens`, `cached_input_tokens`, `output_tokens`, `reasoning_tokens`.
+  /// As the session API shows it: `input_tokens`, `cached_input_tokens`, `cache_write_input_tokens`, `output_tokens`,
+  /// `reasoning_tokens`.
   public var json: JSONValue {
     [
       "input_tokens": JSONValue(input), "cached_input_tokens": JSONValue(cachedInput),
-      "output_tokens": JSONValue(output), "reasoning_tokens": JSONValue(reasoning),
+      "cache_write_input_tokens": JSONValue(cacheWrite), "output_tokens": JSONValue(output),
+      "reasoning_tokens": JSONValue(reasoning),
     ]
   }
 
   init(json: JSONValue?) {
     self.init(
       input: json?["input_tokens"]?.int ?? 0, cachedInput: json?["cached_input_tokens"]?.int ?? 0,
+      // Logs from before it was counted have none.
+      cacheWrite: json?["cache_write_input_tokens"]?.int ?? 0,
       output: json?["output_tokens"]?.int ?? 0, reasoning: json?["reasoning_tokens"]?.int ?? 0)
   }
 }

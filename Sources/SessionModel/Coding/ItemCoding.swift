@@ -170,7 +170,8 @@ extension Message.Part {
   public var json: JSONValue {
     switch self {
     case .text(let text): ["type": "text", "text": .string(text)]
-    case .image(let dataURL): ["type": "image", "data_url": .string(dataURL)]
+    case .image(let dataURL, let detail):
+      .members([("type", "image"), ("data_url", .string(dataURL)), ("detail", JSONValue(detail))])
     case .file(let name, let dataURL):
       .members([("type", "file"), ("name", JSONValue(name)), ("data_url", .string(dataURL))])
     }
@@ -179,7 +180,7 @@ extension Message.Part {
   init(_ reader: PayloadReader) throws(CentaurError) {
     switch try reader.string("type") {
     case "text": self = .text(try reader.string("text"))
-    case "image": self = .image(dataURL: try reader.string("data_url"))
+    case "image": self = .image(dataURL: try reader.string("data_url"), detail: reader.json["detail"]?.string)
     case "file": self = .file(name: reader.json["name"]?.string, dataURL: try reader.string("data_url"))
     default: throw reader.corrupt("type")
     }
