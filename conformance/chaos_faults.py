@@ -95,8 +95,8 @@ class Faults:
 
     def break_shutdown(self) -> None:
         self.server.process.send_signal(signal.SIGTERM)
-        self.server.process.wait(60)
-        self.restart()
+        assert (status := self.server.process.wait(60)) == -signal.SIGKILL, f"it ended with {status}, not at {self.mark}"
+        self.died()
 
     def break_gateway(self) -> None:
         kill(self.server.gateway_pid)
