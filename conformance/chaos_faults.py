@@ -95,7 +95,7 @@ class Faults:
 
     def break_shutdown(self) -> None:
         self.server.process.send_signal(signal.SIGTERM)
-        assert (status := self.server.process.wait(60)) == -signal.SIGKILL, f"it ended with {status}, not at {self.mark}"
+        assert (status := self.server.process.wait(60)) == -signal.SIGKILL, f"SIGTERM ended it with {status}"
         self.died()
 
     def break_gateway(self) -> None:

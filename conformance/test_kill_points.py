@@ -12,7 +12,7 @@ import pytest
 from centaur_server import ROOT, CentaurServer, until
 from scripts import COUNT, script, shell, text
 from session_api import answer, executions, items
-from turns import HARNESSES, GATE, arm, await_death, die, model_calls, open_gate, until_at_work
+from turns import GATE, HARNESSES, arm, await_death, die, model_calls, open_gate, until_at_work
 
 TURN = script(shell(COUNT), text("{{stdout}}"))
 # What a server with one turn reaches; a turn's gateway and shim have theirs.
