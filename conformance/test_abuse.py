@@ -272,8 +272,8 @@ def test_too_few_files(directory):
 
 
 def test_readers_that_do_not_read(directory):
-    """Ten who stop reading in the middle of much output, and ten who go on byte by byte, are cut off after their time, and
-    delay nobody meanwhile."""
+    """Ten who stop reading in the middle of much output, and ten who go on byte by byte, are cut off after their time,
+    and delay nobody meanwhile."""
     with running(directory, write_stall="2s") as server:
         key = new_session(server)
         run(server, key, "events=8000")

@@ -22,7 +22,7 @@ def key() -> str:
 
 
 def endless() -> tuple[str, str]:
-    """A turn that does not end by itself, with a command beside it that detaches itself; and a mark of both processes."""
+    """A turn that does not end by itself, with a detached command beside it; and a mark of both processes."""
     mark = str(60_000_000 + uuid.uuid4().int % 1_000_000)
     return script(shell(f"{COUNT}; (setsid sleep {mark} &); sleep {mark}; echo late >> count.txt"), text("no")), mark
 
@@ -65,7 +65,7 @@ def test_supersede(make_server, key, harness):
 
 @HARNESSES
 def test_cancel(make_server, key, harness):
-    """A response that is cancelled ends, once, with all that it started: acknowledged before the kill, or asked again."""
+    """A response that is cancelled ends, once, with all that it started, acknowledged before the kill or not."""
     server = make_server()
     server.keeps_port = True
     sdk = make_sdk(server, default_headers={"X-Centaur-Thread-Key": key, "X-Centaur-Harness": harness})
@@ -97,8 +97,8 @@ def test_cancel(make_server, key, harness):
 
 @HARNESSES
 def test_steer(make_server, key, harness):
-    """Words that are added to a turn reach it once (as a turn of their own where the harness cannot be steered), and who
-    says them again is shown the same response."""
+    """Words that are added to a turn reach it once (a harness that cannot be steered, as a turn of their own), and who says
+    them again is shown the same response."""
     server = make_server()
     server.keeps_port = True
     server.api.create(key, harness=harness).raise_for_status()

@@ -85,6 +85,7 @@ def test_a_turn_survives(make_server, harness):
         told = server.api.execute(key, body, **{"Idempotency-Key": point}).raise_for_status().json()
         assert told["replayed"] == (point != "commit.before:execution.queued#1"), point
         if "completed" not in point:
+            until_at_work(server, key, after=known)
             open_gate(server, key)
         events = server.api.settled(key)
         assert list(executions(events).values()) == ["completed"] * number, point

@@ -1,4 +1,4 @@
-"""What another version of the server has left is refused with a clear word and not touched, and goes on with that version."""
+"""What another version has left is refused with a clear word and not touched, and goes on with that version."""
 
 import contextlib
 import os
@@ -93,7 +93,7 @@ def test_a_shim_of_another_version(make_server, key):
 
 
 def kept(data: Path) -> dict[Path, int]:
-    """The store and the sandboxes' files, by when they were written; not what sandboxes write themselves, which go on."""
+    """When the store and the sandboxes' files were written, but for what sandboxes write themselves: they go on."""
     theirs = {"workspace", "home", "tmp", "spool"}
     files = [data / "centaur.sqlite", *(data / "sessions").rglob("*")]
     return {file: file.stat().st_mtime_ns for file in files if not theirs & set(file.parts)}
