@@ -96,8 +96,8 @@ class Faults:
 
     def break_shutdown(self) -> None:
         self.server.process.send_signal(signal.SIGTERM)
-        self.server.process.wait(WAIT_SECONDS)
-        self.restart()
+        assert (status := self.server.process.wait(WAIT_SECONDS)) == -signal.SIGKILL, f"SIGTERM ended it with {status}"
+        self.died()
 
     def break_gateway(self) -> None:
         kill(self.server.gateway_pid)

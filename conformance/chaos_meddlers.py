@@ -7,6 +7,7 @@ import time
 
 import httpx
 from chaos_clients import LEDGER, PATIENCE, Broken, Client, Console, OpenAIProgram, Turn
+from openai.types.responses import Response
 from scripts import script, shell, text
 from session_api import TERMINAL, SessionAPI
 
@@ -113,17 +114,35 @@ class CancellingProgram(OpenAIProgram):
             begun.append(response.id)
             return response.id
 
-        def cancel() -> str:
-            response = client.responses.cancel(begun[0])
-            if response.status in ("queued", "in_progress"):
-                raise Broken("not cancelled yet")
-            return f"({response.status}) {response.error}"
-
         shown = self.insist(begin)
         if begun:
             until_at_work(self)
-            shown = self.insist(cancel)
+            shown = self.end(begun[0])
         turn.end(shown, shown.startswith("(cancelled)"))
+
+    def end(self, id: str) -> str:
+        return self.insist(lambda: self.ended(self.sdk().responses.cancel(id)))
+
+    def ended(self, response: Response) -> str:
+        if response.status in ("queued", "in_progress"):
+            raise Broken("not cancelled yet")
+        return f"({response.status}) {response.error}"
+
+
+class SupersedingProgram(CancellingProgram):
+    """Has its turn in the background, and asks for another one in its place."""
+
+    kind = "openai-supersedes"
+
+    def take(self, turn: Turn) -> None:
+        # Else it has come with the end of the turn before it.
+        if not turn.answered:
+            super().take(turn)
+
+    def end(self, id: str) -> str:
+        turn = self.turns[1]
+        turn.end(self.ask(turn, **{"X-Centaur-Busy": "supersede"}))
+        return self.insist(lambda: self.ended(self.sdk().responses.retrieve(id)))
 
 
 class InterruptingConsole(Console):

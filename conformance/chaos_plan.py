@@ -6,13 +6,13 @@ import random
 from dataclasses import dataclass
 
 from chaos_clients import AnthropicProgram, ClaudeUser, Client, CodexUser, Console, OpenAIProgram
-from chaos_meddlers import CancellingProgram, InterruptingConsole, SteeringProgram
+from chaos_meddlers import CancellingProgram, InterruptingConsole, SteeringProgram, SupersedingProgram
 
 CLIENTS = 3
 KINDS: dict[str, type[Client]] = {
     client.kind: client for client in (
         OpenAIProgram, AnthropicProgram, Console, CodexUser, ClaudeUser, SteeringProgram, CancellingProgram,
-        InterruptingConsole)}
+        SupersedingProgram, InterruptingConsole)}
 # Points of the server, and up to which number they are surely reached in a round with three clients of two turns.
 SERVER_POINTS = {
     "commit.before": 60, "commit.written": 60, "commit.after": 60, "input.before": 8, "input.after": 8,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import resource
 import socket
@@ -19,7 +20,8 @@ from pathlib import Path
 
 import pytest
 from centaur_server import PROGRAM, CentaurServer, base_environment
-from session_api import TERMINAL, WAIT_SECONDS, SessionAPI, answer, items
+from http_wire import request_head
+from session_api import TERMINAL, WAIT_SECONDS, SessionAPI, answer, executions, items
 
 HARNESS = Path(__file__).resolve().parent / "wordy_harness.py"
 # The store opens its readers' files when it is asked by many at once, and keeps them: four, with two files each.
@@ -124,6 +126,13 @@ def ask(connection: socket.socket, path: str, accept: str = "text/event-stream")
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
 
 
+def ask_for_response(connection: socket.socket, key: str, text: str) -> None:
+    body = json.dumps({"model": "m", "input": text, "stream": True}).encode()
+    connection.sendall(request_head("POST /v1/responses HTTP/1.1", {
+        "Host": "localhost", "Content-Type": "application/json", "Content-Length": str(len(body)),
+        "X-Centaur-Thread-Key": key, "Idempotency-Key": "once"}) + body)
+
+
 def read_until(connection: socket.socket, mark: bytes) -> bytes:
     """Up to the mark, or to the connection's end."""
     seen = b""
@@ -176,23 +185,33 @@ def test_idle_subscribers(directory, sessions):
         until(lambda: descriptors(server) <= before + READERS, f"{descriptors(server)} descriptors, {before} before")
 
 
-def test_streams_that_are_dropped(directory):
-    """1,000 streams of a turn, opened and dropped, leave no descriptor and no reader; the turn goes on."""
+@pytest.mark.parametrize("api", ["events", "responses"])
+def test_streams_that_are_dropped(directory, api):
+    """1,000 streams of a turn, opened and dropped, leave no descriptor and no reader; the turn goes on, and is one."""
     with running(directory) as server:
         key = new_session(server)
-        server.api.execute(key, {"text": "hold"}).raise_for_status()
+
+        def drop(reads: bool) -> None:
+            with contextlib.closing(dial(server)) as connection:
+                if api == "events":
+                    ask(connection, server.api.path(key, "/events?after_event_id=0"))
+                else:
+                    ask_for_response(connection, key, "hold")
+                if reads:
+                    read_until(connection, b"execution.started" if api == "events" else b"response.created")
+
+        if api == "events":
+            server.api.execute(key, {"text": "hold"}).raise_for_status()
+        else:
+            drop(reads=True)
         server.api.wait_for_kind(key, "execution.started")
         until_quiet(server)
         before = descriptors(server)
         for number in range(1000):
-            connection = dial(server)
-            ask(connection, server.api.path(key, "/events?after_event_id=0"))
-            if number % 2:
-                read_until(connection, b"execution.started")
-            connection.close()
+            drop(reads=number % 2 == 1)
         until(lambda: server.api.metric("centaur_event_subscribers") == 0, "readers stay that have gone")
         until(lambda: descriptors(server) <= before + READERS, f"{descriptors(server)} descriptors, {before} before")
-        assert server.api.show(key).json()["newest_execution"]["status"] == "running"
+        assert list(executions(server.api.events(key)).values()) == ["running"]
 
 
 def test_connections_beyond_the_limit(directory):
@@ -245,21 +264,29 @@ def test_too_few_files(directory):
 
 
 def test_readers_that_do_not_read(directory):
-    """Ten who stop reading in the middle of much output are cut off after their time, and delay nobody meanwhile."""
+    """Ten who stop reading in the middle of much output, and ten who go on byte by byte, are cut off after their time,
+    and delay nobody meanwhile."""
     with running(directory, write_stall="2s") as server:
         key = new_session(server)
         run(server, key, "events=8000")
         until_quiet(server)
         before = descriptors(server)
         stalled = []
-        for _ in range(10):
+        for _ in range(20):
             connection = dial(server, receive_buffer=4096)
             ask(connection, server.api.path(key, "/events?after_event_id=0"))
             stalled.append(connection)
         # Who reads is served meanwhile.
         assert len(server.api.page(key, after=7000, limit=1000).json()["data"]) == 1000
         assert answer(run(server, key, "Reply PONG")) == "PONG"
-        until(lambda: server.api.metric("centaur_event_subscribers") == 0, "who does not read is still served")
+
+        def are_cut() -> bool:
+            for connection in stalled[::2]:
+                with contextlib.suppress(ConnectionResetError):
+                    connection.recv(1)
+            return server.api.metric("centaur_event_subscribers") == 0
+
+        until(are_cut, "who does not read is still served")
         until(lambda: descriptors(server) <= before + READERS, "the connections of those who do not read stay")
         for connection in stalled:
             connection.close()

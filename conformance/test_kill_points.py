@@ -1,5 +1,6 @@
 """The places at which a debug build can be made to die: they are reached, they kill, and nobody else is told of them."""
 
+import contextlib
 import os
 import signal
 import uuid
@@ -12,8 +13,9 @@ import pytest
 from centaur_server import ROOT, CentaurServer, until
 from client_tools import CLOCK, call, output
 from scripts import COUNT, script, shell, text
-from session_api import WAIT_SECONDS, executions, items
+from session_api import WAIT_SECONDS, answer, executions, items
 from test_client_tools_waits import Waiting
+from turns import GATE, HARNESSES, arm, await_death, die, model_calls, open_gate, until_at_work
 
 TURN = script(shell(COUNT), text("{{stdout}}"))
 # What a server with one turn reaches; a turn's gateway and shim have theirs.
@@ -22,6 +24,13 @@ SERVER = {
     "commit.after:execution.queued", "commit.written:execution.completed", "sandbox.directories", "sandbox.spawned",
     "sandbox.reachable", "gateway.opened", "input.before", "input.after", "sweep.before", "sweep.after", "shutdown"}
 GATEWAY = {"gateway.call.begun", "gateway.call.streaming", "gateway.call.ended"}
+# Where a server dies in a turn: at its admission, its sandbox's start, its command, its end; and in order. Each server
+# has tried a sandbox of its own before it listens.
+STARTS = ("sandbox.spawned#2", "gateway.opened#1")
+IN_A_TURN = (
+    "commit.before:execution.queued#1", "commit.after:execution.queued#1", *STARTS, "input.after#1",
+    "commit.after:item.started#1", "commit.before:execution.completed#1", "commit.after:execution.completed#1",
+    "shutdown#1")
 SHIM = ("spool.before", "spool.after", "input.taken", "input.given")
 
 
@@ -55,28 +64,43 @@ def test_each_is_reached(make_server, directory):
     assert GATEWAY <= counts(file).keys(), GATEWAY - counts(file).keys()
 
 
-@pytest.mark.parametrize("point", ["commit.written:execution.queued#1", "input.before#1", "commit.after#4"])
-def test_kills(make_server, directory, point):
-    """The server dies where it is told to, once, and what it leaves is a log that keeps its invariants."""
-    mark = directory / "mark"
-    server = make_server(environment={"CENTAUR_KILL_AT": f"{point},never#1", "CENTAUR_KILL_MARK": str(mark)})
-    try:
-        server.api.run(new_key(server), TURN)
-    except (httpx.HTTPError, AssertionError):
-        pass
-    assert server.process.wait(WAIT_SECONDS) == -signal.SIGKILL
-    assert mark.read_text().split()[0] == point
-    invariants.check(server.data)
-    # With the mark there, the same variables kill nobody.
-    server.start()
-    events = server.api.run(new_key(server), TURN)
-    assert events[-1]["kind"] == "execution.completed"
+@HARNESSES
+def test_a_turn_survives(make_server, harness):
+    """Wherever its server is killed, a turn is done, once, when the client asks again, and the next one knows of it."""
+    server = make_server()
+    key = f"api:{uuid.uuid4()}"
+    server.api.create(key, harness=harness).raise_for_status()
+    for number, point in enumerate(IN_A_TURN, 1):
+        arm(server, point)
+        # An idle sandbox ends with its server's stop, and outlives a kill.
+        die(server, "stopped" if point in STARTS else "killed")
+        known = server.start().api.show(key).json()["last_event_id"]
+        body = {"text": script(shell(f"{COUNT}; {GATE}; rm go"), text("{{stdout}} {{history}}"))}
+        if "completed" in point:
+            open_gate(server, key)
+        with contextlib.suppress(httpx.TransportError):
+            server.api.execute(key, body, **{"Idempotency-Key": point})
+        if point == "shutdown#1":
+            until_at_work(server, key, after=known)
+            server.process.send_signal(signal.SIGTERM)
+        await_death(server)
+        server.start()
+        told = server.api.execute(key, body, **{"Idempotency-Key": point}).raise_for_status().json()
+        assert told["replayed"] == (point != "commit.before:execution.queued#1"), point
+        if "completed" not in point:
+            until_at_work(server, key, after=known)
+            open_gate(server, key)
+        events = server.api.settled(key)
+        assert list(executions(events).values()) == ["completed"] * number, point
+        assert answer(events) == f"{number} {number}", point
+        assert model_calls(server, 2 * number) == 2 * number, point
+    invariants.check(server.data, settled=True)
 
 
 @pytest.mark.parametrize("point", [
     "commit.before:execution.queued#2", "commit.written:execution.queued#2", "commit.after:execution.queued#2",
     "commit.after:execution.cancelled#1", "commit.before:execution.started#2"])
-def test_a_handover(make_server, directory, point):
+def test_a_handover(make_server, point):
     """The server dies while one agent hands its conversation over to another: the program asks again, and is answered by
     one turn."""
     mark = directory / "mark"
@@ -89,7 +113,7 @@ def test_a_handover(make_server, directory, point):
 
     with pytest.raises(openai.APIConnectionError):
         hand_over()
-    assert server.process.wait(30) == -signal.SIGKILL
+    assert server.process.wait(WAIT_SECONDS) == -signal.SIGKILL
     assert mark.read_text().split()[0] == point
     server.start()
     # The turn that waits is the next server's now, with whatever it was told.

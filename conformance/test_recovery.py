@@ -21,8 +21,8 @@ from conftest import SERVERS
 from scripts import COUNT, script, shell, text
 from session_api import answer, executions, items, kinds
 from test_codex_retries import thread_of
+from turns import GATE, HARNESSES, die, model_calls, open_gate, ran_once, workspace
 
-HARNESSES = pytest.mark.parametrize("harness", ["codex", "claude"])
 LONG = "the count is {{stdout}} and this sentence is long enough to be cut in its middle"
 SAID = LONG.replace("{{stdout}}", "1")
 
@@ -33,46 +33,6 @@ def server(make_server) -> CentaurServer:
     server = make_server()
     server.keeps_port = True
     return server
-
-
-def die(server: CentaurServer, how: str) -> None:
-    if how == "killed":
-        server.kill()
-    else:
-        assert server.stop() == 0
-
-
-def workspace(server: CentaurServer, key: str) -> Path:
-    return server.data / "sessions" / server.api.show(key).json()["id"] / "workspace"
-
-
-def open_gate(server: CentaurServer, key: str) -> None:
-    (workspace(server, key) / "go").touch()
-
-
-GATE = "while [ ! -e go ]; do sleep 0.05; done"
-
-
-def ran_once(server: CentaurServer, key: str, commands: int = 1) -> list[dict]:
-    """The log of a session whose one turn was done, once, whatever happened meanwhile."""
-    events = server.api.settled(key)
-    assert list(executions(events).values()) == ["completed"]
-    assert (workspace(server, key) / "count.txt").read_text() == "x\n"
-    assert len(items(events, "command")) == commands
-    started = [event["payload"]["item_id"] for event in events if event["kind"] == "item.started"]
-    closed = [event["payload"]["item_id"] for event in events if event["kind"] == "item.completed"]
-    assert sorted(started) == sorted(closed) == sorted(set(started))
-    assert kinds(events).count("sandbox.ready") == 1
-    return events
-
-
-def model_calls(server: CentaurServer, least: int) -> int:
-    """How many there were, once there are so many: each is written down when its answer has gone out."""
-    def count() -> int:
-        return len([call for call in server.audit() if call.get("path", "").endswith(("/responses", "/messages"))])
-
-    until(lambda: count() >= least)
-    return count()
 
 
 @HARNESSES
@@ -143,7 +103,7 @@ def test_a_call_waits_for_the_next_gateway(server, harness):
     events = ran_once(server, key)
     assert answer(events) == "done"
     assert "warning" not in kinds(events), "the harness had to ask again"
-    assert model_calls(server) == 2
+    assert model_calls(server, 2) == 2
 
 
 def connections(carrier: int) -> list[str]:

@@ -116,9 +116,7 @@ def test_cut_by_the_servers_death(make_server, key):
                 server.kill()
     server.start()
     rest = frames(server.api, key, id_of(seen[-1]))
-    end = (b"\nevent: execution.completed\n", b"\nevent: execution.failed\n")
-    while not any(kind in seen[-1] for kind in end):
-        seen.append(next(rest))
+    seen += until_end(rest)
     assert [id_of(frame) for frame in seen] == list(range(1, len(seen) + 1))
     assert until(frames(server.api, key), id_of(seen[-1])) == seen
 

@@ -19,6 +19,7 @@ from conftest import make_anthropic, make_sdk
 from faulty_disk import STORE, FaultyDisk, own_file_system, seen_by
 from scripts import COUNT, script, shell, text
 from session_api import TERMINAL, answer, executions, kinds
+from turns import workspace
 
 TURN = script(shell(COUNT), text("{{stdout}}"))
 # Until a file is there the command waits.
@@ -41,10 +42,6 @@ def server(make_server, disk) -> CentaurServer:
 
 def headers(key: str) -> dict[str, str]:
     return {"X-Centaur-Thread-Key": key, "Idempotency-Key": "once"}
-
-
-def workspace(server: CentaurServer, key: str) -> Path:
-    return server.data / "sessions" / server.api.show(key).json()["id"] / "workspace"
 
 
 def goes_on(server: CentaurServer, key: str, count: str) -> None:
