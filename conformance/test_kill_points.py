@@ -100,7 +100,7 @@ def test_a_turn_survives(make_server, harness):
 @pytest.mark.parametrize("point", [
     "commit.before:execution.queued#2", "commit.written:execution.queued#2", "commit.after:execution.queued#2",
     "commit.after:execution.cancelled#1", "commit.before:execution.started#2"])
-def test_a_handover(make_server, point):
+def test_a_handover(make_server, directory, point):
     """The server dies while one agent hands its conversation over to another: the program asks again, and is answered by
     one turn."""
     mark = directory / "mark"

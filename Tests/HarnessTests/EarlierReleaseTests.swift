@@ -11,10 +11,10 @@ import Testing
 /// they are. A release whose machines save something new adds its own: `CENTAUR_WRITE_SAVED=RELEASE`.
 struct EarlierReleaseTests {
   static let releases = ["0.1.0"]
-  static let codexRecordings = ["02-command", "04-reasoning", "06-steer", "10-dynamic-tools"]
-  static let claudeRecordings = ["03-tools", "05-interrupt", "10-sdk-mcp", "13-queue"]
+  static let ofCodex = ["02-command", "04-reasoning", "06-steer", "10-dynamic-tools"]
+  static let ofClaude = ["03-tools", "05-interrupt", "10-sdk-mcp", "13-queue"]
 
-  @Test("a turn of Codex that an earlier release began goes on from any point", arguments: releases, codexRecordings)
+  @Test("a turn of Codex that an earlier release began goes on from any point", arguments: releases, ofCodex)
   func codex(_ release: String, _ name: String) throws {
     let transcript = try Transcript(name, in: "codex")
     try check(release, "codex/\(name)", AppServerPlayer.play(transcript)) {
@@ -22,7 +22,7 @@ struct EarlierReleaseTests {
     }
   }
 
-  @Test("a turn of Claude Code that an earlier release began goes on from any point", arguments: releases, claudeRecordings)
+  @Test("a turn of Claude Code that an earlier release began goes on from any point", arguments: releases, ofClaude)
   func claude(_ release: String, _ name: String) throws {
     let transcript = try Transcript(name, in: "claude")
     try check(release, "claude/\(name)", StreamJSONPlayer.play(transcript)) {
