@@ -32,7 +32,7 @@ def test_in_a_stream_of_responses(wordy):
     """As message, thought, command, path, tool and unknown block: the frames hold, and the message arrives whole."""
     messages, text = said_in_responses(wordy)
     assert messages[-1]["content"][0]["text"] == "PONG"
-    assert text == f"{HOSTILE}PONG"
+    assert text == f"{HOSTILE}\n\nPONG"
     check_log(wordy)
 
 

@@ -73,7 +73,8 @@ def said_in_responses(server: CentaurServer) -> tuple[list[dict], str]:
     events = check_frames(raw)
     check_stream(events)
     messages = [item for item in events[-1]["response"]["output"] if item["type"] == "message"]
-    assert HOSTILE in [message["content"][0]["text"] for message in messages]
+    # What is said on the way to the answer ends with a blank line.
+    assert HOSTILE + "\n\n" in [message["content"][0]["text"] for message in messages]
     with make_sdk(server).responses.create(model="m", input=told("say", HOSTILE), stream=True) as read:
         deltas = [event.delta for event in read if event.type == "response.output_text.delta"]
     return messages, "".join(deltas)

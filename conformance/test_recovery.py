@@ -21,7 +21,7 @@ from conftest import SERVERS
 from scripts import COUNT, script, shell, text
 from session_api import answer, executions, items, kinds
 from test_codex_retries import thread_of
-from turns import GATE, HARNESSES, die, model_calls, open_gate, ran_once, workspace
+from turns import GATE, HARNESSES, die, model_calls, open_gate, ran_once, until_at_work, workspace
 
 LONG = "the count is {{stdout}} and this sentence is long enough to be cut in its middle"
 SAID = LONG.replace("{{stdout}}", "1")
@@ -314,7 +314,9 @@ def test_a_session_has_one_server(pair):
     # Codex looks after a command of its own for ten seconds only.
     first.api.create(key, harness="claude")
     first.api.execute(key, {"text": script(shell(f"{COUNT}; {GATE}"), text("done"))})
-    first.api.wait_for_kind(key, "item.started")
+    # Nothing is told between the beginning of a command and its end, once the call that asked for it is counted.
+    first.api.wait_for_kind(key, "usage.updated")
+    until_at_work(first, key)
     before = first.api.events(key)
     for refused in (
         second.api.execute(key, {"text": "Reply NO"}), second.api.interrupt(key),

@@ -10,6 +10,7 @@ extension EventPayload {
     case .sessionCreated(let created): created.instructions?.utf8.count ?? 0
     case .messageAppended(let message): message.parts.size
     case .executionQueued(let options): options.size
+    case .executionStarted(_, let told): told?.utf8.count ?? 0
     case .executionWaiting(let calls, _): calls.reduce(0) { $0 + $1.arguments.size }
     case .executionResumed(let outputs, _):
       outputs.reduce(0) { $0 + $1.parts.size + ($1.instructions?.utf8.count ?? 0) }

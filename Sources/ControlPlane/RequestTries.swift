@@ -44,6 +44,7 @@ final class RequestTries: Sendable {
     var retries: Int?
     var endsWithClient: Bool
     var standing = Standing.taken
+    let begun = ContinuousClock.now
 
     var isSettled: Bool {
       switch standing {
@@ -122,11 +123,11 @@ final class RequestTries: Sendable {
   }
 
   /// Returns when it is known whose client waits no more, where several are being answered of whom each may have sent this
-  /// retry: the end of a connection may be read after what its client sends on another one. Not later than after
-  /// `patience`: a proxy may hold a connection that its client has left.
+  /// retry: the end of a connection may be read after what its client sends on another one. Not later than `patience`
+  /// after the retry came: a proxy may hold a connection that its client has left.
   func parted(before id: ID, patience: Duration = .seconds(1)) async {
-    let end = ContinuousClock.now + patience
-    while mayBeOfSeveral(id), ContinuousClock.now < end {
+    guard let begun = state.withLock({ $0.tries[id.name]?[id.number]?.begun }) else { return }
+    while mayBeOfSeveral(id), ContinuousClock.now < begun + patience {
       guard (try? await Task.sleep(for: .milliseconds(10))) != nil else { return }
     }
   }

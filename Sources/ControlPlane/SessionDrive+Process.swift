@@ -248,9 +248,10 @@ extension SessionDrive {
         id: process.sandbox.id, backend: services.sandboxes.name, origin: process.origin, duration: duration))
   }
 
-  /// Ends a turn that has written more, or uses more tools, than its client wants, unless that was its last word.
+  /// Ends a turn that has written more, or uses more tools, than its client wants, unless that was its last word. One
+  /// whose client has been asked for a tool's output ends when that is there: its client was told to go on.
   private func endsCostlyTurn() async {
-    guard let running, !running.isInterrupted else { return }
+    guard let running, !running.isInterrupted, !running.isWaiting else { return }
     let options = running.execution.options
     if let limit = options.maxOutputTokens, running.tokens > limit {
       await interruptHarness(reason: TurnOptions.outputLimitReason)

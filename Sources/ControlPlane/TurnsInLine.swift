@@ -1,7 +1,8 @@
 import SessionModel
 
 /// What turns in line have for the agent beside their users' words, as a fold over a session's log: instructions, and
-/// what was said beside the session's turns. Where one ends before it begins, both go to the turn that begins next.
+/// what was said beside the session's turns. Where one ends before it begins, its instructions go to the turn behind it in
+/// line, and what was said to the turn that begins next.
 ///
 /// It also knows whether the agent has heard its newest instructions for sure: a turn that was answered has. So a fold
 /// may begin with any turn that was answered (`SessionDrive.turnsInLine`).

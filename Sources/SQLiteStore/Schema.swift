@@ -239,10 +239,12 @@ enum Schema {
       """
   }
 
-  /// Which events may hold instructions: members of the name, wherever in the payload.
+  /// Which events may hold instructions, as the index says it. An output's stand deeper; a function's parameter of the name
+  /// does not count.
   static let eventsWithInstructions =
-    "kind IN ('session.created', 'execution.queued', 'execution.started', 'execution.resumed') "
-    + "AND instr(CAST(payload AS TEXT), '\"instructions\":') > 0"
+    "(kind IN ('session.created', 'execution.queued', 'execution.started') "
+    + "AND json_extract(CAST(payload AS TEXT), '$.instructions') IS NOT NULL "
+    + "OR kind = 'execution.resumed' AND instr(CAST(payload AS TEXT), '\"instructions\":') > 0)"
 
   /// Which events hold what was said, as the index says it: a query finds the index only by the same words.
   static let conversationEvents =

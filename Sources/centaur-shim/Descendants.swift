@@ -35,11 +35,18 @@ enum Descendants {
     for _ in 0..<200 {
       let left = all.subtracting(kept)
       guard !left.isEmpty else { return true }
-      for process in left { kill(process.pid, SIGKILL) }
+      kill(left)
       // The kernel takes a moment; so does whoever has to collect them.
       usleep(1000)
     }
     return false
+  }
+
+  /// All are stopped before the first one ends: a shell whose command has ended goes on with its next one.
+  static func kill(_ processes: Set<Process>) {
+    for signal in [SIGSTOP, SIGKILL] {
+      for process in processes { Glibc.kill(process.pid, signal) }
+    }
   }
 
   /// Whether a process carries connections to the gateway.

@@ -156,7 +156,7 @@ struct Shim {
   /// What the harness printed before it ended is still in its pipes. What it left behind may hold them open, and print
   /// on without end: that ends first, and no more is read than a pipe holds.
   private mutating func ended(status: Int32?, signal: Int32?) {
-    for process in Descendants.all { kill(process.pid, SIGKILL) }
+    Descendants.kill(Descendants.all)
     var reads = 0
     while reads < Self.readsOfAFullPipe, readOutput(upTo: Self.readSize) { reads += 1 }
     reads = 0
@@ -386,7 +386,7 @@ struct Shim {
     guard let stopping else { return true }
     if exit != nil {
       let left = Descendants.all
-      for process in left { kill(process.pid, SIGKILL) }
+      Descendants.kill(left)
       if left.isEmpty {
         self.stopping = nil
         return !isToEnd
@@ -395,8 +395,8 @@ struct Shim {
       return true
     }
     guard now >= stopping.due, let child else { return true }
+    if stopping.step > 0 { Descendants.kill(Descendants.all) }
     kill(-child.pid, stopping.step == 0 ? SIGTERM : SIGKILL)
-    if stopping.step > 0 { for process in Descendants.all { kill(process.pid, SIGKILL) } }
     let next = min(stopping.step + 1, Self.patience.count - 1)
     self.stopping = (next, now + Self.patience[next])
     return true

@@ -76,6 +76,26 @@ struct EndTests {
     }
   }
 
+  @Test("a shell whose command is swept does not go on with its next one: that of a cancelled turn may be anything")
+  func noNextCommand() async throws {
+    let script = """
+      read line; for n in $(seq 40); do sh -c 'sleep 6000 & echo $!; wait $!; echo late; sleep 6000' & done
+      read line; echo still here; exec cat
+      """
+    try await directory.run(script: script) { sandbox in
+      try await sandbox.attach { link, listener in
+        try await link.keep()
+        try await link.send(inputID: "a", bytes: Array("go\n".utf8))
+        let heard = try await listener.listen { $0.text.split(separator: "\n").count == 40 }
+        #expect(try pids(heard.text).allSatisfy(isRunning))
+        try await link.sweep()
+        try await link.send(inputID: "b", bytes: Array("go\n".utf8))
+        let after = try await listener.listen { $0.text.hasSuffix("still here\n") }
+        #expect(!after.text.contains("late"))
+      }
+    }
+  }
+
   @Test("a process whose first thread has ended is swept like any other, with all that it started")
   func headless() async throws {
     let program = """
@@ -153,7 +173,7 @@ struct EndTests {
 
   @Test("a signal reaches the harness and what it runs in its group")
   func signal() async throws {
-    let script = "trap 'echo interrupted; exit 5' INT; echo ready; sleep 1000"
+    let script = "trap 'echo interrupted; exit 5' INT; sh -c 'echo ready; exec sleep 1000'"
     try await directory.run(script: script) { sandbox in
       let heard = try await sandbox.attach { link, listener in
         try await listener.listen { $0.text == "ready\n" }
