@@ -91,14 +91,14 @@ def test_a_call_waits_for_the_next_gateway(server, harness):
     [shim] = [int(file.read_text()) for file in server.data.glob("sessions/*/sandboxes/*/pid")]
     [carrier] = [pid for pid in descendants(shim) if b"\0carry\0" in content(Path(f"/proc/{pid}/cmdline"))]
     # Who would start another gateway sleeps until the call is there.
-    server.process.send_signal(signal.SIGSTOP)
+    server.pause()
     try:
         os.kill(server.gateway_pid, signal.SIGKILL)
         until(lambda: not connections(carrier))
         gate.touch()
         until(lambda: connections(carrier))
     finally:
-        server.process.send_signal(signal.SIGCONT)
+        server.resume()
     server.api.wait_for_kind(key, "execution.completed")
     events = ran_once(server, key)
     assert answer(events) == "done"

@@ -50,20 +50,13 @@ public struct SessionClient: Sendable {
 
   private static let longestAnswer = 64 << 20
 
-  /// Where nobody listens that is said at once.
-  private static var configuration: HTTPClient.Configuration {
-    var configuration = HTTPClient.Configuration()
-    configuration.connectionPool.retryConnectionEstablishment = false
-    return configuration
-  }
-
   private func ask(_ method: HTTPMethod, _ path: String) async throws -> JSONValue {
     var request = HTTPClientRequest(url: server + path)
     request.method = method
     if let key { request.headers.add(name: "authorization", value: "Bearer \(key)") }
     let answer: JSONValue
     do {
-      let body = try await HTTPClient.withHTTPClient(configuration: Self.configuration) { client in
+      let body = try await HTTPClient.withHTTPClient(configuration: .refusedAtOnce) { client in
         // A session with many files takes its time to be removed.
         let response = try await client.execute(request, timeout: .minutes(10))
         return try await response.body.collect(upTo: Self.longestAnswer)

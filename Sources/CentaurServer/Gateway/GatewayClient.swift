@@ -23,13 +23,9 @@ final class GatewayClient: Sendable {
 
   deinit { Glibc.close(directory) }
 
-  /// Where nobody listens that is said at once. The shared client tries for as long as a call may take, and a gateway
-  /// that dies behind a look whether it is there would be waited for by the one who has to start another.
-  private static let http: HTTPClient = {
-    var configuration = HTTPClient.Configuration()
-    configuration.connectionPool.retryConnectionEstablishment = false
-    return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-  }()
+  /// Not the shared one: a gateway that dies behind a look whether it is there would be waited for by the one who has to
+  /// start another.
+  private static let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: .refusedAtOnce)
 
   struct Status: Sendable, Hashable {
     var version: String
